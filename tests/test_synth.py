@@ -1,0 +1,290 @@
+"""The harpsichord of synth.py, heard with numbers. Each docstring names the mistake it forbids."""
+import subprocess
+import sys
+import time
+import tracemalloc
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+import synth  # noqa: E402
+from synth import RELEASE, SAMPLE_RATE, fluidsynth, render, string, write_wav  # noqa: E402
+
+PEAK = 10 ** (-1 / 20)
+
+
+def hz(pitch):
+    return 440 * 2 ** ((pitch - 69) / 12)
+
+
+def spectrum(sound, pad=1):
+    """Magnitudes and their frequencies in Hz, under a Hann window, zero-padded `pad` times."""
+    size = pad * len(sound)
+    return (np.abs(np.fft.rfft(sound * np.hanning(len(sound)), size)),
+            np.fft.rfftfreq(size, 1 / SAMPLE_RATE))
+
+
+def brightness(sound):
+    """The centre of gravity of the power spectrum, in Hz."""
+    magnitude, f = spectrum(sound)
+    return np.sum(f * magnitude ** 2) / np.sum(magnitude ** 2)
+
+
+def decibel(sound, start, end):
+    """RMS level between two times in seconds."""
+    part = sound[round(start * SAMPLE_RATE):round(end * SAMPLE_RATE)].astype(float)
+    return 10 * np.log10(np.mean(part ** 2) + 1e-20)
+
+
+def piece(n_notes, seconds, seed=0):
+    """Random notes over the range of a harpsichord, as dense as asked for."""
+    rng = np.random.default_rng(seed)
+    return [(float(rng.uniform(0, seconds - 1.5)), float(rng.uniform(0.1, 1.5)),
+             int(rng.integers(29, 90)), int(rng.integers(40, 128))) for _ in range(n_notes)]
+
+
+# ------------------------------------------------------------------------------------ the string
+
+def test_one_division_is_the_loop_of_karplus_and_strong():
+    """Forbids a formula that is no longer the loop it claims to be: here is that loop, one sample
+    after the other, with a period of exactly 100 samples."""
+    period, f = 100, np.fft.rfftfreq(SAMPLE_RATE, 1 / SAMPLE_RATE)
+    tone = SAMPLE_RATE / period
+    one_round, two_rounds = (string(tone, 0.13, rounds / tone, f) for rounds in (1, 2))
+    trip = np.divide(two_rounds - one_round, one_round, where=np.abs(one_round) > 1e-9,
+                     out=np.ones_like(f, complex))
+    reach = 32                                       # taps of `dull` to each side of the period
+    taps = np.roll(np.fft.irfft(trip), reach - period)[:2 * reach + 1][::-1]
+    burst = np.roll(np.fft.irfft(one_round), 2 * period)
+    y = burst[:10_000].copy()
+    for n in range(2 * period, len(y)):
+        y[n] += taps @ y[n - period - reach:n - period + reach + 1]
+    fast = np.roll(np.fft.irfft(string(tone, 0.13, 0.6, f)), 2 * period)[:len(y)]
+    assert np.abs(y - fast).max() < 1e-3 * np.abs(fast).max()
+
+
+def test_in_tune():
+    """Forbids the classic fault of plucked strings: a period of whole samples, so a sour treble."""
+    for pitch in range(24, 109, 3):
+        magnitude, f = spectrum(render([(0, 1, pitch, 80)]), pad=4)
+        near = np.flatnonzero(np.abs(f / hz(pitch) - 1) < 0.03)
+        k = near[np.argmax(magnitude[near])]
+        a, b, c = np.log(magnitude[k - 1:k + 2])     # a parabola through the top of the peak
+        found = (k + 0.5 * (a - c) / (a - 2 * b + c)) * f[1]
+        assert abs(1200 * np.log2(found / hz(pitch))) < 3, f"pitch {pitch}: {found} Hz"
+
+
+def test_bass_rings_longer_than_treble():
+    """Forbids strings that all fade alike, as one loss a second for all of them gives."""
+    falls = []
+    for pitch in (36, 60, 84, 108):
+        sound = render([(0, 3, pitch, 80)])
+        falls.append(decibel(sound, 0, 0.1) - decibel(sound, 0.9, 1.1))
+    assert falls == sorted(falls) and falls[0] < 15 < 30 < falls[-1]
+
+
+@pytest.mark.parametrize("pitch", (36, 48, 60, 72))
+def test_bright_pluck_then_mellow(pitch):
+    """Forbids an organ: the sound must start bright and lose its treble first."""
+    sound = render([(0, 2, pitch, 80)])
+    first, later = brightness(sound[:4410]), brightness(sound[SAMPLE_RATE:SAMPLE_RATE + 8820])
+    assert 900 < first < 3500 and later < 0.85 * first
+
+
+# -------------------------------------------------------------------------------------- the notes
+
+def test_no_notes_are_half_a_second_of_silence():
+    """Forbids dividing silence by its peak, and the max() of nothing."""
+    sound = render([])
+    assert sound.shape == (SAMPLE_RATE // 2,) and sound.dtype == np.float32 and not sound.any()
+
+
+@pytest.mark.parametrize("notes", ([(0, 1, 60, 1)], [(0, 1, pitch, 127) for pitch in range(30, 90, 4)],
+                                   piece(100, 3)), ids=("soft", "cluster", "dense"))
+def test_peak_is_one_decibel_below_full_scale(notes):
+    """Forbids clipping when many notes add up, and whispering when there is one soft note."""
+    sound = render(notes)
+    assert sound.dtype == np.float32 and np.abs(sound).max() == pytest.approx(PEAK, rel=1e-3)
+
+
+def test_every_pitch_sounds():
+    """Forbids a key that is mute, infinite or louder than its neighbours: 0 and 127 included."""
+    levels = []
+    for pitch in range(128):
+        sound = synth.voice(pitch, 0.3)
+        assert np.isfinite(sound).all()
+        levels.append(decibel(sound, 0, 0.1))
+    assert np.ptp(levels) < 0.1
+
+
+@pytest.mark.parametrize("pitch", (24, 48, 69, 96))
+def test_a_note_stops(pitch):
+    """Forbids the stuck note, and a damper that takes its time: 80 ms and nothing is left."""
+    sound = render([(0.2, 0.5, pitch, 90), (2, 0.1, 60, 90)])
+    held, damped = decibel(sound, 0.6, 0.7), decibel(sound, 0.7 + RELEASE / 2, 0.7 + RELEASE)
+    assert damped < held - 20
+    assert not sound[:int(0.2 * SAMPLE_RATE)].any()
+    assert not sound[int((0.7 + RELEASE) * SAMPLE_RATE) + 1:2 * SAMPLE_RATE].any()
+
+
+@pytest.mark.parametrize("duration", (0.05, 0.3331, 1.7, 30))
+@pytest.mark.parametrize("pitch", (0, 28, 60, 127))
+def test_no_click(pitch, duration):
+    """Forbids a note that is chopped: after the pluck no step is as steep as those of the string
+    itself just before, not at the note's end, nor where the stored string ends."""
+    sound = render([(0, duration, pitch, 100)])
+    steps = np.abs(np.diff(sound, append=0))
+    end = int(min(duration, 12 - RELEASE) * SAMPLE_RATE)
+    before = steps[max(end - 8000, 100):end - 20].max()
+    assert steps[end - 20:].max() <= 1.05 * before and steps[-1] < 1e-6
+
+
+def test_one_string_is_one_string():
+    """Forbids a unison of two voices that is twice as loud, a key held by one voice that the other
+    voice silences, and a string that goes on below its own next pluck."""
+    long, short = (0, 2, 60, 80), (0.5, 0.2, 60, 80)
+    assert np.array_equal(render([long, long, (0, 0.5, 60, 80)]), render([long]))
+    assert decibel(render([long, short]), 1.5, 1.9) > -40
+    again = render([(0, 1, 60, 80), (0.5, 0.5, 60, 80)])
+    assert np.allclose(again, render([(0, 0.5, 60, 80), (0.5, 0.5, 60, 80)]), atol=1e-6)
+
+
+@pytest.mark.parametrize("duration", (0, -1, 1e-12, float("-inf")))
+def test_shortest_note(duration):
+    """Forbids a note without a length that crashes, disappears or sounds backwards."""
+    sound = render([(0.1, duration, 60, 80)])
+    assert len(sound) == SAMPLE_RATE // 2 and np.abs(sound).max() > 0.8
+
+
+def test_deterministic():
+    """Forbids noise from a shared generator: same notes, same samples, whatever their order."""
+    notes = piece(12, 3)
+    sound = render(notes)
+    np.random.seed(7)
+    assert np.array_equal(sound, render(note for note in reversed(notes)))
+    assert np.allclose(sound, render(np.array(notes)), atol=1e-6)
+
+
+@pytest.mark.parametrize("note", [
+    (1e9, 1, 60, 80), (0, 1e9, 60, 80), (1e300, 1e300, 60, 80), (-0.1, 1, 60, 80),
+    (float("nan"), 1, 60, 80), (0, float("nan"), 60, 80), (float("inf"), float("-inf"), 60, 80),
+    (0, float("inf"), 60, 80), (0, 1, float("nan"), 80), (0, 1, 60, float("nan")),
+    (0, 1, -1, 80), (0, 1, 128, 80), (0, 1, 60, 0), (0, 1, 60, 128), (0, 1, 60)], ids=str)
+def test_garbage_is_refused(note):
+    """Forbids a note at 10^9 seconds that takes all memory, and NaN that becomes noise."""
+    tracemalloc.start()
+    with pytest.raises(ValueError) as error:
+        render([(0, 1, 60, 80), note])
+    assert tracemalloc.get_traced_memory()[1] < 1e6
+    tracemalloc.stop()
+    message = str(error.value)
+    assert "\n" not in message and (len(note) < 4 or str(synth.LONGEST) in message)
+
+
+def test_memory_is_the_piece_and_a_string():
+    """Forbids memory that grows with the notes: all strings kept, or a buffer a note."""
+    notes, seconds = piece(700, 40), 40
+    tracemalloc.start()
+    sound = render(notes)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(sound) <= seconds * SAMPLE_RATE and peak < 2 * sound.nbytes + 20e6
+
+
+def test_faster_than_real_time():
+    """Forbids a loop over samples: a dense piece must render 20 times as fast as it plays."""
+    notes = piece(800, 48)
+    began = time.process_time()
+    sound = render(notes)
+    assert len(sound) / SAMPLE_RATE > 20 * (time.process_time() - began)
+
+
+# -------------------------------------------------------------------------------------- the files
+
+def test_wav_is_what_was_rendered(tmp_path):
+    """Forbids the wrong rate, channels, byte order or scale, and loud samples that wrap around."""
+    samples = np.concatenate([np.linspace(-1, 1, 2 * SAMPLE_RATE + 7), [2, -2]]).astype(np.float32)
+    for part in (samples, samples[:0], samples[:1]):
+        write_wav(tmp_path / "a.wav", part)
+        with wave.open(str(tmp_path / "a.wav")) as wav:
+            assert wav.getparams()[:4] == (1, 2, SAMPLE_RATE, len(part))
+            read = np.frombuffer(wav.readframes(len(part)), "<i2") / 32767
+        assert len(read) == len(part) and np.allclose(read, part.clip(-1, 1), atol=1e-4)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
+
+
+def test_wav_is_never_half_written(tmp_path, monkeypatch):
+    """Forbids half a file under the good name when the disk is full, and losing the old one."""
+    path = tmp_path / "a.wav"
+    path.write_bytes(b"the old one")
+
+    def full(*_):
+        raise OSError("no space left on device")
+    monkeypatch.setattr(wave.Wave_write, "writeframes", full)
+    with pytest.raises(OSError, match="no space"):
+        write_wav(path, render([]))
+    assert path.read_bytes() == b"the old one"
+
+
+def test_missing_fluidsynth_is_explained(tmp_path, monkeypatch):
+    """Forbids a bare FileNotFoundError for the people who have no FluidSynth or no soundfont."""
+    monkeypatch.setattr(synth.shutil, "which", lambda _: None)
+    with pytest.raises(ValueError, match="apt .*Linux.*brew .*macOS.*choco .*Windows"):
+        fluidsynth("a.mid", tmp_path / "a.wav", "a.sf2")
+    monkeypatch.setattr(synth.shutil, "which", lambda name: name)
+    with pytest.raises(ValueError, match="a.sf2: no such soundfont"):
+        fluidsynth("a.mid", tmp_path / "a.wav", "a.sf2")
+
+
+@pytest.mark.parametrize("code, stderr, message", [
+    (0, "", None),
+    (1, "", "it failed"),
+    (255, "fluidsynth: error: x\nNo midi file specified!\n", "No midi file specified!"),
+    (0, "fluidsynth: error: x\nFailed to load the SoundFont\n", "Failed to load the SoundFont")])
+def test_fluidsynth_that_fails(tmp_path, monkeypatch, code, stderr, message):
+    """Forbids a silent WAV for a good one: given a bad soundfont FluidSynth complains, but goes on
+    and returns 0. And forbids what is left of it, next to the MIDI file."""
+    font, out = tmp_path / "a.sf2", tmp_path / "a.wav"
+    font.write_bytes(b"RIFF")
+
+    def run(command, **_):
+        Path(command[command.index("-F") + 1]).write_bytes(b"sound")
+        return subprocess.CompletedProcess(command, code, "", stderr)
+    monkeypatch.setattr(synth.shutil, "which", lambda name: name)
+    monkeypatch.setattr(synth.subprocess, "run", run)
+    if message is None:
+        fluidsynth("a.mid", out, font)
+        assert out.read_bytes() == b"sound"
+    else:
+        with pytest.raises(ValueError, match=f"^fluidsynth: {message}$"):
+            fluidsynth("a.mid", out, font)
+        assert not out.exists()
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_import_is_light():
+    """Forbids a synthesizer that loads a deep-learning framework before it can hum."""
+    code = "import sys, synth; print([m for m in ('torch', 'mido', 'scipy') if m in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert run.stdout.strip() == "[]", run.stderr
+
+
+def test_command_line(tmp_path):
+    """Forbids a traceback for a missing file, and a command that prints other than its one line."""
+    mido = pytest.importorskip("mido")
+    pytest.importorskip("tokenizer_midi")
+    track = mido.MidiTrack([mido.Message("note_on", note=60, velocity=80),
+                            mido.Message("note_off", note=60, time=960)])
+    mido.MidiFile(tracks=[track]).save(tmp_path / "song.mid")
+
+    def run(*flags):
+        return subprocess.run([sys.executable, str(ROOT / "synth.py"), *map(str, flags)],
+                              capture_output=True, text=True)
+    good, bad = run(tmp_path / "song.mid"), run(tmp_path / "none.mid")
+    assert good.returncode == 0 and good.stdout.count("\n") == 1, good.stderr
+    assert "1.0 s, 1 notes" in good.stdout and (tmp_path / "song.wav").exists()
+    assert bad.returncode == 1 and bad.stderr.count("\n") == 1 and "none.mid" in bad.stderr
