@@ -56,7 +56,7 @@ def read_piece(path: str) -> dict:
     shape = np.diff(notes, axis=0, prepend=notes[:1]).tobytes()
     return {'path': path, 'ids': np.array(MidiTokenizer(velocity=True).encode(score), np.uint16),
             'units': len(notes), 'fingerprint': hashlib.sha256(shape).hexdigest()[:16],
-            'moved': score.moved, 'worst': score.worst, 'drums': score.drums}
+            'moved': (len(score.moved), sum(score.moved)), 'drums': score.drums}
 
 
 def read_block(block: tuple) -> bytes:
@@ -164,10 +164,11 @@ def prepare_midi(source: Path, folder: Path, config: Config):
             yield ids[ids < tokenizer.vocab_size]
     write(folder, tokenizer, 'note', pieces, stream)
     (folder / 'ids.part').unlink()
-    notes, moved = (sum(piece[key] for piece in pieces) for key in ('units', 'moved'))
-    kind = 'performed (or not written to a beat)' if moved > notes / 4 else 'scored'
-    print(f'{moved:,} of {notes:,} notes lay off the grid of {STEPS} steps to the quarter and moved, by '
-          f'at most {max(piece["worst"] for piece in pieces):.2f} steps: this looks {kind}')
+    notes = sum(piece['units'] for piece in pieces)
+    moved, far = (sum(piece['moved'][i] for piece in pieces) for i in (0, 1))
+    print(f'{moved:,} notes ({moved / notes:.1%}) lay off the grid of {STEPS} steps to the quarter and '
+          f'moved by {far / max(1, moved):.2f} steps on average: '
+          f'this looks {"performed" if moved > notes / 4 else "scored"}')
     drums, twins = sum(p['drums'] for p in pieces), len(pieces) - len({p['fingerprint'] for p in pieces})
     if drums or twins:
         print(f'{drums:,} drum notes left out; {twins:,} pieces are the twin of another')

@@ -1,25 +1,25 @@
-"""Music to ids and back: MIDI files <-> notes <-> ids, by hand (mido only reads and writes bytes).
+"""Music <-> ids, by hand: MIDI files <-> notes <-> ids (mido only reads and writes the bytes).
 
-A piece becomes a row of small words in the order of time, like a player piano's roll:
+A piece becomes a row of small words in the order of time, like the roll of a player piano:
 
-    begin  metre 3/4  tempo 72  on G3  on G5  shift 24  off G5  on G5  shift 24  off G3 ...
+    begin  metre 3/4  tempo 72  on G3  on G5  shift 24  off G5  on G5  shift 24  off G5 ...
 
 `on` presses a key, `off` lets it go, `shift n` waits n steps of a grid of 24 to the quarter, on
 which 16ths, 32nds and triplets all land; at one step the keys let go come first, lowest first.
-The vocabulary is Performance RNN's (Oore et al. 2018) with a musical clock instead of seconds.
-
-Kept: notes, tempo, metre, and velocity if asked. Not kept: instruments and tracks (all become one
-keyboard), percussion, pitch bend, anything finer than the grid.
+These are the words of Performance RNN (Oore et al. 2018), with a musical clock for its seconds.
+Not kept: instruments and tracks (all is one keyboard), percussion, bends, what is off the grid.
 """
 
 import math
 import os
-import sys
 from collections import defaultdict
 from dataclasses import dataclass, field
+from itertools import accumulate, chain, count
 from typing import NamedTuple
 
 import mido
+
+from config import run
 
 STEPS = 24               # grid steps to the quarter note
 WHOLE = 4 * STEPS        # a whole note, the longest single shift; a longer one is said in parts
@@ -36,46 +36,20 @@ class Note(NamedTuple):
 
 @dataclass
 class Score:
-    """What a MIDI file says, on the grid; where it says nothing, 4/4 at 120 quarters a minute."""
+    """What a MIDI file says, on the grid. Where it says nothing: 4/4, 120 quarters a minute."""
     notes: list[Note] = field(default_factory=list)
     tempos: list[tuple[int, float]] = field(default_factory=list)       # (step, quarters a minute)
     metres: list[tuple[int, int, int]] = field(default_factory=list)    # (step, beats, beat unit)
-    moved: int = 0       # notes that had a start or an end off the grid
-    worst: float = 0.0   # the farthest that one was moved, in steps
-    drums: int = 0       # percussion notes left out (channel 10)
-
-    def bar_and_beat(self, step: int) -> tuple[int, float]:
-        """(bar, beat), both from 1: in 3/4, step 84 -> (2, 1.5)."""
-        bar, begin, beats, unit = 1, 0, 4, 4
-        for at, *metre in self.metres:
-            if at <= step:                              # a bar cut short by a new metre counts
-                bar -= (begin - at) // max(1, WHOLE * beats // unit)
-                begin, (beats, unit) = at, metre
-        bars, rest = divmod(step - begin, max(1, WHOLE * beats // unit))
-        return bar + bars, 1 + rest * unit / WHOLE
-
-
-def timeline(file: mido.MidiFile) -> list[tuple]:
-    """All tracks merged: [(tick, track number, message)] in the order of time. The tracks of a
-    format 2 file are pieces of their own and follow one another."""
-    events, begin = [], 0
-    for number, track in enumerate(file.tracks):
-        tick = begin
-        for message in track:
-            tick += message.time
-            events.append((tick, number, message))
-        begin = tick if file.type == 2 else 0
-    return sorted(events, key=lambda event: event[0])
+    moved: list[float] = field(default_factory=list)    # notes off the grid: by how many steps
+    drums: int = 0                                      # percussion notes left out (channel 10)
 
 
 def strokes(events: list[tuple]) -> list[tuple[int, int, int, int]]:
     """The notes in ticks: [(start, end, pitch, velocity)], the sustain pedal folded into the ends.
-
-    note_on with velocity 0 is note_off. Within a track, a stroke on a key that still sounds ends
-    the one before; between tracks (two voices in unison) what starts first ends first. What
-    nothing ends, ends with the piece. Channel 10 is percussion and left out."""
-    notes, states, pedals = [], {}, set()         # states: key -> [its last stroke, how it is]
-    sounding = defaultdict(list)                  # pitch -> [(start, velocity)]
+    A stroke on a key that still sounds ends the one before; of voices in unison what starts first
+    ends first; what nothing ends, ends with the piece. Channel 10 is percussion and left out."""
+    notes, pedals = [], set()
+    states, sounding = {}, defaultdict(list)      # key -> [tick, state], pitch -> [(tick, velocity)]
 
     def finish(key, tick):
         start, velocity = sounding[key[2]].pop(0)
@@ -83,14 +57,13 @@ def strokes(events: list[tuple]) -> list[tuple[int, int, int, int]]:
         del states[key]
 
     for tick, track, message in events:
-        if message.type == 'control_change' and message.control == 64:
-            if message.value >= 64:
-                pedals.add(message.channel)
-            elif message.channel in pedals:
-                pedals.remove(message.channel)
-                for key in [key for key, (_, state) in states.items()
-                            if key[1] == message.channel and state == 'pedal']:
-                    finish(key, tick)
+        if message.is_cc(64) and message.value >= 64:
+            pedals.add(message.channel)
+        elif message.is_cc(64):
+            pedals.discard(message.channel)
+            for key in [key for key, (_, state) in states.items()
+                        if key[1] == message.channel and state == 'pedal']:
+                finish(key, tick)
         elif message.type in ('note_on', 'note_off') and message.channel != 9:
             key = track, message.channel, message.note
             state = states.get(key)
@@ -111,36 +84,37 @@ def strokes(events: list[tuple]) -> list[tuple[int, int, int, int]]:
 
 
 def read_midi(path: str) -> Score:
-    """Read a MIDI file of any format and division. Raises ValueError, with one line, for what is
-    no MIDI file, broken, without notes, or beyond MAX_BYTES or MAX_QUARTERS."""
+    """Read a MIDI file of any format and division. ValueError for one that is broken, has no notes
+    or is beyond MAX_BYTES or MAX_QUARTERS."""
     if os.path.getsize(path) > MAX_BYTES:
         raise ValueError(f'{path}: over {MAX_BYTES:,} bytes: split the piece')
     try:
         file = mido.MidiFile(path, clip=True)
     except Exception as error:                    # mido raises all kinds for a broken file
-        raise ValueError(f'{path}: not a readable MIDI file '
-                         f'({str(error) or type(error).__name__})') from None
-    division, events = file.ticks_per_beat, timeline(file)
-    if division < 0:                              # SMPTE: -frames a second, ticks a frame, and no
-        frames, ticks = divmod(division, 256)     # tempo: a quarter shall be half a second
-        division = {29: 29.97}.get(-frames, -frames) * ticks / 2
-        events = [event for event in events if event[2].type != 'set_tempo']
+        raise ValueError(f'{path}: not a readable MIDI file ({error or type(error)})') from None
+    tracks = [list(chain(*file.tracks))] if file.type == 2 else file.tracks    # 2: one by one
+    events = sorted(((tick, number, message) for number, track in enumerate(tracks)
+                     for tick, message in zip(accumulate(m.time for m in track), track)),
+                    key=lambda event: event[0])   # all tracks merged, in the order of time
+    division, smpte = file.ticks_per_beat, file.ticks_per_beat < 0
+    if smpte:     # frames a second * ticks a frame, and no tempo: let a quarter be half a second
+        division = {29: 29.97}.get(-(division >> 8), -(division >> 8)) * (division & 255) / 2
     if not division or events and events[-1][0] > MAX_QUARTERS * division:
         raise ValueError(f'{path}: over {MAX_QUARTERS:,} quarters long: split the piece')
     score = Score()
     for tick, _, message in events:
         step = round(tick * STEPS / division)
-        if message.type == 'set_tempo' and message.tempo:
+        if message.type == 'set_tempo' and message.tempo and not smpte:
             score.tempos.append((step, 60e6 / message.tempo))
-        elif message.type == 'time_signature':
+        elif message.type == 'time_signature' and message.numerator and message.denominator <= 64:
             score.metres.append((step, message.numerator, message.denominator))
         elif message.type == 'note_on' and message.channel == 9:
             score.drums += message.velocity > 0
-    for *ends, pitch, velocity in strokes(events):
-        first, last = (round(tick * STEPS / division) for tick in ends)
-        error = max(abs(tick * STEPS / division - step) for tick, step in zip(ends, (first, last)))
-        score.moved, score.worst = score.moved + (error > 0), max(score.worst, error)
-        score.notes.append(Note(first, pitch, max(1, last - first), velocity))
+    for *ticks, pitch, velocity in strokes(events):
+        start, end = (round(tick * STEPS / division) for tick in ticks)
+        error = max(abs(t * STEPS / division - step) for t, step in zip(ticks, (start, end)))
+        score.moved += [error] if error else []
+        score.notes.append(Note(start, pitch, max(1, end - start), velocity))
     if not score.notes:
         raise ValueError(f'{path}: no notes' + (' but drums' if score.drums else ''))
     score.notes.sort()
@@ -148,37 +122,31 @@ def read_midi(path: str) -> Score:
 
 
 def write_midi(score: Score, path: str):
-    """Write a format 1 file, 480 ticks to the quarter. A pitch that sounds twice at once goes to
-    a second track, so that each stroke keeps its own end."""
-    tracks = [[(step, 0, mido.MetaMessage('set_tempo', tempo=round(60e6 / bpm)))
-               for step, bpm in score.tempos] +
-              [(step, 0, mido.MetaMessage('time_signature', numerator=beats, denominator=unit))
-               for step, beats, unit in score.metres], []]
-    busy = {}                                     # (track, pitch) -> step until which it sounds
-    for note in score.notes:
-        number = 1
-        while busy.get((number, note.pitch), 0) > note.start:
-            number += 1
-        tracks += [[]] if number == len(tracks) else []
-        end = busy[number, note.pitch] = note.start + note.duration
-        on = mido.Message('note_on', note=note.pitch, velocity=note.velocity,
-                          channel=(number - 1) % 9)
-        tracks[number] += [(note.start, 2, on), (end, 1, on.copy(velocity=0))]
+    """Write a file for the harpsichord; a pitch that sounds twice at once goes to a second track."""
+    tracks, busy = defaultdict(list), {}          # busy: (track, pitch) -> end
+    tracks[0] = [(step, 0, mido.MetaMessage('set_tempo', tempo=round(60e6 / bpm)))
+                 for step, bpm in score.tempos]
+    tracks[0] += [(step, 0, mido.MetaMessage('time_signature', numerator=beats, denominator=unit))
+                  for step, beats, unit in score.metres]
+    for start, pitch, duration, velocity in score.notes:
+        number = next(n for n in count(1) if busy.get((n, pitch), 0) <= start)
+        busy[number, pitch] = start + duration
+        on = mido.Message('note_on', note=pitch, velocity=velocity, channel=number % 9)
+        tracks[number] += [(start, 2, on), (start + duration, 1, on.copy(velocity=0))]
     file = mido.MidiFile(ticks_per_beat=480)
-    for events in tracks:
+    for number, events in tracks.items():
         track, now = file.add_track(), 0
+        track += [mido.Message('program_change', program=6, channel=number % 9)] if number else []
         for step, _, message in sorted(events, key=lambda event: event[:2]):
-            track.append(message.copy(time=(step - now) * 480 // STEPS))
+            track.append(message.copy(time=20 * (step - now)))
             now = step
     file.save(path)
 
 
 class MidiTokenizer:
-    """Score <-> ids. The vocabulary is the same for every corpus, so that any model can go on with
-    any; only `velocity` adds 16 words, for corpora that say how hard a key is struck."""
+    """Score <-> ids: one vocabulary for every corpus; `velocity` adds 16 words for loud and soft."""
 
     def __init__(self, velocity: bool = False):
-        self.velocity = velocity
         self.words = [('begin', 0), ('end', 0)]   # id -> (kind, value)
         self.words += [('metre', (beats, unit)) for unit in (2, 4, 8, 16) for beats in range(1, 17)]
         self.words += [('tempo', i) for i in range(97)]         # 20 * 2 ** (i / 24): 3 % apart
@@ -186,7 +154,7 @@ class MidiTokenizer:
         self.words += [(kind, pitch) for kind in ('off', 'on') for pitch in range(128)]
         self.words += [('velocity', 4 + 8 * i) for i in range(16 * velocity)]
         self.ids = {word: id for id, word in enumerate(self.words)}
-        self.vocab_size = len(self.words)
+        self.velocity, self.vocab_size = velocity, len(self.words)
 
     def encode(self, score: Score) -> list[int]:
         """A metre outside the vocabulary is left out; tempo and velocity are rounded to a word."""
@@ -206,8 +174,7 @@ class MidiTokenizer:
         return ids + [self.ids['end', 0]]
 
     def decode(self, ids) -> Score:
-        """Never fails: all after the first `end` and an `off` without its `on` do nothing, a key
-        that is still down at the end is let go."""
+        """Never fails: an `off` too many does nothing, a key left down is let go, `end` ends it."""
         score, now, velocity, down = Score(), 0, 80, defaultdict(list)
         for kind, value in (self.words[id] for id in ids):
             if kind == 'shift':
@@ -226,19 +193,15 @@ class MidiTokenizer:
             elif kind == 'end':
                 break
         score.notes += [Note(start, pitch, max(1, now - start), loud)
-                        for pitch, strokes in down.items() for start, loud in strokes]
+                        for pitch, left in down.items() for start, loud in left]
         score.notes.sort()
         return score
 
     def augment_table(self) -> list[list[int]]:
-        """(12, V): each row maps every id to its id in another key, from a fourth down to a tritone
-        up. What would leave the 128 pitches stays inside by an octave."""
-        def move(id, k):
-            kind, value = self.words[id]
-            if kind not in ('on', 'off'):
-                return id
-            return self.ids[kind, value + k - 12 * (value + k > 127) + 12 * (value + k < 0)]
-        return [[move(id, k) for id in range(self.vocab_size)] for k in range(-5, 7)]
+        """(12, V): row i maps ids i - 5 semitones up; what leaves the 128 pitches, an octave back."""
+        return [[self.ids[kind, value + k - 12 * (value + k > 127) + 12 * (value + k < 0)]
+                 if kind in ('on', 'off') else id for id, (kind, value) in enumerate(self.words)]
+                for k in range(-5, 7)]
 
     def count_units(self, ids) -> int:
         """The number of notes."""
@@ -253,3 +216,35 @@ class MidiTokenizer:
         if d != cls(bool(d.get('velocity'))).to_dict():
             raise ValueError(f'not a MIDI tokenizer of version 1: {str(d)[:60]}')
         return cls(d['velocity'])
+
+
+@dataclass
+class Config:
+    midi: str            # the MIDI file to explain
+    rows: int = 30       # tokens to show
+
+
+def explain(config: Config):
+    """Print the first tokens of a file, each beside what it means, and the counts."""
+    score, tokenizer = read_midi(config.midi), MidiTokenizer()
+    ids, last = tokenizer.encode(score), {note[:2]: note.duration for note in score.notes}
+    lengths = {96: 'whole', 72: 'dotted half', 48: 'half', 36: 'dotted quarter', 24: 'quarter',
+               18: 'dotted eighth', 12: 'eighth', 8: 'triplet eighth', 6: 'sixteenth', 3: '32nd'}
+    now, beat, bar = 0, STEPS, WHOLE               # steps so far, in a beat, in a bar
+    for id in ids[:config.rows]:
+        kind, value = tokenizer.words[id]
+        words, steps = '', value if kind == 'shift' else last.get((now, value))
+        if kind == 'metre':
+            beat, bar = WHOLE // value[1], WHOLE * value[0] // value[1]
+        elif kind in ('on', 'off'):
+            words = 'C C# D D# E F F# G G# A A# B'.split()[value % 12] + f'{value // 12 - 1} '
+        if kind in ('on', 'shift'):
+            words += lengths.get(steps, f'{steps} steps')
+        print(f'{now // bar + 1}.{now % bar / beat + 1:<8g} {words:20} {kind} {value}'.ljust(48), id)
+        now += value if kind == 'shift' else 0
+    print(f'{len(score.notes)} notes, {len(ids)} tokens, {len(ids) / len(score.notes):.2f} a note; '
+          f'{len(score.moved)} off the grid, moved by at most {max(score.moved, default=0)} steps')
+
+
+if __name__ == '__main__':
+    run(explain, Config)
