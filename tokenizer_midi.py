@@ -49,7 +49,7 @@ def strokes(events: list[tuple]) -> list[tuple[int, int, int, int]]:
     A stroke on a key that still sounds ends the one before; of voices in unison what starts first
     ends first; what nothing ends, ends with the piece. Channel 10 is percussion and left out."""
     notes, pedals = [], set()
-    states, sounding = {}, defaultdict(list)      # key -> [tick, state], pitch -> [(tick, velocity)]
+    states, sounding = {}, defaultdict(list)   # key: [tick, state], pitch: [(tick, velocity)]
 
     def finish(key, tick):
         start, velocity = sounding[key[2]].pop(0)
@@ -122,7 +122,7 @@ def read_midi(path: str) -> Score:
 
 
 def write_midi(score: Score, path: str):
-    """Write a file for the harpsichord; a pitch that sounds twice at once goes to a second track."""
+    """Write a file for the harpsichord; a pitch that sounds twice goes to a second track."""
     tracks, busy = defaultdict(list), {}          # busy: (track, pitch) -> end
     tracks[0] = [(step, 0, mido.MetaMessage('set_tempo', tempo=round(60e6 / bpm)))
                  for step, bpm in score.tempos]
@@ -144,7 +144,7 @@ def write_midi(score: Score, path: str):
 
 
 class MidiTokenizer:
-    """Score <-> ids: one vocabulary for every corpus; `velocity` adds 16 words for loud and soft."""
+    """Score <-> ids: one vocabulary for every corpus; `velocity` adds 16 words to it."""
 
     def __init__(self, velocity: bool = False):
         self.words = [('begin', 0), ('end', 0)]   # id -> (kind, value)
@@ -198,7 +198,7 @@ class MidiTokenizer:
         return score
 
     def augment_table(self) -> list[list[int]]:
-        """(12, V): row i maps ids i - 5 semitones up; what leaves the 128 pitches, an octave back."""
+        """(12, V): row i is i - 5 semitones up; what leaves the 128 pitches, an octave back."""
         return [[self.ids[kind, value + k - 12 * (value + k > 127) + 12 * (value + k < 0)]
                  if kind in ('on', 'off') else id for id, (kind, value) in enumerate(self.words)]
                 for k in range(-5, 7)]
@@ -220,17 +220,16 @@ class MidiTokenizer:
 
 @dataclass
 class Config:
-    midi: str            # the MIDI file to explain
+    midi: str            # MIDI file to explain
     rows: int = 30       # tokens to show
 
 
 def explain(config: Config):
     """Print the first tokens of a file, each beside what it means, and the counts."""
-    score, tokenizer = read_midi(config.midi), MidiTokenizer()
+    score, tokenizer, now, beat, bar = read_midi(config.midi), MidiTokenizer(), 0, STEPS, WHOLE
     ids, last = tokenizer.encode(score), {note[:2]: note.duration for note in score.notes}
     lengths = {96: 'whole', 72: 'dotted half', 48: 'half', 36: 'dotted quarter', 24: 'quarter',
                18: 'dotted eighth', 12: 'eighth', 8: 'triplet eighth', 6: 'sixteenth', 3: '32nd'}
-    now, beat, bar = 0, STEPS, WHOLE               # steps so far, in a beat, in a bar
     for id in ids[:config.rows]:
         kind, value = tokenizer.words[id]
         words, steps = '', value if kind == 'shift' else last.get((now, value))
@@ -240,7 +239,8 @@ def explain(config: Config):
             words = 'C C# D D# E F F# G G# A A# B'.split()[value % 12] + f'{value // 12 - 1} '
         if kind in ('on', 'shift'):
             words += lengths.get(steps, f'{steps} steps')
-        print(f'{now // bar + 1}.{now % bar / beat + 1:<8g} {words:20} {kind} {value}'.ljust(48), id)
+        place = f'{now // bar + 1}.{now % bar / beat + 1:<8g}'
+        print(f'{place} {words:20} {kind} {value}'.ljust(48), id)
         now += value if kind == 'shift' else 0
     print(f'{len(score.notes)} notes, {len(ids)} tokens, {len(ids) / len(score.notes):.2f} a note; '
           f'{len(score.moved)} off the grid, moved by at most {max(score.moved, default=0)} steps')

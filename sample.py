@@ -1,0 +1,184 @@
+"""Let a trained model compose or write: python sample.py --out_dir out-goldberg
+
+Music becomes a MIDI file and a WAV file each, and a page to listen to them; text streams to the
+terminal. All that is needed stands in the checkpoint, the tokenizer too.
+"""
+
+import html
+import math
+import time
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import synth
+from config import run
+from model import load
+from tokenizer_bpe import BPETokenizer
+from tokenizer_midi import WHOLE, MidiTokenizer, Score, read_midi, write_midi
+
+
+@dataclass
+class Config:
+    out_dir: str = 'out'            # folder of the checkpoint; samples go into out_dir/samples
+    num_samples: int = 3            # how many, drawn side by side
+    max_tokens: int = 1500          # ids a sample at most; a piece may end before
+    start: str = ''                 # begin with this: text, FILE:prompt.txt, or a MIDI file
+    start_tokens: int = 200         # music: ids that are taken of the MIDI file in `start`
+    temperature: float = 1.0        # below 1: likelier, above: wilder, 0: the likeliest always
+    top_k: int = 0                  # draw from the k likeliest ids only, 0 for all
+    top_p: float = 0.98             # ... from the likeliest that together have this probability
+    seed: int = 1                   # another seed, another piece
+    checkpoint: str = 'ckpt.pt'     # or last.pt
+    soundfont: str = ''             # an .sf2 file: FluidSynth plays instead of our harpsichord
+    device: str = 'cpu'             # cuda or mps pay for many samples at once only
+
+
+class Grammar:
+    """Which words of a MidiTokenizer may come next in each of B rows, so that no invalid one is ever
+    drawn: only a key that is up is pressed, only one that is down is let go (later than it was
+    pressed; after MAX_HOLD, at once), no piece ends while a key is down."""
+    MAX_HOLD = 8 * WHOLE
+    FOLLOW = {'begin': 'metre tempo shift velocity on', 'metre': 'tempo shift off velocity on',
+              'tempo': 'shift off velocity on', 'shift': 'metre tempo off velocity on',
+              'off': 'shift off velocity on end', 'velocity': 'on', 'on': 'shift velocity on',
+              'end': 'end'}
+
+    def __init__(self, tokenizer: MidiTokenizer, batch: int):
+        self.words, kinds = tokenizer.words, np.array([kind for kind, _ in tokenizer.words])
+        self.follow = {kind: np.isin(kinds, after.split()) for kind, after in self.FOLLOW.items()}
+        if tokenizer.velocity:                              # then no key is pressed without one
+            for kind in set(self.FOLLOW) - {'velocity'}:
+                self.follow[kind] &= kinds != 'on'
+        self.follow['whole'] = self.follow['shift'] | (kinds == 'shift')    # a long shift goes on
+        self.on, self.off = np.flatnonzero(kinds == 'on'), np.flatnonzero(kinds == 'off')
+        self.last, self.now = ['begin'] * batch, np.zeros((batch, 1), int)
+        self.since = np.full((batch, 128), -1)              # step at which a key went down, or -1
+
+    def allowed(self) -> np.ndarray:
+        """(B, V), True for the words that may come next."""
+        mask = np.stack([self.follow[kind] for kind in self.last])
+        down, held = self.since >= 0, self.now - self.since
+        mask[:, self.on] &= ~down
+        mask[:, self.off] &= down & (held > 0)
+        mask[:, 1] &= ~down.any(axis=1) | (np.array(self.last) == 'end')
+        late = down & (held >= self.MAX_HOLD)
+        rows = late.any(axis=1) & np.isin(self.last, ('shift', 'whole', 'off'))
+        mask[rows] = False
+        mask[:, self.off] |= late & rows[:, None]
+        return mask
+
+    def advance(self, ids):
+        """Take note of the ids (B,) that were drawn."""
+        for row, (kind, value) in enumerate(self.words[id] for id in ids):
+            self.last[row] = 'whole' if (kind, value) == ('shift', WHOLE) else kind
+            if kind == 'shift':
+                self.now[row] += value
+            elif kind in ('on', 'off'):
+                self.since[row, value] = self.now[row, 0] if kind == 'on' else -1
+
+
+def load_tokenizer(d: dict):
+    """The tokenizer that a checkpoint or a meta.json carries. ValueError if it is of no kind."""
+    kinds = {'midi': MidiTokenizer, 'bpe': BPETokenizer}
+    if d.get('kind') not in kinds:
+        raise ValueError(f'no tokenizer of kind {d.get("kind")!r}: made by a newer version?')
+    return kinds[d['kind']].from_dict(d)
+
+
+def bars(score: Score) -> int:
+    """How many bars a score fills."""
+    end = max((note.start + note.duration for note in score.notes), default=0)
+    metres = [(0, 4, 4)] + score.metres + [(end, 4, 4)]
+    return sum(math.ceil(max(0, until - step) * unit / (WHOLE * beats))
+               for (step, beats, unit), (until, *_) in zip(metres, metres[1:]))
+
+
+def draw_rows(model, prompt: list[int], config: Config, stop: int, grammar=None):
+    """Yield the next ids of all samples, a list (B,) at a time."""
+    generator = torch.Generator(config.device).manual_seed(config.seed)
+    ids = torch.tensor([prompt] * config.num_samples, device=config.device)
+    mask = grammar and (lambda: torch.from_numpy(grammar.allowed()).to(config.device))
+    for ids in islice(model.generate(ids, config.temperature, config.top_k, config.top_p, stop, mask,
+                                     generator), config.max_tokens):
+        yield ids.tolist()
+        if grammar:
+            grammar.advance(ids.tolist())
+
+
+def compose(model, tokenizer: MidiTokenizer, config: Config):
+    """Draw pieces side by side; write each as MIDI and WAV, and a page to hear and see them."""
+    prompt = tokenizer.encode(read_midi(config.start) if config.start else Score())[:-1]
+    prompt = prompt[:config.start_tokens]
+    grammar = Grammar(tokenizer, config.num_samples)
+    for id in prompt:
+        grammar.advance([id] * config.num_samples)
+    began = time.perf_counter()
+    drawn = list(draw_rows(model, prompt, config, tokenizer.ids['end', 0], grammar))
+    speed = len(drawn) * config.num_samples / (time.perf_counter() - began)
+    print(f'{len(drawn)} ids in each of {config.num_samples} pieces, {speed:,.0f} tokens/s')
+    figures = []
+    for number, row in enumerate(np.array(drawn).T.tolist(), 1):
+        score = tokenizer.decode(prompt + row)
+        path = Path(config.out_dir) / f'sample-{number}'
+        write_midi(score, f'{path}.mid')
+        notes = synth.seconds(score)
+        if config.soundfont:
+            synth.fluidsynth(f'{path}.mid', f'{path}.wav', config.soundfont)
+        else:
+            synth.write_wav(f'{path}.wav', synth.render(notes))
+        length = max((start + duration for start, duration, *_ in notes), default=0)
+        line = f'{path}.mid and .wav: {bars(score)} bars, {len(notes)} notes, {length:.0f} seconds'
+        print(line)
+        figures.append(figure(path.name, line, notes, length))
+    page = Path(config.out_dir) / 'samples.html'
+    page.write_text(PAGE.format(html.escape(config.out_dir), '\n'.join(figures)), 'utf-8')
+    print(f'listen: open {page}')
+
+
+PAGE = """<!doctype html><meta charset="utf-8"><title>{0}</title>
+<style>body {{ font: 16px/1.5 sans-serif; margin: 2em auto; max-width: 60em }}
+audio {{ width: 100% }} svg {{ width: 100%; height: 12em; background: #f4f1ea }}</style>
+<h1>{0}</h1>
+{1}
+"""
+
+
+def figure(name: str, line: str, notes: list, length: float) -> str:
+    """A piece on the page: its piano roll (time to the right, pitch upwards) and a player."""
+    low, high = (edge((n[2] for n in notes), default=60) for edge in (min, max))
+    roll = ''.join(f'<rect x="{start:.2f}" y="{high - pitch}" width="{duration:.2f}" height="1"/>'
+                   for start, duration, pitch, _ in notes)
+    return (f'<p>{html.escape(line)}</p><svg viewBox="0 0 {length or 1:.2f} {high - low + 1}" '
+            f'preserveAspectRatio="none">{roll}</svg><audio controls src="{name}.wav"></audio>')
+
+
+def recite(model, tokenizer: BPETokenizer, config: Config):
+    """Stream texts to the terminal, one after the other, as they are drawn."""
+    text = config.start
+    if text.startswith('FILE:'):
+        text = Path(text[5:]).read_text(encoding='utf-8')
+    prompt = [tokenizer.eot] + tokenizer.encode(text)
+    samples, config.num_samples = config.num_samples, 1
+    for number in range(samples):
+        print(f'--- {number + 1} of {samples}\n{text}', end='')
+        ids = (id for id, in draw_rows(model, prompt, config, tokenizer.eot) if id != tokenizer.eot)
+        for piece in tokenizer.stream(ids):
+            print(piece, end='', flush=True)
+        config.seed += 1
+        print()
+
+
+def main(config: Config):
+    if config.num_samples < 1 or config.max_tokens < 1:
+        raise ValueError('num_samples and max_tokens must be at least 1')
+    model, checkpoint = load(f'{config.out_dir}/{config.checkpoint}', config.device)
+    tokenizer = load_tokenizer(checkpoint['tokenizer'])
+    (compose if isinstance(tokenizer, MidiTokenizer) else recite)(model, tokenizer, config)
+
+
+if __name__ == '__main__':
+    run(main, Config)
