@@ -1,4 +1,4 @@
-"""A decoder-only transformer in one file: the network, its key/value cache, sampling, save and load.
+"""A decoder-only transformer in one file: network, key/value cache, sampling, save and load.
 
 Bottom-up: Attention and MLP make a Block, Blocks make a Transformer. It sees ids and returns
 logits; it knows nothing of music, text, data or training.
@@ -242,7 +242,7 @@ def load(path: str, device: str = 'cpu', dropout: float = 0.0) -> tuple[Transfor
         config = ModelConfig(**{**checkpoint['model_config'], 'dropout': dropout})
         model = Transformer(config).to(device)
         model.load_state_dict(checkpoint['model'])
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f'{path}: not a checkpoint of this repo '
-                         f'({type(error).__name__}: {str(error).splitlines()[0][:80]})') from None
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, ValueError) as e:
+        reason = f'{type(e).__name__}: {str(e):.80}'.partition('\n')[0]
+        raise ValueError(f'{path}: not a checkpoint of this repo ({reason})') from None
     return model, checkpoint

@@ -38,9 +38,9 @@ class Config:
 
 
 class Grammar:
-    """Which words of a MidiTokenizer may come next in each of B rows, so that no invalid one is ever
-    drawn: only a key that is up is pressed, only one that is down is let go (later than it was
-    pressed; after MAX_HOLD, at once), no piece ends while a key is down."""
+    """Which words may come next in each of B rows, so that no invalid one is ever drawn: only a key
+    that is up is pressed, only one that is down is let go (later than it was pressed; after
+    MAX_HOLD, at once), no piece ends while a key is down."""
     MAX_HOLD = 8 * WHOLE
     FOLLOW = {'begin': 'metre tempo shift velocity on', 'metre': 'tempo shift off velocity on',
               'tempo': 'shift off velocity on', 'shift': 'metre tempo off velocity on',
@@ -102,8 +102,8 @@ def draw_rows(model, prompt: list[int], config: Config, stop: int, grammar=None)
     generator = torch.Generator(config.device).manual_seed(config.seed)
     ids = torch.tensor([prompt] * config.num_samples, device=config.device)
     mask = grammar and (lambda: torch.from_numpy(grammar.allowed()).to(config.device))
-    for ids in islice(model.generate(ids, config.temperature, config.top_k, config.top_p, stop, mask,
-                                     generator), config.max_tokens):
+    drawn = model.generate(ids, config.temperature, config.top_k, config.top_p, stop, mask, generator)
+    for ids in islice(drawn, config.max_tokens):
         yield ids.tolist()
         if grammar:
             grammar.advance(ids.tolist())
@@ -175,6 +175,7 @@ def recite(model, tokenizer: BPETokenizer, config: Config):
 def main(config: Config):
     if config.num_samples < 1 or config.max_tokens < 1:
         raise ValueError('num_samples and max_tokens must be at least 1')
+    torch.set_num_threads(1)                    # the work of one id is too little to be shared
     model, checkpoint = load(f'{config.out_dir}/{config.checkpoint}', config.device)
     tokenizer = load_tokenizer(checkpoint['tokenizer'])
     (compose if isinstance(tokenizer, MidiTokenizer) else recite)(model, tokenizer, config)

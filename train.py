@@ -59,43 +59,42 @@ def load_corpus(name: str) -> dict:
         meta = json.loads((DATA / name / 'meta.json').read_text(encoding='utf-8'))
         ids = {split: np.memmap(DATA / name / f'{split}.bin', meta['dtype'], 'r')
                for split in ('train', 'val')}
-    except (OSError, KeyError, json.JSONDecodeError) as error:
-        raise ValueError(f'data/{name}: no prepared corpus ({type(error).__name__}): run '
-                         f'python prepare.py {name}') from None
+    except (OSError, KeyError, ValueError):
+        raise ValueError(f'data/{name} is not prepared: run python prepare.py {name}') from None
     return {**meta, **ids, 'name': name}
 
 
-def get_batch(ids: list, rows: int, context: int, table, generator: torch.Generator):
-    """Random crops (B, T) and their next ids (B, T), each row in a key drawn from `table`."""
-    sizes = torch.tensor([float(len(part) - context) for part in ids])   # all ids equally likely
+def get_batch(parts: list, rows: int, context: int, table, generator: torch.Generator):
+    """Random crops (B, T) and the ids that come next (B, T), each row in a key drawn from `table`
+    (K, V). All ids of all corpora are equally likely."""
+    starts = torch.tensor([len(part) - context for part in parts]).cumsum(0)
     crops = []
-    for part in torch.multinomial(sizes, rows, replacement=True, generator=generator).tolist():
-        start = int(torch.randint(len(ids[part]) - context, (1,), generator=generator))
-        crops.append(torch.from_numpy(ids[part][start:start + context + 1].astype(np.int64)))
-    crops = torch.stack(crops)                                           # (B, T + 1)
-    key = torch.randint(len(table), (rows, 1), generator=generator)
-    crops = table[key, crops]
+    for start in torch.randint(int(starts[-1]), (rows,), generator=generator).tolist():
+        part = int((starts <= start).sum())                  # which corpus, and where in it
+        start -= int(starts[part - 1]) if part else 0
+        crops.append(parts[part][start:start + context + 1].astype(np.int64))
+    keys = torch.randint(len(table), (rows, 1), generator=generator)
+    crops = table[keys, torch.from_numpy(np.stack(crops))]   # (B, T + 1)
     return crops[:, :-1], crops[:, 1:]
 
 
 @torch.no_grad()
-def validate(model, ids, context: int, batch: int = 32) -> float:
+def validate(model, ids, context: int) -> float:
     """Mean loss in nats over the whole split: every id but the first is scored once, with at least
-    half a context before it (those of the first context have all there is)."""
+    half a context before it, or all there is."""
     model.eval()
-    windows, scored, last = [], 0, len(ids) - 1
+    device, last, scored, windows = next(model.parameters()).device, len(ids) - 1, 0, []
     while scored < last:
         end = min(last, scored + (context // 2 if scored else context))
-        windows.append((max(0, end - context), scored))                  # (start, first new id)
+        windows.append((end - context, scored - (end - context)))        # (start, first new id)
         scored = end
-    total, device = 0.0, next(model.parameters()).device
-    for i in range(0, len(windows), batch):
-        rows = [ids[start:start + context + 1].astype(np.int64) for start, _ in windows[i:i + batch]]
-        rows = torch.from_numpy(np.stack(rows)).to(device)               # (B, T + 1)
-        loss = F.cross_entropy(model(rows[:, :-1]).float().flatten(0, 1), rows[:, 1:].flatten(),
-                               reduction='none').view(len(rows), -1)     # (B, T)
-        total += sum(row[scored - start:].sum().item()
-                     for row, (start, scored) in zip(loss, windows[i:i + batch]))
+    total = 0.0
+    for i in range(0, len(windows), 32):
+        rows = np.stack([ids[start:start + context + 1] for start, _ in windows[i:i + 32]])
+        rows = torch.from_numpy(rows.astype(np.int64)).to(device)        # (B, T + 1)
+        losses = F.cross_entropy(model(rows[:, :-1]).float().transpose(1, 2), rows[:, 1:],
+                                 reduction='none')                       # (B, V, T) -> (B, T)
+        total += sum(row[new:].sum().item() for row, (_, new) in zip(losses, windows[i:i + 32]))
     model.train()
     return total / last
 
@@ -107,34 +106,22 @@ def schedule(step: int, config: Config) -> float:
 
 
 def pick_device(device: str, dtype: str, width: int) -> tuple[str, str]:
-    """Replace `auto`: the best device there is, and bfloat16 where it is faster. On a CPU that is
-    measured, on a product of the size that training is made of."""
+    """Replace `auto` by the best device there is and the faster precision, which is measured there
+    on a product like those of training."""
     if device == 'auto':
         device = 'cuda' if torch.cuda.is_available() else \
                  'mps' if torch.backends.mps.is_available() else 'cpu'
-    if dtype == 'auto' and device == 'cpu':
+    if dtype == 'auto':
         times = {}
         for kind in ('float32', 'bfloat16') * 3:                         # the last round counts
-            a = torch.ones(4096, width, dtype=getattr(torch, kind))
+            a = torch.ones(4096, width, dtype=getattr(torch, kind), device=device)
             began = time.perf_counter()
-            for _ in range(4):
-                a @ a.T
+            sum(a @ a.T for _ in range(4))[0, 0].item()
             times[kind] = time.perf_counter() - began
         dtype = min(times, key=times.get)
-    elif dtype == 'auto':
-        dtype = 'bfloat16' if device == 'mps' or torch.cuda.is_bf16_supported() else 'float32'
     if dtype not in ('float32', 'bfloat16'):
         raise ValueError(f'dtype = {dtype}: must be float32, bfloat16 or auto')
     return device, dtype
-
-
-def make_optimizers(model: Transformer, config: Config) -> list[torch.optim.Optimizer]:
-    """Muon (Jordan et al. 2024) for the matrices between activations, AdamW for the rest."""
-    ends = [model.embedding.weight, model.head.weight]
-    return [torch.optim.Muon(model.blocks.parameters(), lr=config.muon_lr,
-                             weight_decay=config.weight_decay),
-            torch.optim.AdamW(ends, lr=config.adam_lr, betas=(0.9, 0.95),
-                              weight_decay=config.weight_decay)]
 
 
 def check(corpora: list[dict], context: int):
@@ -142,8 +129,7 @@ def check(corpora: list[dict], context: int):
     held_out = {piece['fingerprint'] for corpus in corpora for piece in corpus['pieces']['val']}
     for corpus in corpora:
         if corpus['tokenizer'] != corpora[0]['tokenizer']:
-            raise ValueError(f'data/{corpus["name"]} and data/{corpora[0]["name"]} have different '
-                             'tokenizers: train on one of them')
+            raise ValueError(f'data/{corpus["name"]}: other tokenizer than the first: leave it out')
         for split in ('train', 'val'):
             if len(corpus[split]) <= context:
                 raise ValueError(f'data/{corpus["name"]}: {len(corpus[split])} ids in {split}, too '
@@ -155,36 +141,23 @@ def check(corpora: list[dict], context: int):
 
 
 def start(config: Config, meta: dict, device: str) -> tuple[Transformer, dict]:
-    """The model to train, and the checkpoint to go on from ({} in a new run)."""
-    shape = {'vocab_size': meta['vocab_size'], 'dropout': config.dropout}
-    shape |= {name: getattr(config, name) for name in ('context', 'n_layer', 'n_head', 'n_embd')}
+    """The model to train, and the checkpoint to go on from, exactly ({} in a new run)."""
+    shape = {name: getattr(config, name) for name in ('n_layer', 'n_head', 'n_embd', 'context')}
     if not config.resume and not config.init_from:
-        return Transformer(ModelConfig(**shape)).to(device), {}
+        new = ModelConfig(meta['vocab_size'], dropout=config.dropout, **shape)
+        return Transformer(new).to(device), {}
     path = f'{config.out_dir}/last.pt' if config.resume else f'{config.init_from}/ckpt.pt'
     model, checkpoint = load(path, device, config.dropout)
     if checkpoint['tokenizer'] != meta['tokenizer']:
-        raise ValueError(f'{path} has another tokenizer than data/{meta["name"]}: start anew')
-    had, has = checkpoint['model_config'], {**shape, 'dropout': checkpoint['model_config']['dropout']}
-    if config.resume:                              # what may differ without making it another run
+        raise ValueError(f'{path} has another tokenizer than data/{meta["name"]}: train anew')
+    had, wanted = checkpoint['train_config'], shape
+    if config.resume:                            # all must be as it was, but for what is harmless
         free = ('resume', 'max_steps', 'eval_every', 'patience', 'out_dir', 'device', 'compile')
-        had = checkpoint['train_config']
-        has = {name: value for name, value in asdict(config).items() if name not in free}
-    for name in has:
-        if had[name] != has[name]:
-            raise ValueError(f'{path} has {name} = {had[name]}: cannot go on with {has[name]}')
+        wanted = {name: value for name, value in asdict(config).items() if name not in free}
+    for name, value in wanted.items():
+        if had[name] != value:
+            raise ValueError(f'{path} has {name} = {had[name]}: cannot go on with {value}')
     return model, checkpoint if config.resume else {}
-
-
-def open_log(path: Path, columns: list[str], step: int):
-    """A csv.DictWriter on `path`, after the rows up to `step` that are there already."""
-    rows = []
-    if step and path.exists():
-        with open(path, newline='') as file:
-            rows = [row for row in csv.DictReader(file) if int(row['step']) <= step]
-    writer = csv.DictWriter(open(path, 'w', newline='', buffering=1), columns, extrasaction='ignore')
-    writer.writeheader()
-    writer.writerows(rows)
-    return writer
 
 
 def train(config: Config):
@@ -197,46 +170,46 @@ def train(config: Config):
     torch.manual_seed(config.seed)
     generator = torch.Generator().manual_seed(config.seed)               # draws the batches
     model, last = start(config, meta, device)
-    model.dtype = getattr(torch, last.get('dtype', dtype))
+    dtype = last.get('dtype', dtype)
+    model.dtype = getattr(torch, dtype)
     forward = torch.compile(model) if config.compile else model
-    optimizers = make_optimizers(model, config)
+    optimizers = [torch.optim.Muon(model.blocks.parameters(), weight_decay=config.weight_decay),
+                  torch.optim.AdamW([model.embedding.weight, model.head.weight],
+                                    betas=(0.9, 0.95), weight_decay=config.weight_decay)]
     step, evaluated, best, best_step, seconds = 0, -1, math.inf, 0, 0.0
     if last:                                                             # go on, exactly
         step, evaluated, best, best_step, seconds = last['progress']
         for optimizer, state in zip(optimizers, last['optimizers']):
             optimizer.load_state_dict(state)
-        torch.set_rng_state(last['rng'][0].cpu())
-        generator.set_state(last['rng'][1].cpu())
-        if device == 'cuda':
-            torch.cuda.set_rng_state(last['rng'][2].cpu())
+        rng, batches, *cuda = [state.cpu() for state in last['rng']]
+        torch.set_rng_state(rng)
+        generator.set_state(batches)
+        torch.cuda.set_rng_state_all(cuda)
     out = Path(config.out_dir)
     out.mkdir(parents=True, exist_ok=True)
-    scores = [f'{what}_{corpus["name"]}' for corpus in corpora for what in ('nats', 'bits')]
-    log = open_log(out / 'log.csv',
-                   ['step', 'loss', 'lr', 'tokens_per_second', 'seconds'] + scores, step)
-    print(f'{sum(p.numel() for p in model.parameters()):,} parameters on {device} in {model.dtype}, '
-          f'{sum(len(c["train"]) for c in corpora):,} ids, {config.batch_size * config.context:,} a '
-          'step'.replace('torch.', ''))
+    log = csv.DictWriter(open(out / 'log.csv', 'a' if last else 'w', newline='', buffering=1),
+                         ['step', 'loss', 'lr', 'tokens_per_second', 'seconds'] +
+                         [f'{what}_{c["name"]}' for c in corpora for what in ('nats', 'bits')])
+    if not last:
+        log.writeheader()
+    print(f'{sum(p.numel() for p in model.parameters()):,} parameters on {device} in {dtype}, '
+          f'{sum(len(corpus["train"]) for corpus in corpora):,} ids to learn from')
 
     def snapshot() -> dict:
-        rng = [torch.get_rng_state(), generator.get_state()]
-        rng += [torch.cuda.get_rng_state()] if device == 'cuda' else []
         return {'format': 1, 'model': model.state_dict(), 'model_config': asdict(model.config),
-                'train_config': asdict(config), 'tokenizer': meta['tokenizer'], 'rng': rng,
+                'train_config': asdict(config), 'tokenizer': meta['tokenizer'], 'dtype': dtype,
                 'optimizers': [optimizer.state_dict() for optimizer in optimizers],
-                'dtype': str(model.dtype).removeprefix('torch.'),
-                'progress': [step, evaluated, best, best_step, seconds]}
+                'progress': [step, evaluated, best, best_step, seconds],
+                'rng': [torch.get_rng_state(), generator.get_state(),
+                        *torch.cuda.get_rng_state_all()]}
 
-    # ---- Ctrl-C asks the loop to save and end; a second one ends it at once
-    interrupted = []
-
-    def interrupt(number, frame):
+    def interrupt(number, frame):                # Ctrl-C: save and end; a second one: end at once
         interrupted.append(number)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    previous = signal.signal(signal.SIGINT, interrupt)
+    interrupted, previous = [], signal.signal(signal.SIGINT, interrupt)
 
     # ---- the loop
-    losses, clock, logged = [], time.perf_counter(), step
+    losses, clock = [], time.perf_counter()
     while True:
         if step > evaluated and (step % config.eval_every == 0 or step == config.max_steps):
             evaluated, row = step, {'step': step, 'seconds': round(seconds, 1)}
@@ -248,6 +221,8 @@ def train(config: Config):
                       f'{bits:.3f} bits/{unit}')
             log.writerow(row)
             mean = sum(row[f'bits_{corpus["name"]}'] for corpus in corpora) / len(corpora)
+            if not math.isfinite(mean):
+                raise ValueError(f'the loss is {mean} at step {step}: lower the learning rates')
             if mean < best:
                 best, best_step = mean, step
                 save(out / 'ckpt.pt', snapshot())
@@ -262,8 +237,9 @@ def train(config: Config):
         logits = forward(x.to(device))                                   # (B, T, V)
         loss = F.cross_entropy(logits.float().flatten(0, 1), y.to(device).flatten())
         loss.backward()
+        rate = schedule(step, config)
         for optimizer, peak in zip(optimizers, (config.muon_lr, config.adam_lr)):
-            optimizer.param_groups[0]['lr'] = peak * schedule(step, config)
+            optimizer.param_groups[0]['lr'] = peak * rate
             optimizer.step()
             optimizer.zero_grad()
         losses.append(loss.item())
@@ -272,19 +248,18 @@ def train(config: Config):
         if step % config.log_every == 0:
             now = time.perf_counter()
             seconds, spent, clock = seconds + now - clock, (now - clock) / len(losses), now
-            speed = config.batch_size * config.context / spent
-            left = divmod(int((config.max_steps - step) * spent), 60)
-            row = {'step': step, 'loss': sum(losses) / len(losses), 'tokens_per_second': speed,
-                   'lr': optimizers[0].param_groups[0]['lr'], 'seconds': seconds}
-            print(f'step {step:5} | loss {row["loss"]:.3f} | lr {row["lr"]:.4f} | '
-                  f'{speed:7,.0f} tokens/s | {left[0]}:{left[1]:02} left')
+            row = {'step': step, 'loss': sum(losses) / len(losses), 'seconds': round(seconds, 1),
+                   'lr': config.muon_lr * rate,
+                   'tokens_per_second': round(config.batch_size * config.context / spent)}
+            print('step {step:5} | loss {loss:.3f} | lr {lr:.4f} | {tokens_per_second:7,} tokens/s'
+                  .format(**row), f'| {(config.max_steps - step) * spent:.0f} s left')
             log.writerow(row)
             losses = []
     signal.signal(signal.SIGINT, previous)
     save(out / 'last.pt', snapshot())
-    print(f'{"interrupted" if interrupted else "stopped early, no better since" if stale else "done"}'
-          f'{"" if interrupted or not stale else f" step {best_step}"}: best {best:.3f} bits/{unit} at step {best_step}')
-    print(f'next: python sample.py --out_dir {config.out_dir}')
+    why = 'interrupted (go on with --resume)' if interrupted else \
+          'stopped: validation no longer improves' if stale else 'done'
+    print(f'{why}; best: {best:.3f} bits/{unit} at step {best_step}, in {out / "ckpt.pt"}')
 
 
 if __name__ == '__main__':

@@ -1,0 +1,175 @@
+"""The transformer: what it may see, what a cache must not change, what is drawn, how it is saved."""
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from model import Cache, ModelConfig, Transformer, draw, load, save
+
+
+def tiny(context=16, vocab_size=11, **config) -> Transformer:
+    """A small model whose zero-initialised matrices are random, so that all of it takes part."""
+    torch.manual_seed(0)
+    model = Transformer(ModelConfig(vocab_size, context, 2, 2, 16, **config)).eval()
+    for p in model.parameters():
+        torch.nn.init.normal_(p, std=0.3)
+    return model
+
+
+def test_no_look_ahead():
+    """Forbids a position that sees what comes after it."""
+    model, ids = tiny(), torch.randint(11, (2, 16))
+    before = model(ids)
+    for t in range(1, 16):
+        changed = ids.clone()
+        changed[:, t] = (changed[:, t] + 1) % 11
+        after = model(changed)
+        assert torch.equal(after[:, :t], before[:, :t])
+        assert not torch.allclose(after[:, t], before[:, t])
+
+
+def test_first_loss_is_ln_v():
+    """Forbids an initialisation that prefers some ids: all should be equally likely."""
+    model = Transformer(ModelConfig(50, 16))
+    loss = F.cross_entropy(model(torch.randint(50, (4, 16))).flatten(0, 1),
+                           torch.randint(50, (64,)))
+    assert abs(loss.item() - math.log(50)) < 1e-3
+
+
+def test_positions_matter_only_by_distance():
+    """Forbids rotary positions that depend on where a stretch stands: shifted alike, q.k stays."""
+    from model import rotary_table, rotate
+    cos, sin = rotary_table(40, 8)
+    q, k = torch.randn(2, 1, 1, 1, 8).double()
+    dots = [(rotate(q, cos[i], sin[i]) * rotate(k, cos[i - 7], sin[i - 7])).sum()
+            for i in (7, 20, 39)]
+    assert torch.allclose(torch.stack(dots), dots[0].expand(3), atol=1e-5)
+    near = (rotate(q, cos[9], sin[9]) * rotate(k, cos[7], sin[7])).sum()
+    assert not torch.allclose(near, dots[0], atol=1e-3)
+
+
+@pytest.mark.parametrize('cuts', [(1,) * 16, (16,), (5, 1, 7, 3)])
+def test_cache_equals_plain_path(cuts):
+    """Forbids a cache that changes what the model says, read one by one or in stretches."""
+    model, ids = tiny(), torch.randint(11, (3, 16))
+    cache, parts = Cache(model.config, 3, model.head.weight), []
+    for part in ids.split(cuts, dim=1):
+        parts.append(model(part, cache))
+    assert torch.allclose(torch.cat(parts, dim=1), model(ids), atol=1e-5)
+
+
+@pytest.mark.parametrize('context', [2, 3, 16])
+@pytest.mark.parametrize('prompt', [1, 10, 40])
+def test_generation_cached_equals_plain_past_the_context(context, prompt):
+    """Forbids a cache that goes wrong, or a crash, when the context is full, and long prompts."""
+    model, ids = tiny(context), torch.randint(11, (2, prompt))
+    draws = [torch.stack([id for id, _ in zip(model.generate(
+        ids, generator=torch.Generator().manual_seed(3), cached=cached), range(60))])
+        for cached in (True, False)]
+    assert torch.equal(*draws)
+
+
+def test_full_context_is_an_error_not_garbage():
+    """Forbids running past the table of positions without a word."""
+    with pytest.raises(ValueError, match='17 ids, more than the context of 16'):
+        tiny()(torch.zeros(1, 17, dtype=torch.long))
+
+
+def test_generation_is_reproducible_by_seed():
+    """Forbids draws that depend on the global random state, and two seeds that draw alike."""
+    model, ids = tiny(), torch.zeros(1, 1, dtype=torch.long)
+
+    def row(seed):
+        torch.rand(seed)
+        generator = torch.Generator().manual_seed(seed)
+        return [id.item() for id, _ in zip(model.generate(ids, generator=generator), range(30))]
+    assert row(1) == row(1) != row(2)
+
+
+def test_rows_stop_one_by_one():
+    """Forbids a row that talks on after its stop id, and a generation that never ends."""
+    model, ids = tiny(), torch.zeros(8, 1, dtype=torch.long)
+    drawn = model.generate(ids, stop=4, generator=torch.Generator().manual_seed(0))
+    rows = torch.stack(list(drawn))
+    for row in rows.T.tolist():
+        assert 4 in row and set(row[row.index(4):]) == {4}
+    assert (rows[-2] != 4).any()
+
+
+def test_mask_is_obeyed():
+    """Forbids drawing an id that the grammar forbids, at any temperature."""
+    model, ids = tiny(), torch.zeros(4, 1, dtype=torch.long)
+    mask = torch.zeros(4, 11, dtype=torch.bool)
+    mask[:, 3], mask[:, 7] = True, True
+    for temperature in (0, 1, 100):
+        drawn = torch.stack([id for id, _ in zip(
+            model.generate(ids, temperature, allowed=lambda: mask), range(20))])
+        assert set(drawn.flatten().tolist()) <= {3, 7}
+
+
+def test_draw():
+    """Forbids a division by temperature 0, a top_k or top_p that cuts too much or too little."""
+    logits = torch.tensor([[0.5, 0.3, 0.15, 0.05]]).log().repeat(4000, 1)
+    generator = torch.Generator().manual_seed(0)
+
+    def shares(**kind):
+        kind = {'temperature': 1.0, 'top_k': 0, 'top_p': 1.0, **kind}
+        return draw(logits, **kind, generator=generator).bincount(minlength=4) / 4000
+    assert torch.allclose(shares(), torch.tensor([0.5, 0.3, 0.15, 0.05]), atol=0.03)
+    assert shares(temperature=0).tolist() == [1, 0, 0, 0]
+    assert torch.allclose(shares(top_k=2), torch.tensor([0.625, 0.375, 0, 0]), atol=0.03)
+    assert torch.allclose(shares(top_p=0.8), torch.tensor([0.625, 0.375, 0, 0]), atol=0.03)
+    assert (shares(top_p=0.81) > 0).tolist() == [True, True, True, False]
+    assert shares(top_p=1e-9).tolist() == [1, 0, 0, 0]
+    assert shares(temperature=0.5)[0] > 0.6 > 0.4 > shares(temperature=4.0)[0]
+    for wrong in ({'temperature': -1}, {'top_k': -1}, {'top_p': 0}, {'top_p': 1.1}):
+        with pytest.raises(ValueError, match='must be'):
+            shares(**wrong)
+
+
+@pytest.mark.parametrize('wrong', [{'n_head': 3}, {'n_layer': 0}, {'dropout': 1.0}, {'context': 1},
+                                   {'n_embd': 12, 'n_head': 4}])
+def test_impossible_shapes_are_refused(wrong):
+    """Forbids a traceback from deep inside for a shape that cannot be."""
+    with pytest.raises(ValueError, match='must be'):
+        ModelConfig(vocab_size=10, **wrong)
+
+
+def test_save_and_load(tmp_path):
+    """Forbids a checkpoint that gives back another model."""
+    model, path = tiny(), tmp_path / 'a.pt'
+    save(path, {'model': model.state_dict(), 'model_config': model.config.__dict__, 'step': 3})
+    again, checkpoint = load(path)
+    ids = torch.randint(11, (1, 16))
+    assert torch.equal(model(ids), again.eval()(ids)) and checkpoint['step'] == 3
+    assert [file.name for file in tmp_path.iterdir()] == ['a.pt']
+
+
+def test_a_killed_save_leaves_the_old_checkpoint(tmp_path):
+    """Forbids a checkpoint lost because the machine went down while the next one was written."""
+    path = tmp_path / 'a.pt'
+    save(path, {'step': 1})
+    code = f'''import os, torch, model
+real = os.fsync
+os.fsync = lambda fd: os._exit(9)         # dies when all is written but nothing renamed
+model.save({str(path)!r}, {{'step': 2, 'weights': torch.zeros(100_000)}})'''
+    died = subprocess.run([sys.executable, '-c', code], cwd=Path(__file__).parent.parent)
+    assert died.returncode == 9 and torch.load(path, weights_only=True) == {'step': 1}
+
+
+@pytest.mark.parametrize('content', [b'', b'no checkpoint', b'PK\x03\x04 cut off', None, 'foreign'])
+def test_foreign_files_are_refused(tmp_path, content):
+    """Forbids a traceback, or code run from a pickle, for a file that is no checkpoint of ours."""
+    path = tmp_path / 'a.pt'
+    if content == 'foreign':
+        torch.save({'model': {'wte': torch.zeros(2)}, 'iter_num': 3}, path)
+    elif content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ValueError, match='checkpoint') as error:
+        load(path)
+    assert '\n' not in str(error.value)

@@ -1,0 +1,350 @@
+"""Music <-> ids. The MIDI files are written byte by byte; each test forbids one mistake."""
+import os
+import random
+import resource
+import subprocess
+import sys
+import time
+import tracemalloc
+from collections import Counter
+from pathlib import Path
+
+import mido
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+import tokenizer_midi
+from tokenizer_midi import MAX_BYTES, MidiTokenizer, Note, Score, read_midi, write_midi
+
+GOLDBERG = sorted((ROOT / 'data' / 'goldberg').glob('*.mid'))
+WORDS = {'on': '903c50', 'off': '803c00', 'down': 'b0407f', 'up': 'b04000', 'end': 'ff2f00'}
+
+
+def number(n):
+    """As MIDI writes it: 7 bits a byte, the highest first."""
+    return bytes([n >> 7 * i & 127 | 128 * (i > 0) for i in range(n.bit_length() // 7, -1, -1)])
+
+
+def track(text):
+    """'0 on 24 803c00' -> bytes: a note after 0 ticks, its end in hexadecimal 24 ticks later."""
+    words = text.split() + ['0', 'end'] * (not text.endswith('end'))
+    return b''.join(number(int(ticks)) + bytes.fromhex(WORDS.get(word, word))
+                    for ticks, word in zip(words[::2], words[1::2]))
+
+
+def midi(*tracks, division=24, kind=1):
+    """A whole file. At 24 ticks to the quarter, a tick is a step."""
+    tracks = [track(t) if isinstance(t, str) else t for t in tracks]
+    header = b'\0\0\0\6' + b''.join(n.to_bytes(2, 'big') for n in (kind, len(tracks), division))
+    return b'MThd' + header + b''.join(b'MTrk' + len(t).to_bytes(4, 'big') + t for t in tracks)
+
+
+@pytest.fixture
+def read(tmp_path):
+    def read(*tracks, **how):
+        data = tracks[0] if tracks[0][:4] == b'MThd' else midi(*tracks, **how)
+        (tmp_path / 'x.mid').write_bytes(data)
+        return read_midi(str(tmp_path / 'x.mid'))
+    return read
+
+
+def short(score):
+    return [tuple(note[:3]) for note in score.notes]
+
+
+# ------------------------------------------------------------------------ there and back again
+
+def test_goldberg_comes_back_note_for_note(tmp_path):
+    """Forbids any loss on the way notes -> ids -> notes, or notes -> file -> notes."""
+    tokenizer, notes, moved = MidiTokenizer(), 0, 0
+    for path in GOLDBERG:
+        score = read_midi(str(path))
+        ids = tokenizer.encode(score)
+        back = tokenizer.decode(ids)
+        assert (back.notes, back.metres) == (score.notes, score.metres), path.name
+        assert tokenizer.count_units(ids) == len(score.notes)
+        assert [bpm for _, bpm in back.tempos] == pytest.approx([b for _, b in score.tempos], 0.015)
+        write_midi(score, str(tmp_path / path.name))
+        again = read_midi(str(tmp_path / path.name))
+        assert (again.notes, again.metres) == (score.notes, score.metres) and not again.moved
+        notes, moved = notes + len(score.notes), moved + len(score.moved)
+    assert (len(GOLDBERG), notes, moved) == (32, 17_033, 8)
+
+
+@pytest.mark.parametrize('seed', range(60))
+def test_any_ids_are_music(tmp_path, seed):
+    """Forbids a sampled row of ids that fails, leaves a key down, or reads back as other notes."""
+    rng, tokenizer = random.Random(seed), MidiTokenizer(velocity=bool(seed % 2))
+    words = [i for (_, value), i in tokenizer.ids.items() if value in (3, 60, 61) or seed % 3 == 0]
+    loud = [tokenizer.ids['velocity', 84]] if seed % 2 else []
+    score = tokenizer.decode(loud + rng.choices(words, k=400))
+    assert tokenizer.decode(tokenizer.encode(score)) == score       # tempos and metres as well
+    write_midi(score, str(tmp_path / 'x.mid'))
+    for row in mido.MidiFile(tmp_path / 'x.mid').tracks:
+        sounding = Counter()
+        for message in row:
+            if message.type in ('note_on', 'note_off'):
+                on = message.type == 'note_on' and message.velocity > 0
+                sounding[message.channel, message.note] += 1 if on else -1
+                assert sounding[message.channel, message.note] in (0, 1) and message.channel != 9
+        assert not sounding.total()
+    assert read_midi(str(tmp_path / 'x.mid')).notes == score.notes != []
+
+
+def test_words_in_the_order_of_time():
+    """Forbids another order of words than the one the models were trained on."""
+    score = Score([Note(0, 60, 24), Note(0, 64, 124), Note(24, 60, 1)], [(0, 72)], [(0, 3, 4)])
+    tokenizer = MidiTokenizer()
+    assert [tokenizer.words[i] for i in tokenizer.encode(score)] == [
+        ('begin', 0), ('metre', (3, 4)), ('tempo', 44), ('on', 60), ('on', 64), ('shift', 24),
+        ('off', 60), ('on', 60), ('shift', 1), ('off', 60), ('shift', 96), ('shift', 3),
+        ('off', 64), ('end', 0)]
+
+
+def test_the_last_of_two_tempos_at_one_step_holds():
+    """Forbids words at one step in the order of their values: 80, then 60 is not 60, then 80."""
+    score = Score([Note(0, 60, 9)], [(0, 80.0), (0, 60.0)], [(0, 4, 4), (0, 3, 4)])
+    back = MidiTokenizer().decode(MidiTokenizer().encode(score))
+    assert back.metres == score.metres and back.tempos[0][1] > back.tempos[1][1]
+
+
+def test_velocity_words_only_when_asked_for(tmp_path):
+    """Forbids loudness in the small vocabulary, or other ids than the small one's plus loudness."""
+    notes = [Note(i, 60, 1, velocity) for i, velocity in enumerate((1, 7, 8, 80, 127))]
+    plain, loud = MidiTokenizer(), MidiTokenizer(velocity=True)
+    assert loud.vocab_size == plain.vocab_size + 16 == len(plain.words) + 16
+    ids = loud.encode(Score(notes))
+    assert [i for i in ids if i < plain.vocab_size] == plain.encode(Score(notes))
+    assert [note.velocity for note in loud.decode(ids).notes] == [4, 4, 12, 84, 124]
+    assert {note.velocity for note in plain.decode(plain.encode(Score(notes))).notes} == {80}
+    write_midi(Score(notes), str(tmp_path / 'x.mid'))
+    assert read_midi(str(tmp_path / 'x.mid')).notes == notes
+
+
+# --------------------------------------------------------------------------------- MIDI -> notes
+
+STROKES = {
+    'one note': (['0 on 9 off'], [(0, 60, 9)]),
+    'velocity 0 is an off': (['0 on 9 903c00'], [(0, 60, 9)]),
+    'running status': (['0 on 5 3c00 5 4050 5 4000'], [(0, 60, 5), (10, 64, 5)]),
+    'running status outlives a meta event': (['0 on 2 ff0100 3 3c00'], [(0, 60, 5)]),
+    'unended note ends with the piece': (['0 on 5 4050 5 4000 7 end'], [(0, 60, 17), (5, 64, 5)]),
+    'zero-length note': (['0 on 0 off 9 end'], [(0, 60, 1)]),
+    'off without on': (['3 off 1 on 5 off 1 off'], [(4, 60, 5)]),
+    'on before off at one tick': (['0 on 9 on 0 off 9 off'], [(0, 60, 9), (9, 60, 9)]),
+    'off before on at one tick': (['0 on 9 off 0 on 9 off'], [(0, 60, 9), (9, 60, 9)]),
+    'struck again': (['0 on 9 on 6 off 2 off'], [(0, 60, 9), (9, 60, 6)]),
+    'unison of two tracks': (['0 on 20 off', '9 on 20 off'], [(0, 60, 20), (9, 60, 20)]),
+    'unison within a longer one': (['0 on 30 off', '9 on 9 off'], [(0, 60, 18), (9, 60, 21)]),
+    'unison of two channels': (['0 on 5 913c50 5 off 5 813c00'], [(0, 60, 10), (5, 60, 10)]),
+    'tracks end one another': (['0 on 20 off', '9 off'], [(0, 60, 20)]),
+    'pedal before off': (['0 down 0 on 5 off 9 up'], [(0, 60, 14)]),
+    'pedal between on and off': (['0 on 2 down 5 off 9 up'], [(0, 60, 16)]),
+    'pedal after off': (['0 on 5 off 0 down 9 up 9 end'], [(0, 60, 5)]),
+    'pedal at the tick of off': (['0 on 5 down 0 off 9 up'], [(0, 60, 14)]),
+    'pedal up, then off, at one tick': (['0 down 0 on 5 up 0 off 9 end'], [(0, 60, 5)]),
+    'off, then pedal up, at one tick': (['0 down 0 on 5 off 0 up 9 end'], [(0, 60, 5)]),
+    'pedal up while the key is down': (['0 down 0 on 5 up 5 off'], [(0, 60, 10)]),
+    'struck again under the pedal': (
+        ['0 down 0 on 5 off 5 on 5 off 5 up'], [(0, 60, 10), (10, 60, 10)]),
+    'zero-length under the pedal': (
+        ['0 down 0 on 5 off 5 on 0 off 5 up 99 end'], [(0, 60, 10), (10, 60, 5)]),
+    'pedal never released': (['0 down 0 on 5 off 9 end'], [(0, 60, 14)]),
+    'pedal down twice': (['0 down 0 on 5 off 5 down 5 up 9 end'], [(0, 60, 15)]),
+    'pedal of another channel': (['0 b1407f 0 on 5 off 5 b14000'], [(0, 60, 5)]),
+    'pedal in another track': (['0 on 5 off', '0 down 9 up'], [(0, 60, 9)]),
+    'pedal at 63 is up, at 64 down': (['0 b0403f 0 on 5 off 0 b04040 0 4050 5 up'], [(0, 60, 5)]),
+    'another controller': (['0 b0437f 0 on 5 off 5 end'], [(0, 60, 5)])}
+
+
+@pytest.mark.parametrize('name', STROKES)
+def test_strokes(read, name):
+    """Forbids wrong ends: each case says which."""
+    tracks, notes = STROKES[name]
+    assert short(read(*tracks)) == notes
+
+
+def test_tempos_and_metres(read):
+    """Forbids a tempo map that stops at the first tempo or track, and metres over quarters only."""
+    score = read('0 ff580403031808 24 ff58040c041808', '0 on 48 off',
+                 '0 ff510307a120 24 ff51030f4240 24 ff5103000000')       # a tempo of 0 says nothing
+    assert score.metres == [(0, 3, 8), (24, 12, 16)]
+    assert score.tempos == [(0, 120), (24, 60)]
+    back = MidiTokenizer().decode(MidiTokenizer().encode(score))
+    assert back.metres == score.metres
+    assert [bpm for _, bpm in back.tempos] == pytest.approx([120, 60], 0.015)
+    assert short(back) == [(0, 60, 48)]
+
+
+@pytest.mark.parametrize('beats, unit', [(17, 2), (3, 5), (4, 0)])
+def test_a_metre_outside_of_the_vocabulary(read, beats, unit):
+    """Forbids a failure, or another metre's word, for 17/4, 3/32 and 4/1."""
+    score = read(f'0 ff5804{beats:02x}{unit:02x}1808 9 on 9 off')
+    ids = MidiTokenizer().encode(score)
+    assert score.metres == [(0, beats, 2 ** unit)]
+    assert MidiTokenizer().decode(ids) == Score([Note(9, 60, 9)])
+
+
+def test_formats(read):
+    """Forbids the tracks of format 1 one after the other, or those of format 2 at once."""
+    assert short(read('0 on 9 off', kind=0)) == [(0, 60, 9)]
+    assert short(read('0 on 9 off', '0 904050 9 4000', kind=1)) == [(0, 60, 9), (0, 64, 9)]
+    assert short(read('0 on 9 off 3 end', '0 on 9 off', kind=2)) == [(0, 60, 9), (12, 60, 9)]
+
+
+@pytest.mark.parametrize('division, ticks', [
+    (24, 24), (97, 97), (1, 1), (32767, 32767), (256 - 25 << 8 | 40, 500), (256 - 24 << 8 | 4, 48),
+    (256 - 29 << 8 | 100, 1498.5)])             # 29 stands for 29.97 frames a second
+def test_divisions(read, division, ticks):
+    """Forbids a quarter of another length: ticks a quarter, or frames a second * ticks a frame."""
+    begin = round(10 * ticks)
+    score = read(f'0 ff51030f4240 {begin} on {round(12 * ticks) - begin} off', division=division)
+    assert short(score) == [(240, 60, 48)] and not score.moved
+    assert score.tempos == ([(0, 60)] if division < 1 << 15 else [])
+
+
+def test_off_the_grid_is_counted(read):
+    """Forbids notes moved in silence: tick 1 of 97 goes to step 0, the end at 99 to step 24."""
+    score = read('1 on 98 off 97 on 97 off', division=97)
+    assert short(score) == [(0, 60, 24), (48, 60, 24)]
+    assert score.moved == pytest.approx([2 * 24 / 97, 2 * 24 / 97], 0.01)
+
+
+def test_drums_are_left_out_and_counted(read):
+    """Forbids a bass drum that becomes a C in the bass, and a file of drums that becomes music."""
+    drums = ' '.join(['0 992450 9 892400'] * 3)
+    score = read(drums + ' 0 99247f 0 992400 0 on 9 off')
+    assert (short(score), score.drums) == ([(27, 60, 9)], 4)
+    with pytest.raises(ValueError, match='no notes but drums'):
+        read(drums)
+
+
+# ------------------------------------------------------------------------------- the tokenizer
+
+def test_augment_table():
+    """Forbids a transposition that moves anything but pitches, or leaves the 128 of them."""
+    tokenizer = MidiTokenizer(velocity=True)
+    table = tokenizer.augment_table()
+    assert len(table) == 12 and {len(row) for row in table} == {tokenizer.vocab_size}
+    assert table[5] == list(range(tokenizer.vocab_size))
+    for k, row in zip(range(-5, 7), table):
+        for (kind, old), (new_kind, new) in zip(tokenizer.words, map(tokenizer.words.__getitem__, row)):
+            if kind in ('on', 'off'):
+                due = [p for p in (old + k, old + k - 12, old + k + 12) if 0 <= p < 128]
+                old = due[0]
+            assert (new_kind, new) == (kind, old)
+
+
+@pytest.mark.parametrize('foreign', [
+    {}, {'kind': 'midi'}, {'kind': 'midi', 'version': 1}, {'kind': 'bpe', 'version': 1},
+    {'kind': 'midi', 'version': 2, 'velocity': True},
+    {'kind': 'midi', 'version': 1, 'velocity': 'yes'},
+    {'kind': 'midi', 'version': 1, 'velocity': False, 'steps': 12}])
+def test_from_dict_refuses_what_is_foreign(foreign):
+    """Forbids ids read with another vocabulary than the one they were written with."""
+    for velocity in (False, True):
+        mine = MidiTokenizer(velocity)
+        assert MidiTokenizer.from_dict(mine.to_dict()).words == mine.words
+    with pytest.raises(ValueError, match='not a MIDI tokenizer') as error:
+        MidiTokenizer.from_dict(foreign)
+    assert '\n' not in str(error.value)
+
+
+def explain(path, *flags):
+    return subprocess.run([sys.executable, ROOT / 'tokenizer_midi.py', path, *flags],
+                          capture_output=True, text=True)
+
+
+def test_explain_says_it_in_musical_words(tmp_path):
+    """Forbids rows whose bar, beat, name or length is wrong: 3/8, an eighth, then in bar 2 a B3."""
+    path = tmp_path / 'x.mid'
+    path.write_bytes(midi('0 ff580403031808 0 on 12 off 24 903b50 18 803b00'))
+    *rows, counts = explain(path).stdout.splitlines()
+    assert [row.split()[:-1] for row in rows] == [
+        '1.1 begin 0'.split(), '1.1 metre (3, 8)'.split(), '1.1 C4 eighth on 60'.split(),
+        '1.1 eighth shift 12'.split(), '1.2 C4 off 60'.split(), '1.2 quarter shift 24'.split(),
+        '2.1 B3 dotted eighth on 59'.split(), '2.1 dotted eighth shift 18'.split(),
+        '2.2.5 B3 off 59'.split(), '2.2.5 end 0'.split()]
+    assert [int(row.split()[-1]) for row in rows] == MidiTokenizer().encode(read_midi(str(path)))
+    assert counts.startswith('2 notes, 10 tokens, 5.00 a note; 0 off the grid')
+    assert len(explain(GOLDBERG[0], '--rows=7').stdout.splitlines()) == 8
+    for bad in (tmp_path / 'missing.mid', tmp_path, ROOT / 'tokenizer_midi.py'):
+        done = explain(bad)
+        assert (done.returncode, done.stdout, done.stderr.count('\n')) == (1, '', 1)
+        assert bad.name in done.stderr and 'Traceback' not in done.stderr
+
+
+# -------------------------------------------------------------------------- broken and hostile
+
+CHORD = b'\0\x90' + b''.join(bytes([0, i % 128, 80]) for i in range(1_000_000))[1:]
+KEYS = track(' '.join(f'0 {0x90 | c:x}{p:02x}50' for c in range(9) for p in range(128)))
+HOSTILE = {
+    'a million notes in one chord': (midi(CHORD), 'over 1,048,576 bytes'),
+    '90,000 notes in one chord': (midi(CHORD[:270_001] + track('0 end')), 90_000),
+    '40,000 tracks in unison': (midi(*[track('0 on 0 913c50')] * 20_000), 40_000),
+    'pedals over keys': (midi(*[KEYS] * 20, track('0 up')[:-4] + b'\0\x40\0' * 20_000), 23_040),
+    '10 ** 9 ticks': (midi('0 on 1000000000 off'), 'over 20,000 quarters'),
+    '10 ** 9 ticks, 32767 a quarter': (midi('999999999 on', division=32767), 'over 20,000 quarters'),
+    'a number of 250,000 bytes': (midi(track('0 on')[:-4] + b'\xff' * 250_000), 'not a readable'),
+    'no byte': (b'', 'not a readable'),
+    'no division': (midi('0 on 9 off', division=0), 'x.mid'),
+    'no tracks': (midi(), 'no notes'),
+    'tracks that are not there': (midi()[:10] + b'\x7f\xff\0\x18', 'not a readable')}
+
+
+@pytest.mark.parametrize('name', HOSTILE)
+def test_hostile_files_cost_little(read, name):
+    """Forbids a file of at most a megabyte that holds the computer up, or fills its memory."""
+    (data, due), start = HOSTILE[name], time.process_time()
+    try:
+        assert len(read(data).notes) == due
+    except ValueError as error:
+        assert str(due) in str(error) and len(str(error).splitlines()) == 1
+    assert time.process_time() - start < 2
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 1 << 20 or sys.platform == 'darwin'
+
+
+def test_too_large_is_refused_unread(tmp_path, monkeypatch):
+    """Forbids reading a gigabyte to find that it is too much."""
+    monkeypatch.setattr(tokenizer_midi.mido, 'MidiFile', lambda *_, **__: 1 / 0)
+    (tmp_path / 'x.mid').touch()
+    os.truncate(tmp_path / 'x.mid', 1 << 33)               # a hole: it takes no room on the disk
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=f'over {MAX_BYTES:,} bytes'):
+        read_midi(str(tmp_path / 'x.mid'))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * MAX_BYTES
+
+
+def mutated(count, folder, seed=0):
+    """Read `count` broken files; return what came of them. Raises if one is not dealt with."""
+    rng, figures, path, tokenizer = random.Random(seed), Counter(), folder / 'x.mid', MidiTokenizer()
+    whole = [midi('0 ff580403031808 0 ff51030f4240 0 on 9 3c00 0 down 0 4050 9 4000 9 up 5 992450',
+                  '3 c006 0 903750 20 803700 0 f0030102f7 4 ff03024142', kind=kind, division=division)
+             for kind, division in ((0, 96), (1, 480), (2, 24), (1, 256 - 25 << 8 | 40))]
+    whole += [path.read_bytes()[:1500] for path in GOLDBERG[::8]] + [GOLDBERG[4].read_bytes()]
+    for _ in range(count):
+        data = bytearray(rng.choice(whole))
+        for _ in range(rng.choice([1, 1, 2, 4, 16])):
+            at, size = rng.randrange(len(data) + 1), rng.choice([1, 1, 2, 8, 100])
+            data[at:at + size] = rng.choice([rng.randbytes(size), b'', data[at:at + size] * 9])
+        path.write_bytes(data)
+        start = time.process_time()
+        try:
+            score = read_midi(str(path))
+            assert score.notes == sorted(score.notes) and all(n.duration > 0 for n in score.notes)
+            assert short(tokenizer.decode(tokenizer.encode(score))) == short(score) != []
+            figures['read'] += 1
+        except ValueError as error:
+            assert len(str(error).splitlines()) == 1 and len(str(error)) < 500, error
+            figures['refused'] += 1
+        figures['slowest'] = max(figures['slowest'], time.process_time() - start)
+    return figures | {'peak MB': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10}
+
+
+def test_mutated_files(tmp_path):
+    """Forbids anything but a Score or one line for a file with bytes changed, cut or doubled."""
+    figures = mutated(2_000, tmp_path)
+    assert min(figures['read'], figures['refused']) > 200 and figures['slowest'] < 2

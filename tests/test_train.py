@@ -1,0 +1,185 @@
+"""Training: that it learns, resumes bit for bit, validates all of the split, and splits honestly."""
+
+import csv
+import json
+import math
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+import train
+from model import ModelConfig, Transformer
+from train import Config, get_batch, load_corpus, schedule, validate
+
+SMALL = {'dataset': 'toy', 'n_layer': 2, 'n_head': 2, 'n_embd': 32, 'context': 32, 'batch_size': 4,
+         'dtype': 'float32', 'log_every': 5, 'warmup_steps': 2}
+
+
+def run(tmp_path, name, **settings):
+    train.train(Config(out_dir=str(tmp_path / name), **{**SMALL, **settings}))
+    return torch.load(tmp_path / name / 'last.pt', weights_only=True)
+
+
+def interrupt_at(monkeypatch, step):
+    """Press Ctrl-C while the training loop asks for the learning rate of that step."""
+    def pressed(now, config):
+        if now == step:
+            os.kill(os.getpid(), signal.SIGINT)
+        return schedule(now, config)
+    monkeypatch.setattr(train, 'schedule', pressed)
+
+
+@pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
+def test_resume_is_exact(corpus, monkeypatch, dtype):
+    """Forbids a resume that replays batches, forgets a state, or shifts the schedule: 20 steps are
+    10 steps, Ctrl-C, and 10 more, bit for bit, dropout and transposition included."""
+    whole = run(corpus, 'whole', max_steps=20, eval_every=8, dtype=dtype)
+    interrupt_at(monkeypatch, 9)
+    run(corpus, 'parts', max_steps=20, eval_every=8, dtype=dtype)
+    half = torch.load(corpus / 'parts' / 'last.pt', weights_only=True)
+    assert half['progress'][0] == 10
+    monkeypatch.undo()
+    monkeypatch.setattr(train, 'DATA', corpus)
+    parts = run(corpus, 'parts', max_steps=20, eval_every=8, dtype=dtype, resume=True)
+    for name in whole['model']:
+        assert torch.equal(whole['model'][name], parts['model'][name]), name
+    assert whole['progress'][:4] == parts['progress'][:4]
+    rows = [list(csv.DictReader(open(corpus / name / 'log.csv'))) for name in ('whole', 'parts')]
+    for a, b in zip(*rows, strict=True):
+        assert (a['step'], a['bits_toy']) == (b['step'], b['bits_toy'])
+
+
+def test_resume_with_other_settings_is_refused(corpus):
+    """Forbids a "resume" that silently becomes another run."""
+    run(corpus, 'a', max_steps=2)
+    for other in ({'n_layer': 3}, {'seed': 2}, {'muon_lr': 0.1}):
+        with pytest.raises(ValueError, match=list(other)[0]):
+            run(corpus, 'a', max_steps=4, resume=True, **other)
+    assert run(corpus, 'a', max_steps=4, resume=True)['progress'][0] == 4
+
+
+def test_one_batch_is_learned_by_heart(corpus):
+    """Forbids a gradient, an optimizer or a target that is wired wrongly."""
+    torch.manual_seed(0)
+    ids = load_corpus('toy')['train']
+    table = torch.arange(515)[None]
+    x, y = get_batch([ids], 4, 32, table, torch.Generator().manual_seed(0))
+    model = Transformer(ModelConfig(515, 32, 2, 2, 64))
+    muon = torch.optim.Muon(model.blocks.parameters(), lr=0.02)
+    adam = torch.optim.AdamW([model.embedding.weight, model.head.weight], lr=0.01)
+    for _ in range(60):
+        loss = F.cross_entropy(model(x).flatten(0, 1), y.flatten())
+        loss.backward()
+        for optimizer in (muon, adam):
+            optimizer.step()
+            optimizer.zero_grad()
+    assert loss.item() < 0.1
+
+
+def test_batches():
+    """Forbids targets that are not the next ids, a crop over the edge of a corpus, a corpus or a key
+    that is never drawn, and one key for a whole batch."""
+    parts = [np.arange(0, 40), np.arange(100, 300)]
+    table = torch.stack([torch.arange(1400), torch.arange(1400) + 1000])
+    seen = []
+    for seed in range(40):
+        x, y = get_batch(parts, 16, 8, table, torch.Generator().manual_seed(seed))
+        assert torch.equal(x[:, 1:], y[:, :-1]) and (y - x == 1).all()
+        assert x.shape == (16, 8)
+        seen.append(x)
+        assert len(set((x[:, 0] >= 1000).tolist())) == 2
+    starts = torch.cat(seen)[:, 0] % 1000
+    assert starts.min() == 0 and ((starts < 32) | (starts >= 100)).all() and starts.max() == 291
+    share = (starts < 100).float().mean().item()
+    assert abs(share - 32 / 224) < 0.06
+
+
+def test_every_id_is_validated_once():
+    """Forbids validation on random crops, ids left out or counted twice, too short a context."""
+    class Pairs(torch.nn.Linear):
+        def forward(self, ids):               # the loss depends on the id and the next one alone
+            return table[ids]
+    generator = torch.Generator().manual_seed(0)
+    table = torch.randn(7, 7, generator=generator)
+    for length in (9, 10, 16, 17, 18, 33, 100, 101):
+        ids = torch.randint(7, (length,), generator=generator).numpy()
+        want = F.cross_entropy(table[torch.tensor(ids[:-1])], torch.tensor(ids[1:])).item()
+        assert validate(Pairs(1, 1), ids, 8) == pytest.approx(want, abs=1e-5)
+
+
+def test_validation_gives_half_a_context():
+    """Forbids scoring an id after the first context with less than half a context before it."""
+    class NeedsHalf(torch.nn.Linear):
+        def forward(self, ids):               # knows what comes next from half a context on
+            known = (torch.arange(ids.size(1)) >= 8) | (ids[:, :1] == 0)
+            return 100.0 * F.one_hot(ids + 1, 300) * known[..., None]
+    for length in (17, 25, 26, 100, 200):
+        assert validate(NeedsHalf(1, 1), np.arange(length), 16) == pytest.approx(0, abs=1e-6)
+
+
+def test_schedule():
+    """Forbids a warm-up from nothing, a peak that is missed, a decay that does not end at 0."""
+    config = Config(max_steps=100, warmup_steps=10)
+    rates = [schedule(step, config) for step in range(101)]
+    assert rates[0] == 0.1 and max(rates) > 0.9 and rates[100] == 0
+    assert rates[:10] == sorted(rates[:10]) and rates[10:] == sorted(rates[10:], reverse=True)
+
+
+def test_checkpoints_and_log(corpus):
+    """Forbids a run that ends without a file, a `best` that is not, a log that lacks its figures."""
+    last = run(corpus, 'a', max_steps=7, eval_every=3)
+    step, evaluated, best, best_step, seconds = last['progress']
+    rows = list(csv.DictReader(open(corpus / 'a' / 'log.csv')))
+    bits = {int(row['step']): float(row['bits_toy']) for row in rows if row['bits_toy']}
+    assert step == evaluated == 7 and set(bits) == {0, 3, 6, 7}
+    assert best == pytest.approx(min(bits.values())) and bits[best_step] == pytest.approx(best)
+    saved = torch.load(corpus / 'a' / 'ckpt.pt', weights_only=True)
+    assert saved['progress'][0] == best_step and saved['tokenizer']['kind'] == 'midi'
+    nats = {int(row['step']): float(row['nats_toy']) for row in rows if row['nats_toy']}
+    meta = load_corpus('toy')
+    assert bits[7] == pytest.approx(nats[7] * (len(meta['val']) - 1) / math.log(2)
+                                    / meta['units']['val'])
+
+
+def test_it_stops_when_validation_gets_worse(corpus, capsys):
+    """Forbids hours of overfitting: patience counts validations without a better one."""
+    last = run(corpus, 'a', max_steps=400, eval_every=2, patience=2, muon_lr=0.0, adam_lr=0.0)
+    assert last['progress'][0] == 4 and 'no longer improves' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('settings, says', [
+    ({'context': 100_000}, 'lower --context'), ({'dataset': 'none'}, 'run python prepare.py none'),
+    ({'dtype': 'int8'}, 'float32, bfloat16'), ({'init_from': 'none'}, 'no such checkpoint'),
+    ({'n_head': 3}, 'n_head = 3')])
+def test_clear_errors(corpus, settings, says):
+    """Forbids a traceback from deep inside for a setting that cannot be."""
+    with pytest.raises(ValueError, match=says) as error:
+        run(corpus, 'a', max_steps=1, **settings)
+    assert '\n' not in str(error.value)
+
+
+def test_held_out_pieces_stay_held_out(corpus):
+    """Forbids training on a piece that another corpus of the same run holds out."""
+    meta = json.loads((corpus / 'toy' / 'meta.json').read_text())
+    assert not ({p['fingerprint'] for p in meta['pieces']['train']} &
+                {p['fingerprint'] for p in meta['pieces']['val']})
+    other = corpus / 'other'
+    other.mkdir()
+    meta['pieces'] = {'train': meta['pieces']['val'], 'val': meta['pieces']['train']}
+    (other / 'meta.json').write_text(json.dumps(meta))
+    for split in ('train', 'val'):
+        (other / f'{split}.bin').write_bytes((corpus / 'toy' / f'{split}.bin').read_bytes())
+    with pytest.raises(ValueError, match='held out in another corpus'):
+        run(corpus, 'a', max_steps=1, dataset='toy,other')
+
+
+def test_fine_tuning_starts_from_the_weights(corpus):
+    """Forbids an init_from that starts anew, or takes the step count along."""
+    first = run(corpus, 'a', max_steps=30, eval_every=10)
+    run(corpus, 'b', max_steps=1, init_from=str(corpus / 'a'), adam_lr=0.0, muon_lr=0.0)
+    rows = list(csv.DictReader(open(corpus / 'b' / 'log.csv')))
+    assert float(rows[0]['bits_toy']) == pytest.approx(first['progress'][2], abs=1e-6)
