@@ -166,12 +166,12 @@ def prepare_midi(source: Path, folder: Path, config: Config):
     (folder / 'ids.part').unlink()
     notes = sum(piece['units'] for piece in pieces)
     moved, far = (sum(piece['moved'][i] for piece in pieces) for i in (0, 1))
-    print(f'{moved:,} notes ({moved / notes:.1%}) lay off the grid of {STEPS} steps to the quarter and '
-          f'moved by {far / max(1, moved):.2f} steps on average: '
-          f'this looks {"performed" if moved > notes / 4 else "scored"}')
-    drums, twins = sum(p['drums'] for p in pieces), len(pieces) - len({p['fingerprint'] for p in pieces})
-    if drums or twins:
-        print(f'{drums:,} drum notes left out; {twins:,} pieces are the twin of another')
+    print(f'looks {"performed" if moved > notes / 4 else "scored"}: {moved:,} notes '
+          f'({moved / notes:.1%}) lay off the grid of {STEPS} to the quarter and moved, by '
+          f'{far / max(1, moved):.2f} steps on average')
+    drums = sum(piece['drums'] for piece in pieces)
+    twins = len(pieces) - len({piece['fingerprint'] for piece in pieces})
+    print(f'{twins:,} pieces are twins of others, {drums:,} drum notes left out')
 
 
 def blocks(piece: dict):

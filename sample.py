@@ -102,7 +102,8 @@ def draw_rows(model, prompt: list[int], config: Config, stop: int, grammar=None)
     generator = torch.Generator(config.device).manual_seed(config.seed)
     ids = torch.tensor([prompt] * config.num_samples, device=config.device)
     mask = grammar and (lambda: torch.from_numpy(grammar.allowed()).to(config.device))
-    drawn = model.generate(ids, config.temperature, config.top_k, config.top_p, stop, mask, generator)
+    drawn = model.generate(ids, config.temperature, config.top_k, config.top_p, stop, mask,
+                           generator)
     for ids in islice(drawn, config.max_tokens):
         yield ids.tolist()
         if grammar:

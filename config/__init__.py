@@ -1,8 +1,8 @@
 """Settings for every script: defaults < config file < flags, each typed and checked.
 
-A script declares a dataclass of commented defaults and ends in `run(main, Config)`. Then
-`python train.py config/goldberg.py --max_steps=1e3` reads the file's `name = literal` lines (parsed,
-never executed), then the flags. A field without a default is a positional argument.
+A script declares a dataclass of commented defaults and ends in `run(main, Config)`: then
+`python train.py config/goldberg.py --max_steps=1e3` reads the file's `name = literal` lines, never
+executed, then the flags. A field without a default is a positional argument.
 """
 
 import argparse

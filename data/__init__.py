@@ -1,4 +1,4 @@
-"""Corpora: each folder holds what `prepare.py` made of one; each module knows where one comes from."""
+"""Corpora: a folder holds what `prepare.py` made of one, a module knows where one comes from."""
 
 import hashlib
 import subprocess

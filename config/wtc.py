@@ -1,0 +1,4 @@
+"""The Well-Tempered Clavier: five times the notes of the Goldberg, so it overfits later."""
+
+dataset = 'wtc'
+out_dir = 'out-wtc'
