@@ -1,7 +1,7 @@
 """Let a trained model compose or write: python sample.py --out_dir out-goldberg
 
-Music becomes a MIDI file and a WAV file each, and a page to listen to them; text streams to the
-terminal. All that is needed stands in the checkpoint, the tokenizer too.
+Pieces become MIDI and WAV files and a page to listen to; text streams to the terminal. All that is
+needed stands in the checkpoint, the tokenizer too.
 """
 
 import html
@@ -19,6 +19,10 @@ from config import run
 from model import load
 from tokenizer_bpe import BPETokenizer
 from tokenizer_midi import WHOLE, MidiTokenizer, Score, read_midi, write_midi
+
+PAGE = """<!doctype html><meta charset="utf-8"><title>{0}</title><h1>{0}</h1>
+<style>body {{ font: 16px/1.5 sans-serif; margin: 2em auto; max-width: 60em }}
+audio {{ width: 100% }} svg {{ width: 100%; height: 12em; background: #f4f1ea }}</style>{1}"""
 
 
 @dataclass
@@ -90,7 +94,6 @@ def load_tokenizer(d: dict):
 
 
 def bars(score: Score) -> int:
-    """How many bars a score fills."""
     end = max((note.start + note.duration for note in score.notes), default=0)
     metres = [(0, 4, 4)] + score.metres + [(end, 4, 4)]
     return sum(math.ceil(max(0, until - step) * unit / (WHOLE * beats))
@@ -100,11 +103,10 @@ def bars(score: Score) -> int:
 def draw_rows(model, prompt: list[int], config: Config, stop: int, grammar=None):
     """Yield the next ids of all samples, a list (B,) at a time."""
     generator = torch.Generator(config.device).manual_seed(config.seed)
-    ids = torch.tensor([prompt] * config.num_samples, device=config.device)
+    start = torch.tensor([prompt] * config.num_samples, device=config.device)
     mask = grammar and (lambda: torch.from_numpy(grammar.allowed()).to(config.device))
-    drawn = model.generate(ids, config.temperature, config.top_k, config.top_p, stop, mask,
-                           generator)
-    for ids in islice(drawn, config.max_tokens):
+    kind = config.temperature, config.top_k, config.top_p
+    for ids in islice(model.generate(start, *kind, stop, mask, generator), config.max_tokens):
         yield ids.tolist()
         if grammar:
             grammar.advance(ids.tolist())
@@ -112,15 +114,14 @@ def draw_rows(model, prompt: list[int], config: Config, stop: int, grammar=None)
 
 def compose(model, tokenizer: MidiTokenizer, config: Config):
     """Draw pieces side by side; write each as MIDI and WAV, and a page to hear and see them."""
-    prompt = tokenizer.encode(read_midi(config.start) if config.start else Score())[:-1]
-    prompt = prompt[:config.start_tokens]
+    given = read_midi(config.start) if config.start else Score()
+    prompt = tokenizer.encode(given)[:-1][:config.start_tokens]
     grammar = Grammar(tokenizer, config.num_samples)
     for id in prompt:
         grammar.advance([id] * config.num_samples)
     began = time.perf_counter()
     drawn = list(draw_rows(model, prompt, config, tokenizer.ids['end', 0], grammar))
     speed = len(drawn) * config.num_samples / (time.perf_counter() - began)
-    print(f'{len(drawn)} ids in each of {config.num_samples} pieces, {speed:,.0f} tokens/s')
     figures = []
     for number, row in enumerate(np.array(drawn).T.tolist(), 1):
         score = tokenizer.decode(prompt + row)
@@ -132,20 +133,13 @@ def compose(model, tokenizer: MidiTokenizer, config: Config):
         else:
             synth.write_wav(f'{path}.wav', synth.render(notes))
         length = max((start + duration for start, duration, *_ in notes), default=0)
-        line = f'{path}.mid and .wav: {bars(score)} bars, {len(notes)} notes, {length:.0f} seconds'
+        line = (f'{path}.mid and .wav: {bars(score)} bars, {len(notes)} notes, {length:.0f} s, '
+                f'drawn at {speed:,.0f} tokens/s')
         print(line)
         figures.append(figure(path.name, line, notes, length))
     page = Path(config.out_dir) / 'samples.html'
     page.write_text(PAGE.format(html.escape(config.out_dir), '\n'.join(figures)), 'utf-8')
     print(f'listen: open {page}')
-
-
-PAGE = """<!doctype html><meta charset="utf-8"><title>{0}</title>
-<style>body {{ font: 16px/1.5 sans-serif; margin: 2em auto; max-width: 60em }}
-audio {{ width: 100% }} svg {{ width: 100%; height: 12em; background: #f4f1ea }}</style>
-<h1>{0}</h1>
-{1}
-"""
 
 
 def figure(name: str, line: str, notes: list, length: float) -> str:
@@ -160,8 +154,7 @@ def figure(name: str, line: str, notes: list, length: float) -> str:
 def recite(model, tokenizer: BPETokenizer, config: Config):
     """Stream texts to the terminal, one after the other, as they are drawn."""
     text = config.start
-    if text.startswith('FILE:'):
-        text = Path(text[5:]).read_text(encoding='utf-8')
+    text = Path(text[5:]).read_text('utf-8') if text.startswith('FILE:') else text
     prompt = [tokenizer.eot] + tokenizer.encode(text)
     samples, config.num_samples = config.num_samples, 1
     for number in range(samples):

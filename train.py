@@ -65,8 +65,7 @@ def load_corpus(name: str) -> dict:
 
 
 def get_batch(parts: list, rows: int, context: int, table, generator: torch.Generator):
-    """Random crops (B, T) and the ids that come next (B, T), each row in a key drawn from `table`
-    (K, V). All ids of all corpora are equally likely."""
+    """Random crops (B, T) and their next ids (B, T), each row in a key of `table` (K, V)."""
     starts = torch.tensor([len(part) - context for part in parts]).cumsum(0)
     crops = []
     for start in torch.randint(int(starts[-1]), (rows,), generator=generator).tolist():
@@ -80,8 +79,7 @@ def get_batch(parts: list, rows: int, context: int, table, generator: torch.Gene
 
 @torch.no_grad()
 def validate(model, ids, context: int) -> float:
-    """Mean loss in nats over the whole split: every id but the first is scored once, with at least
-    half a context before it, or all there is."""
+    """Mean loss in nats of a whole split: every id is scored once, after half a context or more."""
     model.eval()
     device, last, scored, windows = next(model.parameters()).device, len(ids) - 1, 0, []
     while scored < last:
@@ -109,8 +107,7 @@ def pick_device(device: str, dtype: str, width: int) -> tuple[str, str]:
     """Replace `auto` by the best device there is and the faster precision, which is measured there
     on a product like those of training."""
     if device == 'auto':
-        device = 'cuda' if torch.cuda.is_available() else \
-                 'mps' if torch.backends.mps.is_available() else 'cpu'
+        device = getattr(torch.accelerator.current_accelerator(True), 'type', 'cpu')
     if dtype == 'auto':
         times = {}
         for kind in ('float32', 'bfloat16') * 3:                         # the last round counts
@@ -144,8 +141,8 @@ def start(config: Config, meta: dict, device: str) -> tuple[Transformer, dict]:
     """The model to train, and the checkpoint to go on from, exactly ({} in a new run)."""
     shape = {name: getattr(config, name) for name in ('n_layer', 'n_head', 'n_embd', 'context')}
     if not config.resume and not config.init_from:
-        new = ModelConfig(meta['vocab_size'], dropout=config.dropout, **shape)
-        return Transformer(new).to(device), {}
+        shape |= {'vocab_size': meta['vocab_size'], 'dropout': config.dropout}
+        return Transformer(ModelConfig(**shape)).to(device), {}
     path = f'{config.out_dir}/last.pt' if config.resume else f'{config.init_from}/ckpt.pt'
     model, checkpoint = load(path, device, config.dropout)
     if checkpoint['tokenizer'] != meta['tokenizer']:
@@ -154,9 +151,8 @@ def start(config: Config, meta: dict, device: str) -> tuple[Transformer, dict]:
     if config.resume:                            # all must be as it was, but for what is harmless
         free = ('resume', 'max_steps', 'eval_every', 'patience', 'out_dir', 'device', 'compile')
         wanted = {name: value for name, value in asdict(config).items() if name not in free}
-    for name, value in wanted.items():
-        if had[name] != value:
-            raise ValueError(f'{path} has {name} = {had[name]}: cannot go on with {value}')
+    for name in (name for name in wanted if had[name] != wanted[name]):
+        raise ValueError(f'{path} has {name} = {had[name]}: cannot go on with {wanted[name]}')
     return model, checkpoint if config.resume else {}
 
 
@@ -164,7 +160,7 @@ def train(config: Config):
     # ---- the corpora, the model, the optimizers
     corpora = [load_corpus(name) for name in config.dataset.split(',')]
     check(corpora, config.context)
-    meta, unit = corpora[0], corpora[0]['unit']
+    meta, unit, parts = corpora[0], corpora[0]['unit'], [corpus['train'] for corpus in corpora]
     table = torch.tensor(meta['augment'] if config.augment else [list(range(meta['vocab_size']))])
     device, dtype = pick_device(config.device, config.dtype, config.n_embd)
     torch.manual_seed(config.seed)
@@ -192,8 +188,8 @@ def train(config: Config):
                          [f'{what}_{c["name"]}' for c in corpora for what in ('nats', 'bits')])
     if not last:
         log.writeheader()
-    print(f'{sum(p.numel() for p in model.parameters()):,} parameters on {device} in {dtype}, '
-          f'{sum(len(corpus["train"]) for corpus in corpora):,} ids to learn from')
+    size = sum(p.numel() for p in model.parameters())
+    print(f'{size:,} parameters on {device} in {dtype}, {sum(map(len, parts)):,} ids to learn from')
 
     def snapshot() -> dict:
         return {'format': 1, 'model': model.state_dict(), 'model_config': asdict(model.config),
@@ -232,8 +228,7 @@ def train(config: Config):
         if step >= config.max_steps or stale or interrupted:
             break
 
-        x, y = get_batch([corpus['train'] for corpus in corpora], config.batch_size, config.context,
-                         table, generator)
+        x, y = get_batch(parts, config.batch_size, config.context, table, generator)
         logits = forward(x.to(device))                                   # (B, T, V)
         loss = F.cross_entropy(logits.float().flatten(0, 1), y.to(device).flatten())
         loss.backward()
@@ -257,8 +252,7 @@ def train(config: Config):
             losses = []
     signal.signal(signal.SIGINT, previous)
     save(out / 'last.pt', snapshot())
-    why = 'interrupted (go on with --resume)' if interrupted else \
-          'stopped: validation no longer improves' if stale else 'done'
+    why = 'stopped, go on with --resume' if interrupted else 'no longer better' if stale else 'done'
     print(f'{why}; best: {best:.3f} bits/{unit} at step {best_step}, in {out / "ckpt.pt"}')
 
 

@@ -15,7 +15,7 @@ import re
 import sys
 
 
-def convert(kind: type, value):
+def convert(name: str, kind: type, value):
     """A flag's text or a file's literal as `kind`: (int, '1e4') -> 10000, (float, 1) -> 1.0.
     Raises ValueError where nothing but a guess would do: (int, 5.5), (bool, 2), (float, 'nan')."""
     try:
@@ -30,7 +30,7 @@ def convert(kind: type, value):
     except (KeyError, TypeError, ValueError):
         pass
     need = {int: 'a whole number', float: 'a number', bool: 'true or false', str: 'text'}
-    raise ValueError(f'needs {need[kind]}, not {value!r}')
+    raise ValueError(f'{name} needs {need[kind]}, not {value!r}')
 
 
 def read_config(path: str):
@@ -75,10 +75,7 @@ def configure(cls, argv: list[str], description: str = ''):
             near = difflib.get_close_matches(name, fields, 1)
             raise ValueError(f'{place}unknown setting {name}: ' +
                              (f'did you mean {near[0]}?' if near else 'see --help'))
-        try:
-            settings[field.name] = convert(field.type, value)
-        except ValueError as error:
-            raise ValueError(f'{place}{name} {error}') from None
+        settings[field.name] = convert(place + name, field.type, value)
     return cls(**settings)
 
 

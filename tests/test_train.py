@@ -148,7 +148,7 @@ def test_checkpoints_and_log(corpus):
 def test_it_stops_when_validation_gets_worse(corpus, capsys):
     """Forbids hours of overfitting: patience counts validations without a better one."""
     last = run(corpus, 'a', max_steps=400, eval_every=2, patience=2, muon_lr=0.0, adam_lr=0.0)
-    assert last['progress'][0] == 4 and 'no longer improves' in capsys.readouterr().out
+    assert last['progress'][0] == 4 and 'no longer better' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize('settings, says', [
