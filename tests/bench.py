@@ -104,7 +104,7 @@ def training():
     best = {who: min(took for name, took in seconds.items() if name.startswith(who))
             for who in ('ours', 'GPT-2') if any(name.startswith(who) for name in seconds)}
     if len(best) == 2:
-        print(f'ours trains {best["GPT-2"] / best["ours"]:.2f} times as fast as GPT-2 (best of each)')
+        print(f'ours trains {best["GPT-2"] / best["ours"]:.2f} times as fast (best of each)')
 
 
 def sampling(length: int = 1024):

@@ -34,10 +34,13 @@ def test_order(tmp_path):
 
 
 @pytest.mark.parametrize('flags, want', [
-    (['--rate=1'], {'rate': 1.0}), (['--rate', '1'], {'rate': 1.0}), (['--rate=-1'], {'rate': -1.0}),
+    (['--rate=1'], {'rate': 1.0}), (['--rate', '1'], {'rate': 1.0}),
+    (['--rate=-1'], {'rate': -1.0}),
     (['--steps=1e4'], {'steps': 10000}), (['--steps', '5'], {'steps': 5}),
-    (['--name=a=b'], {'name': 'a=b'}), (['--name=1685'], {'name': '1685'}), (['--name='], {'name': ''}),
-    (['--loud'], {'loud': True}), (['--loud=false'], {'loud': False}), (['--loud=1'], {'loud': True})])
+    (['--name=a=b'], {'name': 'a=b'}), (['--name=1685'], {'name': '1685'}),
+    (['--name='], {'name': ''}),
+    (['--loud'], {'loud': True}), (['--loud=false'], {'loud': False}),
+    (['--loud=1'], {'loud': True})])
 def test_flags(flags, want):
     """Forbids the flags that are natural to type from being refused or read as another type."""
     assert configure(Config, flags) == Config(**want)
@@ -74,7 +77,8 @@ def test_help_and_errors_of_the_scripts():
     for field in train.Config.__dataclass_fields__:
         assert f'--{field} ' in told.stdout
     assert 'None' not in told.stdout and "['goldberg']" in told.stdout
-    for argv, says in ((['train.py', '--max_step=1'], 'max_steps'), (['train.py', 'no.py'], 'no.py'),
+    for argv, says in ((['train.py', '--max_step=1'], 'max_steps'), 
+                       (['train.py', 'no.py'], 'no.py'),
                        (['train.py', '--dataset=none'], 'python prepare.py none'),
                        (['sample.py', '--out_dir=none'], 'no such checkpoint'),
                        (['prepare.py', 'none'], 'no such file'), (['prepare.py'], 'source')):

@@ -1,4 +1,4 @@
-"""Sampling: only valid music is drawn, nothing sticks, and what is written can be read and heard."""
+"""Sampling: only valid music is drawn, nothing sticks, what is written can be read and heard."""
 
 import wave
 
@@ -64,7 +64,8 @@ def test_a_hundred_samples_are_valid(tmp_path, velocity):
         assert score.notes == tokenizer.decode(tokenizer.encode(score)).notes
         from tokenizer_midi import write_midi
         write_midi(score, tmp_path / 'a.mid')
-        ends = sum(m.type == 'note_on' and not m.velocity for m in mido.MidiFile(tmp_path / 'a.mid'))
+        file = mido.MidiFile(tmp_path / 'a.mid')
+        ends = sum(m.type == 'note_on' and not m.velocity for m in file)
         assert ends == len(score.notes) == tokenizer.count_units(row)
         assert not score.notes or read_midi(tmp_path / 'a.mid').notes == score.notes
 
@@ -117,7 +118,8 @@ def test_text_streams(tmp_path, capsys):
     checkpoint(tmp_path / 'out', BPETokenizer.train([TEXT], 300))
     (tmp_path / 'p.txt').write_text('FROM A FILE: ü\n', encoding='utf-8')
     for start, shown in (('ROMEO: é', 'ROMEO: é'), (f'FILE:{tmp_path}/p.txt', 'FROM A FILE: ü\n')):
-        sample.main(Config(out_dir=str(tmp_path / 'out'), num_samples=2, max_tokens=40, start=start))
+        sample.main(Config(out_dir=str(tmp_path / 'out'), num_samples=2, max_tokens=40,
+                           start=start))
         out = capsys.readouterr().out
         assert out.count(shown) == 2 and len(out) > 2 * len(shown) + 60 and 'endoftext' not in out
 
@@ -125,7 +127,8 @@ def test_text_streams(tmp_path, capsys):
 def test_bars():
     """Forbids bars counted in 4/4 when the metre says otherwise."""
     note = Note(0, 60, 1)
-    for metres, steps, want in (([], 96, 1), ([], 97, 2), ([(0, 3, 8)], 72, 2), ([(0, 12, 16)], 72, 1),
+    for metres, steps, want in (([], 96, 1), ([], 97, 2), ([(0, 3, 8)], 72, 2),
+                                ([(0, 12, 16)], 72, 1),
                                 ([(0, 4, 4), (96, 3, 4)], 96 + 72 * 2, 3), ([(0, 4, 4)], 1, 1)):
         assert bars(Score([note, Note(0, 61, steps)], metres=metres)) == want
 

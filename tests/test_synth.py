@@ -103,7 +103,8 @@ def test_no_notes_are_half_a_second_of_silence():
     assert sound.shape == (SAMPLE_RATE // 2,) and sound.dtype == np.float32 and not sound.any()
 
 
-@pytest.mark.parametrize("notes", ([(0, 1, 60, 1)], [(0, 1, pitch, 127) for pitch in range(30, 90, 4)],
+@pytest.mark.parametrize("notes", ([(0, 1, 60, 1)],
+                                   [(0, 1, pitch, 127) for pitch in range(30, 90, 4)],
                                    piece(100, 3)), ids=("soft", "cluster", "dense"))
 def test_peak_is_one_decibel_below_full_scale(notes):
     """Forbids clipping when many notes add up, and whispering when there is one soft note."""
@@ -273,18 +274,11 @@ def test_import_is_light():
     assert run.stdout.strip() == "[]", run.stderr
 
 
-def test_command_line(tmp_path):
-    """Forbids a traceback for a missing file, and a command that prints other than its one line."""
-    mido = pytest.importorskip("mido")
-    pytest.importorskip("tokenizer_midi")
-    track = mido.MidiTrack([mido.Message("note_on", note=60, velocity=80),
-                            mido.Message("note_off", note=60, time=960)])
-    mido.MidiFile(tracks=[track]).save(tmp_path / "song.mid")
-
-    def run(*flags):
-        return subprocess.run([sys.executable, str(ROOT / "synth.py"), *map(str, flags)],
-                              capture_output=True, text=True)
-    good, bad = run(tmp_path / "song.mid"), run(tmp_path / "none.mid")
-    assert good.returncode == 0 and good.stdout.count("\n") == 1, good.stderr
-    assert "1.0 s, 1 notes" in good.stdout and (tmp_path / "song.wav").exists()
-    assert bad.returncode == 1 and bad.stderr.count("\n") == 1 and "none.mid" in bad.stderr
+def test_notes_sound_at_their_tempo():
+    """Forbids a tempo map that is ignored, begins late, or forgets what came before a change."""
+    from tokenizer_midi import Note, Score
+    notes = [Note(0, 60, 24), Note(24, 60, 48), Note(96, 60, 24, 100)]
+    assert synth.seconds(Score(notes)) == [(0, 0.5, 60, 80), (0.5, 1, 60, 80), (2, 0.5, 60, 100)]
+    slower = synth.seconds(Score(notes, tempos=[(0, 120.0), (48, 60.0)]))
+    assert [note[:2] for note in slower] == [(0, 0.5), (0.5, 1.5), (3, 1)]
+    assert synth.seconds(Score()) == []

@@ -1,4 +1,4 @@
-"""Training: that it learns, resumes bit for bit, validates all of the split, and splits honestly."""
+"""Training: that it learns, resumes bit for bit, validates the whole split and splits honestly."""
 
 import csv
 import json
@@ -81,7 +81,7 @@ def test_one_batch_is_learned_by_heart(corpus):
 
 
 def test_batches():
-    """Forbids targets that are not the next ids, a crop over the edge of a corpus, a corpus or a key
+    """Forbids targets that are not the next ids, a crop over the edge of a corpus, a corpus or key
     that is never drawn, and one key for a whole batch."""
     parts = [np.arange(0, 40), np.arange(100, 300)]
     table = torch.stack([torch.arange(1400), torch.arange(1400) + 1000])
@@ -130,7 +130,7 @@ def test_schedule():
 
 
 def test_checkpoints_and_log(corpus):
-    """Forbids a run that ends without a file, a `best` that is not, a log that lacks its figures."""
+    """Forbids a run that ends without a file, a `best` that is not, a log without its figures."""
     last = run(corpus, 'a', max_steps=7, eval_every=3)
     step, evaluated, best, best_step, seconds = last['progress']
     rows = list(csv.DictReader(open(corpus / 'a' / 'log.csv')))
