@@ -16,6 +16,7 @@ import os
 import re
 import signal
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,8 +43,6 @@ class Config:
     vocab_size: int = 4096       # size of the BPE vocabulary (text)
     jobs: int = 0                # processes at once, 0 for one a core
 
-
-# ------------------------------------------------------------------ a file -> ids
 
 def read_piece(path: str) -> dict:
     """A MIDI file -> its ids, with velocities, and what there is to say of it. The fingerprint is
@@ -94,20 +93,24 @@ def parallel(function, tasks: list, jobs: int):
             yield result
 
 
-# ------------------------------------------------------------------ pieces -> a corpus
-
 def hold_out(pieces: list[dict], share: float, pattern: str | None):
-    """Set piece['split']. Twins (same fingerprint) go together; in the order of their fingerprints,
-    which no file name or order changes, they are held out until that makes `share` of the units."""
-    goal, held = share * sum(piece['units'] for piece in pieces), {}
-    for piece in (order := sorted(pieces, key=lambda piece: piece['fingerprint'])):
-        fixed = pattern and bool(re.match(pattern, piece['name']))
-        more = goal > 0 and piece['fingerprint'] != order[-1]['fingerprint']   # the last one stays
-        twin = held.setdefault(piece['fingerprint'], more if fixed is None else fixed)
-        goal -= piece['units'] * twin
-        piece['split'] = 'val' if twin else 'train'
+    """Set piece['split']: by name where a pattern says which to hold out. Else twins (of the same
+    fingerprint) go together, and in the order of their fingerprints, which no file name changes,
+    they are held out as long as that comes nearer to `share` of the units."""
+    sizes, held = Counter(), set()
+    for piece in pieces:
+        sizes[piece['fingerprint']] += piece['units']
+    goal = share * sizes.total()
+    for fingerprint in sorted(sizes):
+        if sizes[fingerprint] / 2 < goal:
+            held.add(fingerprint)
+            goal -= sizes[fingerprint]
+    held = held or {min(sizes, key=sizes.get)}
+    for piece in pieces:
+        out = re.match(pattern, piece['name']) if pattern else piece['fingerprint'] in held
+        piece['split'] = 'val' if out else 'train'
     if len({piece['split'] for piece in pieces}) < 2:
-        raise ValueError(f'{len(held)} different piece(s): too few to hold some out, add more')
+        raise ValueError(f'{len(sizes)} different piece(s): too few to hold some out, add more')
 
 
 def write(folder: Path, tokenizer, unit: str, pieces: list[dict], stream):
@@ -151,8 +154,6 @@ def prepare_midi(source: Path, folder: Path, config: Config):
                       'place': file.tell(), 'count': len(ids)}
             file.write(ids.tobytes())
             pieces.append(piece)
-    if left_out:
-        print(f'left out {left_out:,} of {len(paths):,} files')
     if not pieces:
         raise ValueError(f'{source}: no .mid or .midi file that could be read, and no .txt file')
     if loud.max() < 0.99 * loud.sum():             # the files say how hard a key is struck
@@ -170,9 +171,10 @@ def prepare_midi(source: Path, folder: Path, config: Config):
     print(f'looks {"performed" if moved > notes / 4 else "scored"}: {moved:,} notes '
           f'({moved / notes:.1%}) lay off the grid of {STEPS} to the quarter and moved, by '
           f'{far / max(1, moved):.2f} steps on average')
-    drums = sum(piece['drums'] for piece in pieces)
     twins = len(pieces) - len({piece['fingerprint'] for piece in pieces})
-    print(f'{twins:,} pieces are twins of others, {drums:,} drum notes left out')
+    drums = sum(piece['drums'] for piece in pieces)
+    print(f'twins: {twins:,} pieces; left out: {left_out:,} of {len(paths):,} files, '
+          f'{drums:,} drum notes')
 
 
 def blocks(piece: dict):
@@ -191,21 +193,21 @@ def prepare_text(source: Path, folder: Path, config: Config):
     """Learn a vocabulary from the training part of one or many text files, and write the corpus."""
     pieces = [{'name': path.name, 'path': str(path), 'start': 0, 'stop': path.stat().st_size}
               for path in ([source] if source.is_file() else files(source, ('.txt',)))]
-    if len(pieces) == 1:                           # one text: its last part is held out
+    end = 'end of ' if len(pieces) == 1 else None
+    if end:                                        # one text: its last part is held out
         whole = pieces[0]
         with open(whole['path'], 'rb') as file:
             file.seek(int(whole['stop'] * (1 - config.val)))
             file.readline(BLOCK)
-            pieces = [{**whole, 'stop': file.tell()}, {**whole, 'start': file.tell()}]
+            pieces = [{**whole, 'stop': file.tell()},
+                      {**whole, 'start': file.tell(), 'name': end + whole['name']}]
     for piece in pieces:
         digest = hashlib.sha256()
         for block in blocks(piece):
             digest.update(read_block(block))
         piece |= {'fingerprint': digest.hexdigest()[:16], 'units': piece['stop'] - piece['start']}
     pieces = [piece for piece in pieces if piece['units']]
-    hold_out(pieces, config.val, HELD_OUT.get(config.source))
-    if len(pieces) == 2 and pieces[0]['path'] == pieces[1]['path']:
-        pieces[0]['split'], pieces[1]['split'] = 'train', 'val'
+    hold_out(pieces, config.val, HELD_OUT.get(config.source, end))
     learn = [block for piece in pieces if piece['split'] == 'train' for block in blocks(piece)]
     learn = learn[::-(-len(learn) * BLOCK // LEARN)]             # spread over all of it
     print(f'learning {config.vocab_size:,} tokens from {len(learn):,} blocks of text', flush=True)

@@ -6,17 +6,25 @@ ratio: on a shared machine only the ratio means something. A peer that is not in
 
 import contextlib
 import importlib.util
+import os
+import random
 import statistics
 import sys
 import time
 from pathlib import Path
 
-import torch
-import torch.nn.functional as F
+os.environ |= {'RAYON_NUM_THREADS': '1', 'TOKENIZERS_PARALLELISM': 'false'}     # one, as we are
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+import torch                                                            # noqa: E402
+import torch.nn.functional as F                                         # noqa: E402
+
+ROOT = Path(__file__).parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / 'tests')]
+
+from test_tokenizer_bpe import merges_of, textbook_train                # noqa: E402
 
 from model import ModelConfig, Transformer                        # noqa: E402
+from tokenizer_bpe import EOT, PATTERN, BPETokenizer                   # noqa: E402
 
 SHAPE = {'context': 256, 'n_layer': 4, 'n_head': 4, 'n_embd': 128}
 VOCAB, BATCH = 515, 16
@@ -29,14 +37,14 @@ def missing(package: str) -> bool:
     return True
 
 
-def in_turns(jobs: dict, rounds: int = 7) -> dict:
+def in_turns(jobs: dict, rounds: int = 7, clock=time.perf_counter) -> dict:
     """{name: job} -> {name: median seconds}, each job once a round after one round of warm-up."""
     times = {name: [] for name in jobs}
     for _ in range(rounds + 1):
         for name, job in jobs.items():
-            began = time.perf_counter()
+            began = clock()
             job()
-            times[name].append(time.perf_counter() - began)
+            times[name].append(clock() - began)
     return {name: statistics.median(seconds[1:]) for name, seconds in times.items()}
 
 
@@ -67,8 +75,9 @@ def gpt2_step(dtype):
     no dropout, its default attention, AdamW; in float32 or under bfloat16 autocast."""
     from transformers import GPT2Config, GPT2LMHeadModel
     model = GPT2LMHeadModel(GPT2Config(
-        VOCAB, SHAPE['context'], SHAPE['n_embd'], SHAPE['n_layer'], SHAPE['n_head'],
-        resid_pdrop=0, embd_pdrop=0, attn_pdrop=0, bos_token_id=0, eos_token_id=0))
+        vocab_size=VOCAB, n_positions=SHAPE['context'], n_embd=SHAPE['n_embd'],
+        n_layer=SHAPE['n_layer'], n_head=SHAPE['n_head'], bos_token_id=0, eos_token_id=0,
+        resid_pdrop=0, embd_pdrop=0, attn_pdrop=0))
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     ids = torch.randint(VOCAB, (BATCH, SHAPE['context']))
 
@@ -125,8 +134,77 @@ def sampling(length: int = 1024):
     print(f'the cache makes it {seconds["plain"] / seconds["cached"]:.1f} times as fast')
 
 
+def plays() -> str:
+    texts = [path.read_text('utf-8') for path in sorted((ROOT / 'data/shakespeare').glob('*.txt'))]
+    return '\n'.join(texts) or sys.exit('no plays: run python prepare.py shakespeare')
+
+
+def textbook(size: int = 200_000, merges: int = 256):
+    """BPE training against the trainer of the textbooks, which recounts all pairs for every merge;
+    `textbook_large` takes 1 MB and 1,024 merges, and minutes."""
+    text, found = plays()[:size], []
+    seconds = in_turns({
+        'ours': lambda: found.append(merges_of(BPETokenizer.train(text, 257 + merges)))}, 2)
+    began = time.perf_counter()
+    assert textbook_train(text, merges) == found[0]
+    ratio = (time.perf_counter() - began) / seconds['ours']
+    print(f'{size:,} characters, {merges:,} merges: the same merges, {ratio:.0f} times as fast')
+
+
+def rust():
+    """BPE training on all plays, 4,096 tokens, against the Rust library `tokenizers`."""
+    if missing('tokenizers'):
+        return
+    from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
+    text, byte_level = plays(), pre_tokenizers.ByteLevel
+    lines = text.splitlines(True)
+    peer = Tokenizer(models.BPE())
+    peer.pre_tokenizer = pre_tokenizers.Sequence([
+        pre_tokenizers.Split(Regex(PATTERN), 'isolated'),
+        byte_level(add_prefix_space=False, use_regex=False)])
+    trainer = trainers.BpeTrainer(vocab_size=4096, show_progress=False, special_tokens=[EOT],
+                                  initial_alphabet=byte_level.alphabet())
+    seconds = in_turns({'ours': lambda: BPETokenizer.train(text, 4096),
+                        'peer': lambda: peer.train_from_iterator(lines, trainer)}, 3)
+    print(f'ours {seconds["ours"]:.2f} s, tokenizers {seconds["peer"]:.2f} s: '
+          f'{seconds["ours"] / seconds["peer"]:.2f} times its time')
+
+
+def tiktoken():
+    """BPE encoding, our cache empty at the start, against tiktoken with our merges; then whether
+    the ids agree on every code point and random bytes (as text, and uncut: tiktoken cuts text)."""
+    if missing('tiktoken'):
+        return
+    import tiktoken as peer_package
+    text = plays()
+    tokenizer = BPETokenizer.train(text, 4096)
+    ranks = {token: id for id, token in tokenizer.vocab.items() if id != tokenizer.eot}
+    peer = peer_package.Encoding('ours', pat_str=PATTERN, mergeable_ranks=ranks,
+                                 special_tokens={EOT: tokenizer.eot})
+
+    def ours():
+        tokenizer.cache.clear()
+        tokenizer.encode(text)
+    seconds = in_turns({'ours': ours, 'peer': lambda: peer.encode_ordinary(text)}, 5,
+                       time.process_time)
+    size = len(text.encode()) / 1e6
+    print(f'ours {size / seconds["ours"]:.1f} MB/s, tiktoken {size / seconds["peer"]:.1f} MB/s: '
+          f'{seconds["peer"] / seconds["ours"]:.2f} of its speed')
+    points = [chr(i) for i in range(0x110000) if not 0xD800 <= i < 0xE000]     # no surrogates
+    cases = [text, *points, *(f'the {point}the' for point in points)]
+    chance = random.Random(0)
+    rows = [chance.randbytes(chance.randrange(1, 200)) for _ in range(10_000)]
+    cases += [row.decode('latin-1') for row in rows]
+    differ = sum(tokenizer.encode(case) != peer.encode_ordinary(case) for case in cases)
+    for row in rows:
+        *_, last = tokenizer.merge_steps(row.decode('utf-8', 'surrogateescape'))
+        differ += list(map(ord, last)) != peer._encode_single_piece(row)
+    print(f'{differ} of {len(cases) + len(rows):,} texts and byte strings have other ids')
+
+
 if __name__ == '__main__':
-    benches = {'training': training, 'sampling': sampling}
-    for name in sys.argv[1:] or benches:
-        print(f'--- {name}: {benches[name].__doc__}')
+    benches = {'training': training, 'sampling': sampling, 'textbook': textbook, 'rust': rust,
+               'tiktoken': tiktoken, 'textbook_large': lambda: textbook(1_000_000, 1024)}
+    for name in sys.argv[1:] or list(benches)[:-1]:
+        print(f'--- {name}: {benches[name].__doc__ or textbook.__doc__}', flush=True)
         benches[name]()

@@ -70,7 +70,7 @@ def test_a_folder_of_midi(tmp_path, home, capsys, monkeypatch):
     prepare.main(Config(str(tmp_path / 'My Songs'), jobs=1))
     out = capsys.readouterr().out
     assert [out.count(f'broken{i}.mid') for i in range(3)] == [1, 1, 1]
-    assert out.count('left out:') == 3 and 'left out 3 of 10 files' in out
+    assert out.count('left out:') == 3 and 'left out: 3 of 10 files' in out
     meta, ids = corpus(home / 'my-songs')
     tokenizer = MidiTokenizer.from_dict(meta['tokenizer'])
     assert sorted(ids['train'] | ids['val']) == sorted(names) and len(ids['val']) == 1
@@ -122,7 +122,7 @@ def test_drums_and_velocities(tmp_path, home, capsys):
         for file, row in (ids['train'] | ids['val']).items():
             assert MidiTokenizer.from_dict(meta['tokenizer']).decode(row).notes == read_midi(
                 str(tmp_path / name / file)).notes
-        assert ('20 drum notes left out' in capsys.readouterr().out) == (name == 'soft')
+        assert ('files, 20 drum notes' in capsys.readouterr().out) == (name == 'soft')
 
 
 TOO_LITTLE = {'missing': 'no such file', 'empty': 'no .mid', 'broken': 'no .mid',
