@@ -94,9 +94,8 @@ def parallel(function, tasks: list, jobs: int):
 
 
 def hold_out(pieces: list[dict], share: float, pattern: str | None):
-    """Set piece['split']: by name where a pattern says which to hold out. Else twins (of the same
-    fingerprint) go together, and in the order of their fingerprints, which no file name changes,
-    they are held out as long as that comes nearer to `share` of the units."""
+    """Set piece['split']: by name where a pattern says so; else twins (of one fingerprint) together,
+    in the order of the fingerprints, as long as that comes nearer to `share` of the units."""
     sizes, held = Counter(), set()
     for piece in pieces:
         sizes[piece['fingerprint']] += piece['units']
@@ -114,8 +113,7 @@ def hold_out(pieces: list[dict], share: float, pattern: str | None):
 
 
 def write(folder: Path, tokenizer, unit: str, pieces: list[dict], stream):
-    """Write train.bin, val.bin and, last, meta.json; cut off before that, there is no corpus.
-    stream(pieces) yields their ids, array by array."""
+    """Write train.bin, val.bin and, last, meta.json. stream(pieces) yields their ids in arrays."""
     dtype = 'uint16' if tokenizer.vocab_size <= 1 << 16 else 'uint32'
     (folder / 'meta.json').unlink(missing_ok=True)
     meta = {'format': 1, 'tokenizer': tokenizer.to_dict(), 'vocab_size': tokenizer.vocab_size,

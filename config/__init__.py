@@ -81,6 +81,7 @@ def configure(cls, argv: list[str], description: str = ''):
 
 def run(main, cls):
     """Call `main(settings)`; bad input ends the script with one line."""
+    sys.stdout.reconfigure(errors='backslashreplace')       # a terminal that can't show a name
     try:
         main(configure(cls, sys.argv[1:], (main.__globals__['__doc__'] or '').split('\n\n')[0]))
     except (ValueError, OSError, SyntaxError) as error:

@@ -70,7 +70,7 @@ def test_a_folder_of_midi(tmp_path, home, capsys, monkeypatch):
     prepare.main(Config(str(tmp_path / 'My Songs'), jobs=1))
     out = capsys.readouterr().out
     assert [out.count(f'broken{i}.mid') for i in range(3)] == [1, 1, 1]
-    assert out.count('left out:') == 3 and 'left out: 3 of 10 files' in out
+    assert out.count('left out:') == 4 and 'left out: 3 of 10 files' in out
     meta, ids = corpus(home / 'my-songs')
     tokenizer = MidiTokenizer.from_dict(meta['tokenizer'])
     assert sorted(ids['train'] | ids['val']) == sorted(names) and len(ids['val']) == 1
