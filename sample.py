@@ -45,7 +45,7 @@ class Grammar:
     """Which words may come next in each of B rows, so that no invalid one is ever drawn: only a key
     that is up is pressed, only one that is down is let go (later than it was pressed; after
     MAX_HOLD, at once), no piece ends while a key is down."""
-    MAX_HOLD = 8 * WHOLE
+    MAX_HOLD = 2 * WHOLE    # in Bach's keyboard works one note in 2,000 is longer
     FOLLOW = {'begin': 'metre tempo shift velocity on', 'metre': 'tempo shift off velocity on',
               'tempo': 'shift off velocity on', 'shift': 'metre tempo off velocity on',
               'off': 'shift off velocity on end', 'velocity': 'on', 'on': 'shift velocity on',
