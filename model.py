@@ -128,8 +128,8 @@ class Dropout(nn.Module):
         self.zeros = round(256 * p)                              # byte values that drop a channel
 
     def forward(self, x):
-        if not (self.training and self.zeros):
-            return x
+        if not (self.training and self.zeros and x.is_cpu):     # a GPU's own is quick
+            return F.dropout(x, self.zeros / 256, self.training)
         coins = torch.randint(-2 ** 63, 2 ** 63 - 1, (x.numel() // 8 + 1,), device=x.device)
         keep = coins.view(torch.uint8)[:x.numel()].view(x.shape) >= self.zeros
         return x * (keep.to(x.dtype) * (256 / (256 - self.zeros)))
@@ -194,7 +194,7 @@ class Transformer(nn.Module):
 
         `allowed()`, if given, is asked before each draw for a (B, V) mask of the ids that may
         come. When the context is full, its later half is read again as a new beginning: any
-        length can be drawn, and each id but the first has at least half a context before it.
+        length can be drawn, and from then on each id has at least half a context before it.
         `cached=False` is the plain path, to read and to test against: same ids, more work.
         """
         self.eval()
@@ -247,14 +247,14 @@ def save(path: str, checkpoint: dict):
 
 def load(path: str, device: str = 'cpu', dropout: float = 0.0) -> tuple[Transformer, dict]:
     """The model of a checkpoint, and the checkpoint. Raises ValueError for a foreign file."""
-    if not os.path.exists(path):
+    if not os.path.isfile(path):
         raise ValueError(f'{path}: no such checkpoint: train one first, see README.md')
     try:
-        checkpoint = torch.load(path, map_location=device, weights_only=True)
+        checkpoint = torch.load(path, map_location='cpu', weights_only=True)
         config = ModelConfig(**{**checkpoint['model_config'], 'dropout': dropout})
-        model = Transformer(config).to(device)
+        model = Transformer(config)
         model.load_state_dict(checkpoint['model'])
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, ValueError) as e:
-        reason = f'{type(e).__name__}: {str(e):.80}'.partition('\n')[0]
-        raise ValueError(f'{path}: not a checkpoint of this repo ({reason})') from None
-    return model, checkpoint
+    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, LookupError, TypeError,
+            ValueError) as e:
+        raise ValueError(f'{path}: broken, or not a checkpoint of this repo ({e!r:.80})') from None
+    return model.to(device), checkpoint

@@ -94,8 +94,8 @@ def parallel(function, tasks: list, jobs: int):
 
 
 def hold_out(pieces: list[dict], share: float, pattern: str | None):
-    """Set piece['split']: by name where a pattern says so; else twins (of one fingerprint) together,
-    in the order of the fingerprints, as long as that comes nearer to `share` of the units."""
+    """Set piece['split']: by name where a pattern says so; else go through the sorted fingerprints
+    and hold out all pieces of each (twins go together) that brings us nearer to the share."""
     sizes, held = Counter(), set()
     for piece in pieces:
         sizes[piece['fingerprint']] += piece['units']
@@ -109,7 +109,7 @@ def hold_out(pieces: list[dict], share: float, pattern: str | None):
         out = re.match(pattern, piece['name']) if pattern else piece['fingerprint'] in held
         piece['split'] = 'val' if out else 'train'
     if len({piece['split'] for piece in pieces}) < 2:
-        raise ValueError(f'{len(sizes)} different piece(s): too few to hold some out, add more')
+        raise ValueError(f'{len(sizes)} different piece(s): 2 at least, one of them to hold out')
 
 
 def write(folder: Path, tokenizer, unit: str, pieces: list[dict], stream):
@@ -139,23 +139,21 @@ def write(folder: Path, tokenizer, unit: str, pieces: list[dict], stream):
 def prepare_midi(source: Path, folder: Path, config: Config):
     """Read every MIDI file below `source`, leave out what is broken, and write the corpus."""
     paths = files(source, ('.mid', '.midi'))
-    pieces, left_out, loud, tokenizer = [], 0, np.zeros(16, int), MidiTokenizer()
+    pieces, loud, tokenizer = [], np.zeros(16, int), MidiTokenizer(velocity=True)
     with open(folder / 'ids.part', 'wb') as file:
         for piece in parallel(read_piece, [str(path) for path in paths], config.jobs):
             if 'error' in piece:
                 print('left out:', piece['error'])
-                left_out += 1
                 continue
             ids = piece.pop('ids')
-            loud += np.bincount(ids, minlength=tokenizer.vocab_size + 16)[-16:]
+            loud += np.bincount(ids, minlength=tokenizer.vocab_size)[-16:]
             piece |= {'name': Path(piece['path']).relative_to(source).as_posix(),
                       'place': file.tell(), 'count': len(ids)}
             file.write(ids.tobytes())
             pieces.append(piece)
     if not pieces:
         raise ValueError(f'{source}: no .mid or .midi file that could be read, and no .txt file')
-    if loud.max() < 0.99 * loud.sum():             # the files say how hard a key is struck
-        tokenizer = MidiTokenizer(velocity=True)
+    tokenizer = MidiTokenizer(bool(loud.max() < 0.99 * loud.sum()))   # do they say how hard?
     hold_out(pieces, config.val, HELD_OUT.get(config.source))
 
     def stream(pieces):
@@ -171,7 +169,7 @@ def prepare_midi(source: Path, folder: Path, config: Config):
           f'{far / max(1, moved):.2f} steps on average')
     twins = len(pieces) - len({piece['fingerprint'] for piece in pieces})
     drums = sum(piece['drums'] for piece in pieces)
-    print(f'twins: {twins:,} pieces; left out: {left_out:,} of {len(paths):,} files, '
+    print(f'twins: {twins:,}; left out: {len(paths) - len(pieces):,} of {len(paths):,} files, '
           f'{drums:,} drum notes')
 
 
@@ -223,10 +221,12 @@ def prepare_text(source: Path, folder: Path, config: Config):
 
 
 def main(config: Config):
-    config.jobs = config.jobs or os.cpu_count()
+    config.jobs = config.jobs or min(60, os.cpu_count() or 1)     # Windows: 61 at most
     named = {'goldberg': None, 'wtc': wtc, 'shakespeare': shakespeare}
     source = DATA / config.source if config.source in named else Path(config.source)
     folder = DATA / (config.name or re.sub(r'\W+', '-', source.resolve().stem.lower()).strip('-'))
+    if not 0 < config.val < 1 or folder.name in set(named) - {config.source}:
+        raise ValueError(f'--val is from 0 to 1; {folder.name!r} may be taken: give another --name')
     if named.get(config.source):
         named[config.source].collect(source)
     if not source.exists():

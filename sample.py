@@ -1,7 +1,6 @@
 """Let a trained model compose or write: python sample.py --out_dir out-goldberg
 
-Pieces become MIDI and WAV files and a page to listen to; text streams to the terminal. All that is
-needed stands in the checkpoint, the tokenizer too.
+Pieces become MIDI and WAV files and a page to listen to; text streams to the terminal.
 """
 
 import html
@@ -27,7 +26,7 @@ audio {{ width: 100% }} svg {{ width: 100%; height: 12em; background: #f4f1ea }}
 
 @dataclass
 class Config:
-    out_dir: str = 'out'            # folder of the checkpoint; samples go into out_dir/samples
+    out_dir: str = 'out'            # folder of the checkpoint; samples go there, too
     num_samples: int = 3            # how many, drawn side by side
     max_tokens: int = 1500          # ids a sample at most; a piece may end before
     start: str = ''                 # begin with this: text, FILE:prompt.txt, or a MIDI file
@@ -60,12 +59,12 @@ class Grammar:
         self.follow['whole'] = self.follow['shift'] | (kinds == 'shift')    # a long shift goes on
         self.on, self.off = np.flatnonzero(kinds == 'on'), np.flatnonzero(kinds == 'off')
         self.last, self.now = ['begin'] * batch, np.zeros((batch, 1), int)
-        self.since = np.full((batch, 128), -1)              # step at which a key went down, or -1
+        self.since, self.down = np.zeros((2, batch, 128), int)     # when each key moved; times down
 
     def allowed(self) -> np.ndarray:
         """(B, V), True for the words that may come next."""
         mask = np.stack([self.follow[kind] for kind in self.last])
-        down, held = self.since >= 0, self.now - self.since
+        down, held = self.down > 0, self.now - self.since
         mask[:, self.on] &= ~down
         mask[:, self.off] &= down & (held > 0)
         mask[:, 1] &= ~down.any(axis=1) | (np.array(self.last) == 'end')
@@ -82,7 +81,8 @@ class Grammar:
             if kind == 'shift':
                 self.now[row] += value
             elif kind in ('on', 'off'):
-                self.since[row, value] = self.now[row, 0] if kind == 'on' else -1
+                self.since[row, value] = self.now[row, 0]
+                self.down[row, value] += 1 if kind == 'on' else -1     # twice: a prompt's unison
 
 
 def load_tokenizer(d: dict):
@@ -138,7 +138,7 @@ def compose(model, tokenizer: MidiTokenizer, config: Config):
         print(line)
         figures.append(figure(path.name, line, notes, length))
     page = Path(config.out_dir) / 'samples.html'
-    page.write_text(PAGE.format(html.escape(config.out_dir), '\n'.join(figures)), 'utf-8')
+    page.write_text(PAGE.format(html.escape(config.out_dir), ''.join(figures)), 'utf-8')
     print(f'listen: open {page}')
 
 
@@ -153,8 +153,7 @@ def figure(name: str, line: str, notes: list, length: float) -> str:
 
 def recite(model, tokenizer: BPETokenizer, config: Config):
     """Stream texts to the terminal, one after the other, as they are drawn."""
-    text = config.start
-    text = Path(text[5:]).read_text('utf-8') if text.startswith('FILE:') else text
+    text = config.start if config.start[:5] != 'FILE:' else Path(config.start[5:]).read_text('utf-8')
     prompt = [tokenizer.eot] + tokenizer.encode(text)
     samples, config.num_samples = config.num_samples, 1
     for number in range(samples):
@@ -167,8 +166,10 @@ def recite(model, tokenizer: BPETokenizer, config: Config):
 
 
 def main(config: Config):
-    if config.num_samples < 1 or config.max_tokens < 1:
-        raise ValueError('num_samples and max_tokens must be at least 1')
+    if min(config.num_samples, config.max_tokens, config.start_tokens) < 1:
+        raise ValueError('num_samples, max_tokens and start_tokens must be at least 1')
+    if config.device != 'cpu' and not torch.accelerator.is_available():
+        raise ValueError(f'device = {config.device}: this machine has none, use cpu')
     torch.set_num_threads(1)                    # the work of one id is too little to be shared
     model, checkpoint = load(f'{config.out_dir}/{config.checkpoint}', config.device)
     tokenizer = load_tokenizer(checkpoint['tokenizer'])

@@ -47,8 +47,8 @@ class Score:
 
 def strokes(events: list[tuple]) -> list[tuple[int, int, int, int]]:
     """The notes in ticks: [(start, end, pitch, velocity)], the sustain pedal folded into the ends.
-    A stroke on a key that still sounds ends the one before; of voices in unison what starts first
-    ends first; what nothing ends, ends with the piece. Channel 10 is percussion and left out."""
+    A key is 'down', on the 'pedal' alone, or struck 'again' while down: then an off at that tick is
+    for the stroke before. The first of two offs of a pitch ends the older. Channel 10: drums."""
     notes, pedals = [], {}                        # channel -> the keys let go under its pedal
     states, sounding = {}, defaultdict(deque)    # key: [tick, state], pitch: (tick, velocity)s
 

@@ -60,7 +60,7 @@ def load_corpus(name: str) -> dict:
         ids = {split: np.memmap(DATA / name / f'{split}.bin', meta['dtype'], 'r')
                for split in ('train', 'val')}
     except (OSError, KeyError, ValueError):
-        raise ValueError(f'data/{name} is not prepared: run python prepare.py {name}') from None
+        raise ValueError(f'data/{name}: first python prepare.py {name} (or a path)') from None
     return {**meta, **ids, 'name': name}
 
 
@@ -79,7 +79,7 @@ def get_batch(parts: list, rows: int, context: int, table, generator: torch.Gene
 
 @torch.no_grad()
 def validate(model, ids, context: int) -> float:
-    """Mean loss in nats of a whole split: every id is scored once, after half a context or more."""
+    """Mean loss in nats of a split: each id is scored once, after half a context or all before."""
     model.eval()
     device, last, scored, windows = next(model.parameters()).device, len(ids) - 1, 0, []
     while scored < last:
@@ -106,8 +106,10 @@ def schedule(step: int, config: Config) -> float:
 def pick_device(device: str, dtype: str, width: int) -> tuple[str, str]:
     """Replace `auto` by the best device there is and the faster precision, which is measured there
     on a product like those of training."""
-    if device == 'auto':
-        device = getattr(torch.accelerator.current_accelerator(True), 'type', 'cpu')
+    best = getattr(torch.accelerator.current_accelerator(True), 'type', 'cpu')
+    device = best if device == 'auto' else device
+    if device not in ('cpu', best) or dtype not in ('auto', 'float32', 'bfloat16'):
+        raise ValueError(f'{device}, {dtype}: here it is {best} or cpu; float32, bfloat16 or auto')
     if dtype == 'auto':
         times = {}
         for kind in ('float32', 'bfloat16') * 3:                         # the last round counts
@@ -116,8 +118,6 @@ def pick_device(device: str, dtype: str, width: int) -> tuple[str, str]:
             sum(a @ a.T for _ in range(4))[0, 0].item()
             times[kind] = time.perf_counter() - began
         dtype = min(times, key=times.get)
-    if dtype not in ('float32', 'bfloat16'):
-        raise ValueError(f'dtype = {dtype}: must be float32, bfloat16 or auto')
     return device, dtype
 
 
@@ -149,7 +149,7 @@ def start(config: Config, meta: dict, device: str) -> tuple[Transformer, dict]:
         raise ValueError(f'{path} has another tokenizer than data/{meta["name"]}: train anew')
     had, wanted = checkpoint['train_config'], shape
     if config.resume:                            # all must be as it was, but for what is harmless
-        free = ('resume', 'max_steps', 'eval_every', 'patience', 'out_dir', 'device', 'compile')
+        free = 'resume max_steps eval_every log_every patience out_dir device compile'.split()
         wanted = {name: value for name, value in asdict(config).items() if name not in free}
     for name in (name for name in wanted if had[name] != wanted[name]):
         raise ValueError(f'{path} has {name} = {had[name]}: cannot go on with {wanted[name]}')
@@ -158,7 +158,7 @@ def start(config: Config, meta: dict, device: str) -> tuple[Transformer, dict]:
 
 def train(config: Config):
     # ---- the corpora, the model, the optimizers
-    corpora = [load_corpus(name) for name in config.dataset.split(',')]
+    corpora = [load_corpus(name) for name in config.dataset.replace(' ', '').split(',')]
     check(corpora, config.context)
     meta, unit, parts = corpora[0], corpora[0]['unit'], [corpus['train'] for corpus in corpora]
     table = torch.tensor(meta['augment'] if config.augment else [list(range(meta['vocab_size']))])
@@ -188,8 +188,7 @@ def train(config: Config):
                          [f'{what}_{c["name"]}' for c in corpora for what in ('nats', 'bits')])
     if not last:
         log.writeheader()
-    size = sum(p.numel() for p in model.parameters())
-    print(f'{size:,} parameters on {device} in {dtype}, {sum(map(len, parts)):,} ids to learn from')
+    print(f'{sum(p.numel() for p in model.parameters()):,} parameters on {device} in {dtype}')
 
     def snapshot() -> dict:
         return {'format': 1, 'model': model.state_dict(), 'model_config': asdict(model.config),
@@ -207,15 +206,15 @@ def train(config: Config):
     # ---- the loop
     losses, clock = [], time.perf_counter()
     while True:
-        if step > evaluated and (step % config.eval_every == 0 or step == config.max_steps):
-            evaluated, row = step, {'step': step, 'seconds': round(seconds, 1)}
+        if step > evaluated and (step % max(1, config.eval_every) == 0 or step == config.max_steps):
+            evaluated, began, row = step, time.perf_counter(), {'step': step}
             for corpus in corpora:
                 nats = validate(forward, corpus['val'], config.context)
                 bits = nats * (len(corpus['val']) - 1) / math.log(2) / corpus['units']['val']
                 row |= {f'nats_{corpus["name"]}': nats, f'bits_{corpus["name"]}': bits}
                 print(f'step {step:5} | val {corpus["name"]}: {nats:.3f} nats/token, '
                       f'{bits:.3f} bits/{unit}')
-            log.writerow(row)
+            log.writerow(row | {'seconds': round(seconds + began - clock, 1)})
             mean = sum(row[f'bits_{corpus["name"]}'] for corpus in corpora) / len(corpora)
             if not math.isfinite(mean):
                 raise ValueError(f'the loss is {mean} at step {step}: lower the learning rates')
@@ -223,7 +222,7 @@ def train(config: Config):
                 best, best_step = mean, step
                 save(out / 'ckpt.pt', snapshot())
             save(out / 'last.pt', snapshot())
-            clock = time.perf_counter()
+            clock += time.perf_counter() - began     # validation is not counted
         stale = step - best_step >= config.patience * config.eval_every
         if step >= config.max_steps or stale or interrupted:
             break
@@ -240,7 +239,7 @@ def train(config: Config):
         losses.append(loss.item())
         step += 1
 
-        if step % config.log_every == 0:
+        if step % max(1, config.log_every) == 0:
             now = time.perf_counter()
             seconds, spent, clock = seconds + now - clock, (now - clock) / len(losses), now
             row = {'step': step, 'loss': sum(losses) / len(losses), 'seconds': round(seconds, 1),

@@ -35,7 +35,7 @@ def convert(name: str, kind: type, value):
 
 def read_config(path: str):
     """Yield (place, name, value) for each line of a config file."""
-    with open(path, encoding='utf-8') as file:
+    with open(path, encoding='utf-8-sig') as file:
         lines = ast.parse(file.read(), path).body
     for node in lines:
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):

