@@ -28,7 +28,7 @@ class ModelConfig:
             if name != 'dropout' and value < 1 + (name == 'context'):
                 raise ValueError(f'{name} = {value}: must be at least {1 + (name == "context")}')
         if self.n_embd % (2 * self.n_head):
-            raise ValueError(f'n_embd = {self.n_embd}: must be a multiple of 2 * n_head')
+            raise ValueError(f'n_embd = {self.n_embd}: no even multiple of n_head = {self.n_head}')
         if not 0 <= self.dropout < 0.99:
             raise ValueError(f'dropout = {self.dropout}: must be at least 0 and below 0.99')
 

@@ -153,9 +153,9 @@ def figure(name: str, line: str, notes: list, length: float) -> str:
 
 def recite(model, tokenizer: BPETokenizer, config: Config):
     """Stream texts to the terminal, one after the other, as they are drawn."""
-    text = config.start if config.start[:5] != 'FILE:' else Path(config.start[5:]).read_text('utf-8')
+    text, samples, config.num_samples = config.start, config.num_samples, 1
+    text = Path(text[5:]).read_text('utf-8') if text[:5] == 'FILE:' else text
     prompt = [tokenizer.eot] + tokenizer.encode(text)
-    samples, config.num_samples = config.num_samples, 1
     for number in range(samples):
         print(f'--- {number + 1} of {samples}\n{text}', end='')
         ids = (id for id, in draw_rows(model, prompt, config, tokenizer.eot) if id != tokenizer.eot)

@@ -175,7 +175,8 @@ class BPETokenizer:
 
     def save(self, path):
         """One JSON file, open to any reader: a line for each merge."""
-        Path(path).write_text(json.dumps(self.to_dict(), indent=1), 'utf-8')
+        text = json.dumps(self.to_dict(), indent=1, ensure_ascii=False)
+        Path(path).write_text(text, 'utf-8')
 
     @classmethod
     def load(cls, path):

@@ -236,7 +236,7 @@ REFUSED = {      # how a file is damaged, and a word that the message must have
     'missing rank': (lambda d: {**d, 'merges': d['merges'][:1] + d['merges'][2:]}, 'to_dict'),
     'order': (lambda d: {**d, 'merges': d['merges'][::-1]}, 'to_dict'),
     'last rank missing': (lambda d: {**d, 'merges': d['merges'][:-1]}, 'to_dict'),
-    'rank twice': (lambda d: {**d, 'merges': d['merges'][:2] + d['merges'][1:]}, 'to_dict'),
+    'rank twice': (lambda d: {**d, 'merges': d['merges'][:2] + d['merges'][1:]}, 'needs a new pair'),
     'pair twice': (lambda d: {**d, 'merges': ["256 = 97 + 98 'ab'", "257 = 97 + 98 'ab'"]},
                    '257 = 97 + 98: needs a new pair'),
     'not minted': (lambda d: {**d, 'merges': ["256 = 97 + 300 'a?'"]}, 'below 256'),
