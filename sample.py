@@ -31,9 +31,9 @@ class Config:
     max_tokens: int = 1500          # ids a sample at most; a piece may end before
     start: str = ''                 # begin with this: text, FILE:prompt.txt, or a MIDI file
     start_tokens: int = 200         # music: ids that are taken of the MIDI file in `start`
-    temperature: float = 1.0        # below 1: likelier, above: wilder, 0: the likeliest always
+    temperature: float = 0.9        # below 1: likelier, above: wilder, 0: the likeliest always
     top_k: int = 0                  # draw from the k likeliest ids only, 0 for all
-    top_p: float = 0.98             # ... from the likeliest that together have this probability
+    top_p: float = 0.95             # ... from the likeliest that together have this probability
     seed: int = 1                   # another seed, another piece
     checkpoint: str = 'ckpt.pt'     # or last.pt
     soundfont: str = ''             # an .sf2 file: FluidSynth plays instead of our harpsichord
@@ -44,7 +44,7 @@ class Grammar:
     """Which words may come next in each of B rows, so that no invalid one is ever drawn: only a key
     that is up is pressed, only one that is down is let go (later than it was pressed; after
     MAX_HOLD, at once), no piece ends while a key is down."""
-    MAX_HOLD = 2 * WHOLE    # in Bach's keyboard works one note in 2,000 is longer
+    MAX_HOLD = 3 * WHOLE // 2      # in Bach's keyboard works one note in 800 is longer
     FOLLOW = {'begin': 'metre tempo shift velocity on', 'metre': 'tempo shift off velocity on',
               'tempo': 'shift off velocity on', 'shift': 'metre tempo off velocity on',
               'off': 'shift off velocity on end', 'velocity': 'on', 'on': 'shift velocity on',

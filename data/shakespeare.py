@@ -11,7 +11,8 @@ from data import fetch
 def play_text(markdown: str) -> str:
     """A play in Markdown -> as printed: SPEAKER:, lines, [stage directions], bare headings."""
     for pattern, new in ((r'\*\*(.+?)\*\*', r'\1:'),            # **ROMEO** -> ROMEO:
-                         (r'_([^_]+)_', r'[\1]'),               # _Exit_ -> [Exit]
+                         (r'_+\\\[([^]]*)\]_', r'[\1]'),        # __\[Sings]_ -> [Sings]
+                         (r'[_*]([^_*]+)[_*]', r'[\1]'),        # _Exit_, *Exit* -> [Exit]
                          (r'^#+ ', ''), (r' +$', ''),            # ## ACT I -> ACT I
                          (r'\\(.)', r'\1')):                     # \[ -> [
         markdown = re.sub(pattern, new, markdown, flags=re.MULTILINE)
