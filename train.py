@@ -6,7 +6,6 @@ It knows ids only: what they mean stands in the corpus's meta.json, which goes i
 import csv
 import json
 import math
-import os
 import signal
 import time
 from dataclasses import asdict, dataclass
