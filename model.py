@@ -1,13 +1,30 @@
 """A decoder-only transformer in one file: network, key/value cache, sampling, save and load.
 
-It turns ids into logits, bottom-up, and knows nothing of music, text, data or training.
+It turns ids into logits, bottom-up, and knows nothing of music, text, data or training. But it can
+count. Two tables, which the tokenizer writes, say what each id does outside the row of ids:
 
-Legend for shapes: B batch, T time, C channels (n_embd), H heads, D head size (C / H), V vocabulary.
+    clock (V)       how far the id moves a clock
+    keys (V, K)     which of K switches the id turns on (1) or off (-1)
+
+and the model is told their running sums at every position. For music the clock counts musical
+time and the switches are the keys of a keyboard:
+
+    id             on C4      shift 24      on E4           off C4      shift 24
+    clock          0          24            24              24          48
+    keys down      C4         C4            C4 E4           E4          E4
+
+Half of the attention heads measure distance by the clock, so that "a bar ago" is one angle,
+whatever was played since; and the keys that are down are added to the embedding, so that none is
+forgotten. For text the clock counts ids and K is 0: the same code.
+
+Legend for shapes: B batch, T time, S time with the cache's, C channels (n_embd), H heads, D head
+size (C / H), K switches, V vocabulary.
 """
 
 import os
 import pickle
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn as nn
@@ -22,11 +39,14 @@ class ModelConfig:
     n_head: int = 4
     n_embd: int = 128
     dropout: float = 0.0
+    n_keys: int = 0       # switches that ids turn on and off
 
     def __post_init__(self):
+        smallest = {'context': 2, 'n_keys': 0}
         for name, value in asdict(self).items():
-            if name != 'dropout' and value < 1 + (name == 'context'):
-                raise ValueError(f'{name} = {value}: must be at least {1 + (name == "context")}')
+            least = smallest.get(name, 1)
+            if name != 'dropout' and value < least:
+                raise ValueError(f'{name} = {value}: must be at least {least}')
         if self.n_embd % (2 * self.n_head):
             raise ValueError(f'n_embd = {self.n_embd}: no even multiple of n_head = {self.n_head}')
         if not 0 <= self.dropout < 0.99:
@@ -49,31 +69,58 @@ class Linear(nn.Linear):
         return F.linear(x, self.weight.to(x.dtype))
 
 
-def rotary_table(context: int, head_size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """cos and sin of position * frequency, (T, 1, 1, D/2) each, for `rotate`."""
-    frequency = 10000.0 ** -torch.linspace(0, 1, head_size // 2 + 1)[:-1]
-    angle = torch.outer(torch.arange(context), frequency)[:, None, None]
-    return angle.cos(), angle.sin()
+SHORTEST, LONGEST = 6, 6144    # clock: a sixteenth and 64 bars of 4/4, in 24ths of a quarter
+
+
+def head_frequencies(n_head: int, head_size: int) -> torch.Tensor:
+    """How fast each head turns its pairs of channels, (H, D/2), in radians a unit of its distance.
+
+    The first half of the heads measures distance in ids, with the wavelengths of Su et al. 2021;
+    the others measure it by the clock, with wavelengths from SHORTEST to LONGEST.
+    """
+    steps = torch.linspace(0, 1, head_size // 2 + 1)[:-1]
+    by_ids = 10000.0 ** -steps
+    steps = torch.linspace(0, 1, head_size // 2)
+    by_clock = 2 * torch.pi / SHORTEST * (SHORTEST / LONGEST) ** steps
+    heads_by_clock = n_head // 2
+    return torch.stack([by_ids] * (n_head - heads_by_clock) + [by_clock] * heads_by_clock)
 
 
 def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
     """Rotary positions (Su et al. 2021): turn each pair of channels by an angle that grows with
-    time, so that query . key depends on how far apart the two are and not on where they stand."""
+    time, so that query . key depends on how far apart the two are and not on where they stand.
+
+    x (..., D); cos and sin of the angles (..., D/2).
+    """
     a, b = x.chunk(2, dim=-1)
     return torch.cat((a * cos - b * sin, a * sin + b * cos), dim=-1)
 
 
+class State(NamedTuple):
+    """What the ids before a window leave behind for it: all that it can't see by itself."""
+    clock: torch.Tensor       # (B,) where the clock stands
+    keys: torch.Tensor        # (B, K) how many ids hold each switch on
+    embedding: torch.Tensor   # (B, C) of the last id, for the look back
+
+
 class Cache:
-    """Keys and values of every position seen so far, in arrays allocated once.
+    """Keys and values of every position seen so far, in arrays allocated once, and the state that
+    the ids so far have left.
 
     With it a new id costs one position of work instead of the whole context again.
     """
 
-    def __init__(self, config: ModelConfig, batch: int, like: torch.Tensor):
+    def __init__(self, config: ModelConfig, batch: int, like: torch.Tensor,
+                 state: State | None = None):
         shape = (config.n_layer, batch, config.n_head, config.context,
                  config.n_embd // config.n_head)
         self.keys, self.values = like.new_zeros(shape), like.new_zeros(shape)
+        self.restart(state)
+
+    def restart(self, state: State | None):
+        """Forget all positions; the next ids come after `state`."""
         self.length = 0                                          # positions filled
+        self.state = state
 
     def append(self, layer: int, k: torch.Tensor, v: torch.Tensor):
         """Write k, v (B, H, T, D) after what is there; return all (B, H, length + T, D)."""
@@ -148,23 +195,38 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Embedding, blocks, head. It computes in `dtype`; the weights stay in float32."""
+    """Embedding, blocks, head. It computes in `dtype`; the weights stay in float32.
 
-    def __init__(self, config: ModelConfig):
+    `clock` (V) and `keys` (V, K) are the tables of the module's docstring, as lists or tensors.
+    Without them the clock counts ids and no id turns a switch.
+    """
+
+    def __init__(self, config: ModelConfig, clock=None, keys=None):
         super().__init__()
         self.config, self.dtype = config, torch.float32
-        self.embedding = nn.Embedding(config.vocab_size, config.n_embd)
+        V, K, C = config.vocab_size, config.n_keys, config.n_embd
+        self.embedding = nn.Embedding(V, C)
+        self.keyboard = nn.Parameter(torch.empty(K, C))          # what each switch adds while on
+        self.look_back = nn.Parameter(torch.empty(C))            # share of the predecessor
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
-        self.head = Linear(config.n_embd, config.vocab_size)
-        cos, sin = rotary_table(config.context, config.n_embd // config.n_head)
-        self.register_buffer('cos', cos, persistent=False)
-        self.register_buffer('sin', sin, persistent=False)
+        self.head = Linear(C, V)
+        clock = torch.ones(V) if clock is None else torch.as_tensor(clock).float()
+        keys = torch.zeros(V, K) if keys is None else torch.as_tensor(keys).float()
+        if clock.shape != (V,) or keys.shape != (V, K):
+            raise ValueError(f'clock {tuple(clock.shape)}, keys {tuple(keys.shape)}: must be '
+                             f'({V},) and ({V}, {K})')
+        self.register_buffer('clock', clock)
+        self.register_buffer('keys', keys)
+        self.register_buffer('frequencies', head_frequencies(config.n_head, C // config.n_head),
+                             persistent=False)
         self.init_weights()
 
     @torch.no_grad()
     def init_weights(self):
         unit = self.config.n_embd ** -0.5            # keeps the size of what a matrix is fed
         nn.init.normal_(self.embedding.weight)
+        nn.init.normal_(self.keyboard, std=0.1)
+        nn.init.zeros_(self.look_back)
         nn.init.normal_(self.head.weight, std=0.5 * unit)    # nearly flat: first loss about ln V
         for block in self.blocks:
             for linear in (block.attention.qkv, block.mlp.up):
@@ -172,64 +234,133 @@ class Transformer(nn.Module):
             for linear in (block.attention.proj, block.mlp.down):
                 nn.init.zeros_(linear.weight)        # each block starts as the identity
 
-    def forward(self, ids: torch.Tensor, cache: Cache | None = None) -> torch.Tensor:
-        """ids (B, T) -> logits (B, T, V). With a cache, ids are those that come after it."""
+    def follow(self, ids: torch.Tensor, state: State | None = None):
+        """The running sums after each of ids (B, T): the clock (B, T), the switches (B, T, K)."""
+        clock = self.clock[ids].cumsum(dim=1)
+        keys = F.embedding(ids, self.keys).cumsum(dim=1)
+        if state is not None:
+            clock = clock + state.clock[:, None]
+            keys = keys + state.keys[:, None]
+        return clock, keys
+
+    @torch.no_grad()
+    def state_after(self, ids: torch.Tensor, state: State | None = None) -> State:
+        """What ids (B, T) leave behind for a window that begins after them. The clock starts anew
+        there, since only distances count; a switch that was turned off but never on, is off."""
+        clock, keys = self.follow(ids, state)
+        return State(torch.zeros_like(clock[:, -1]), keys[:, -1].clamp(min=0),
+                     self.embedding(ids[:, -1]))
+
+    def embed(self, ids: torch.Tensor, state: State | None):
+        """ids (B, T) -> what the first block reads (B, T, C), the clock (B, T), the new state."""
+        clock, keys = self.follow(ids, state)
+        embedding = self.embedding(ids)                          # (B, T, C)
+        first = torch.zeros_like(embedding[:, 0]) if state is None else state.embedding
+        previous = torch.cat((first[:, None], embedding[:, :-1]), dim=1)
+        x = embedding + self.look_back * previous + keys.clamp(0, 1) @ self.keyboard
+        return norm(x), clock, State(clock[:, -1], keys[:, -1], embedding[:, -1])
+
+    def angles(self, clock: torch.Tensor, start: int) -> torch.Tensor:
+        """Clock (B, T) at positions from `start` on -> the angles of all heads (B, T, H, D/2)."""
+        B, T = clock.shape
+        H = self.config.n_head
+        count = torch.arange(start, start + T, device=clock.device).expand(B, T)
+        distance = torch.stack([count] * (H - H // 2) + [clock] * (H // 2), dim=-1)    # (B, T, H)
+        return distance[..., None] * self.frequencies
+
+    def forward(self, ids: torch.Tensor, cache: Cache | None = None,
+                state: State | None = None) -> torch.Tensor:
+        """ids (B, T) -> logits (B, T, V).
+
+        With a cache, ids are those that come after what it holds. Without one, `state` is what the
+        ids before the window left behind, from `state_after`; None at the beginning of a piece.
+        """
         start, T = (cache.length if cache else 0), ids.size(1)
         if start + T > self.config.context:
             raise ValueError(f'{start + T} ids, more than the context of {self.config.context}')
-        cos, sin = (table[start:start + T].to(self.dtype) for table in (self.cos, self.sin))
-        x = norm(self.embedding(ids)).to(self.dtype)             # (B, T, C)
+        if cache:
+            state = cache.state
+        x, clock, state = self.embed(ids, state)
+        x = x.to(self.dtype)                                     # (B, T, C)
+        angles = self.angles(clock, start)[:, :, None]           # (B, T, 1, H, D/2)
+        cos, sin = angles.cos().to(self.dtype), angles.sin().to(self.dtype)
         for block in self.blocks:
             x = block(x, cos, sin, cache)
         if cache:
             cache.length += T
+            cache.state = state
         return self.head(norm(x))                                # (B, T, V)
 
     @torch.no_grad()
     def generate(self, ids: torch.Tensor, temperature: float = 1.0, top_k: int = 0,
-                 top_p: float = 1.0, stop: int | None = None, allowed=None,
+                 top_p: float = 1.0, min_p: float = 0.0, stop: int | None = None, grammar=None,
                  generator: torch.Generator | None = None, cached: bool = True):
         """Go on from ids (B, T): yield the next id of each row, (B,) at a time, without end or
         until every row has drawn `stop` (a row that has, repeats it).
 
-        `allowed()`, if given, is asked before each draw for a (B, V) mask of the ids that may
-        come. When the context is full, its later half is read again as a new beginning: any
-        length can be drawn, and from then on each id has at least half a context before it.
+        `grammar`, if given, is a guard: `grammar.allowed()` is a (B, V) mask of the ids that may
+        come, and a row whose draw is forbidden draws again among those. `grammar.advance(ids)` is
+        told what was drawn and `grammar.refuse(rows)` which rows (B,) had to draw twice.
+        When the context is full, its later half is read again as a new beginning, after the state
+        that all ids before it left: any length can be drawn, and from then on each id has at least
+        half a context before it.
         `cached=False` is the plain path, to read and to test against: same ids, more work.
         """
         self.eval()
-        cache = Cache(self.config, len(ids), self.head.weight) if cached else None
-        window = ids[:, -self.config.context:]
+        context = self.config.context
+        state = self.state_after(ids[:, :-context]) if ids.size(1) > context else None
+        window = ids[:, -context:]
+        cache = Cache(self.config, len(ids), self.head.weight, state) if cached else None
         done = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
         while not done.all():
-            new = window[:, cache.length:] if cached else window
-            logits = self(new, cache)[:, -1].float()             # (B, V)
-            if allowed is not None:
-                logits = logits.masked_fill(~allowed(), float('-inf'))
-            id = draw(logits, temperature, top_k, top_p, generator)
+            if cached:
+                logits = self(window[:, cache.length:], cache)
+            else:
+                logits = self(window, state=state)
+            logits = logits[:, -1].float()                       # (B, V)
+            id = draw(logits, temperature, top_k, top_p, min_p, generator)
+            if grammar is not None:
+                allowed = torch.as_tensor(grammar.allowed(), device=ids.device)    # (B, V)
+                refused = ~allowed.gather(1, id[:, None])[:, 0] & ~done
+                if refused.any():
+                    logits = logits.masked_fill(~allowed, float('-inf'))
+                    again = draw(logits, temperature, top_k, top_p, min_p, generator)
+                    id = torch.where(refused, again, id)
+                    grammar.refuse(refused.tolist())
             if stop is not None:
                 id = torch.where(done, stop, id)
                 done |= id == stop
+            if grammar is not None:
+                grammar.advance(id.tolist())
             yield id
             window = torch.cat((window, id[:, None]), dim=1)
-            if window.size(1) > self.config.context:
-                window = window[:, -max(1, self.config.context // 2):]
+            if window.size(1) > context:
+                keep = max(1, context // 2)
+                state = self.state_after(window[:, :-keep], state)
+                window = window[:, -keep:]
                 if cached:
-                    cache.length = 0
+                    cache.restart(state)
 
 
-def draw(logits: torch.Tensor, temperature: float, top_k: int, top_p: float,
+def draw(logits: torch.Tensor, temperature: float, top_k: int, top_p: float, min_p: float = 0.0,
          generator: torch.Generator | None = None) -> torch.Tensor:
     """One id a row from logits (B, V) -> (B,). Temperature 0 takes the likeliest; top_k keeps the k
-    likeliest (0: all); top_p the likeliest that together reach p (Holtzman et al. 2020)."""
-    if temperature < 0 or top_k < 0 or not 0 < top_p <= 1:
-        raise ValueError(f'temperature = {temperature}, top_k = {top_k}, top_p = {top_p}: must be '
-                         'at least 0, at least 0, and above 0 up to 1')
+    likeliest (0: all); top_p the likeliest that together reach p (Holtzman et al. 2020); min_p those
+    that are at least min_p times as likely as the likeliest (Nguyen et al. 2024)."""
+    for name, value in (('temperature', temperature), ('top_k', top_k)):
+        if value < 0:
+            raise ValueError(f'{name} = {value}: must be at least 0')
+    if not 0 < top_p <= 1:
+        raise ValueError(f'top_p = {top_p}: must be above 0, at most 1')
+    if not 0 <= min_p <= 1:
+        raise ValueError(f'min_p = {min_p}: must be at least 0, at most 1')
     if temperature == 0:
         return logits.argmax(dim=-1)
     sorted_logits, ids = (logits / temperature).sort(dim=-1, descending=True)
     p = sorted_logits.softmax(dim=-1)
+    likeliest = p[:, :1].clone()
     p[p.cumsum(dim=-1) - p >= top_p] = 0                         # what comes before reaches top_p
+    p[p < min_p * likeliest] = 0
     if top_k:
         p[:, top_k:] = 0
     return ids.gather(1, torch.multinomial(p, 1, generator=generator))[:, 0]

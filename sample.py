@@ -17,7 +17,7 @@ import synth
 from config import run
 from model import load
 from tokenizer_bpe import BPETokenizer
-from tokenizer_midi import WHOLE, MidiTokenizer, Score, read_midi, write_midi
+from tokenizer_midi import WHOLE, Grammar, MidiTokenizer, Score, read_midi, write_midi
 
 PAGE = """<!doctype html><meta charset="utf-8"><title>{0}</title><h1>{0}</h1>
 <style>body {{ font: 16px/1.5 sans-serif; margin: 2em auto; max-width: 60em }}
@@ -34,55 +34,11 @@ class Config:
     temperature: float = 0.9        # below 1: likelier, above: wilder, 0: the likeliest always
     top_k: int = 0                  # draw from the k likeliest ids only, 0 for all
     top_p: float = 0.95             # ... from the likeliest that together have this probability
+    min_p: float = 0.0              # ... from those at least this share as likely as the likeliest
     seed: int = 1                   # another seed, another piece
     checkpoint: str = 'ckpt.pt'     # or last.pt
     soundfont: str = ''             # an .sf2 file: FluidSynth plays instead of our harpsichord
     device: str = 'cpu'             # cuda or mps pay for many samples at once only
-
-
-class Grammar:
-    """Which words may come next in each of B rows, so that no invalid one is ever drawn: only a key
-    that is up is pressed, only one that is down is let go (later than it was pressed; after
-    MAX_HOLD, at once), no piece ends while a key is down."""
-    MAX_HOLD = 3 * WHOLE // 2      # in Bach's keyboard works one note in 800 is longer
-    FOLLOW = {'begin': 'metre tempo shift velocity on', 'metre': 'tempo shift off velocity on',
-              'tempo': 'shift off velocity on', 'shift': 'metre tempo off velocity on',
-              'off': 'shift off velocity on end', 'velocity': 'on', 'on': 'shift velocity on',
-              'end': 'end'}
-
-    def __init__(self, tokenizer: MidiTokenizer, batch: int):
-        self.words, kinds = tokenizer.words, np.array([kind for kind, _ in tokenizer.words])
-        self.follow = {kind: np.isin(kinds, after.split()) for kind, after in self.FOLLOW.items()}
-        if tokenizer.velocity:                              # then no key is pressed without one
-            for kind in set(self.FOLLOW) - {'velocity'}:
-                self.follow[kind] &= kinds != 'on'
-        self.follow['whole'] = self.follow['shift'] | (kinds == 'shift')    # a long shift goes on
-        self.on, self.off = np.flatnonzero(kinds == 'on'), np.flatnonzero(kinds == 'off')
-        self.last, self.now = ['begin'] * batch, np.zeros((batch, 1), int)
-        self.since, self.down = np.zeros((2, batch, 128), int)     # when each key moved; times down
-
-    def allowed(self) -> np.ndarray:
-        """(B, V), True for the words that may come next."""
-        mask = np.stack([self.follow[kind] for kind in self.last])
-        down, held = self.down > 0, self.now - self.since
-        mask[:, self.on] &= ~down
-        mask[:, self.off] &= down & (held > 0)
-        mask[:, 1] &= ~down.any(axis=1) | (np.array(self.last) == 'end')
-        late = down & (held >= self.MAX_HOLD)
-        rows = late.any(axis=1) & np.isin(self.last, ('shift', 'whole', 'off'))
-        mask[rows] = False
-        mask[:, self.off] |= late & rows[:, None]
-        return mask
-
-    def advance(self, ids):
-        """Take note of the ids (B,) that were drawn."""
-        for row, (kind, value) in enumerate(self.words[id] for id in ids):
-            self.last[row] = 'whole' if (kind, value) == ('shift', WHOLE) else kind
-            if kind == 'shift':
-                self.now[row] += value
-            elif kind in ('on', 'off'):
-                self.since[row, value] = self.now[row, 0]
-                self.down[row, value] += 1 if kind == 'on' else -1     # twice: a prompt's unison
 
 
 def load_tokenizer(d: dict):
@@ -104,12 +60,10 @@ def draw_rows(model, prompt: list[int], config: Config, stop: int, grammar=None)
     """Yield the next ids of all samples, a list (B,) at a time."""
     generator = torch.Generator(config.device).manual_seed(config.seed)
     start = torch.tensor([prompt] * config.num_samples, device=config.device)
-    mask = grammar and (lambda: torch.from_numpy(grammar.allowed()).to(config.device))
-    kind = config.temperature, config.top_k, config.top_p
-    for ids in islice(model.generate(start, *kind, stop, mask, generator), config.max_tokens):
+    drawn = model.generate(start, config.temperature, config.top_k, config.top_p, config.min_p,
+                           stop, grammar, generator)
+    for ids in islice(drawn, config.max_tokens):
         yield ids.tolist()
-        if grammar:
-            grammar.advance(ids.tolist())
 
 
 def compose(model, tokenizer: MidiTokenizer, config: Config):
@@ -118,7 +72,7 @@ def compose(model, tokenizer: MidiTokenizer, config: Config):
     prompt = tokenizer.encode(given)[:-1][:config.start_tokens]
     grammar = Grammar(tokenizer, config.num_samples)
     for id in prompt:
-        grammar.advance([id] * config.num_samples)
+        grammar.advance([id] * config.num_samples)      # it must know what the prompt holds down
     began = time.perf_counter()
     drawn = list(draw_rows(model, prompt, config, tokenizer.ids['end', 0], grammar))
     speed = len(drawn) * config.num_samples / (time.perf_counter() - began)
@@ -134,7 +88,8 @@ def compose(model, tokenizer: MidiTokenizer, config: Config):
             synth.write_wav(f'{path}.wav', synth.render(notes))
         length = max((start + duration for start, duration, *_ in notes), default=0)
         line = (f'{path}.mid and .wav: {bars(score)} bars, {len(notes)} notes, {length:.0f} s, '
-                f'drawn at {speed:,.0f} tokens/s')
+                f'drawn at {speed:,.0f} tokens/s, grammar stepped in '
+                f'{grammar.refused[number - 1]} times')
         print(line)
         figures.append(figure(path.name, line, notes, length))
     page = Path(config.out_dir) / 'samples.html'

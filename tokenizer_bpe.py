@@ -143,6 +143,12 @@ class BPETokenizer:
     def augment_table(self) -> list[list[int]]:
         return [list(range(self.vocab_size))]   # text is not transposed: the identity alone
 
+    def clock_table(self) -> list[int]:
+        return [1] * self.vocab_size            # the clock of a text counts ids
+
+    def keys_table(self) -> list[list[int]]:
+        return [[]] * self.vocab_size           # and no id turns a switch: (V, 0)
+
     def show(self, row: str) -> str:
         r"""For the eye: chr(104) + chr(256) -> "'h' 'ug'", half a character -> "'\\xc3'"."""
         return ' '.join(repr(self.vocab[ord(c)].decode('utf-8', 'backslashreplace')) for c in row)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import mido
+import numpy as np
 
 from config import run
 
@@ -204,6 +205,20 @@ class MidiTokenizer:
                  if kind in ('on', 'off') else id for id, (kind, value) in enumerate(self.words)]
                 for k in range(-5, 7)]
 
+    def clock_table(self) -> list[int]:
+        """(V): how many steps each id moves the clock."""
+        return [value if kind == 'shift' else 0 for kind, value in self.words]
+
+    def keys_table(self) -> list[list[int]]:
+        """(V, 128): which key each id presses (1) or lets go (-1)."""
+        table = [[0] * 128 for _ in self.words]
+        for row, (kind, value) in zip(table, self.words):
+            if kind == 'on':
+                row[value] = 1
+            elif kind == 'off':
+                row[value] = -1
+        return table
+
     def count_units(self, ids) -> int:
         """The number of notes."""
         return sum(self.words[id][0] == 'on' for id in ids)
@@ -217,6 +232,59 @@ class MidiTokenizer:
         if d != cls(bool(d.get('velocity'))).to_dict():
             raise ValueError(f'not a MIDI tokenizer of version 1: {d!r:.60}')
         return cls(d['velocity'])
+
+
+class Grammar:
+    """Which words may come next in each of B rows: only a key that is up is pressed, only one that
+    is down is let go (later than it was pressed; after MAX_HOLD, at once), and no piece ends while
+    a key is down. A guard: a trained model hardly ever needs it, and `refused` counts how often."""
+    MAX_HOLD = 3 * WHOLE // 2      # in Bach's keyboard works one note in 800 is longer
+    FOLLOW = {'begin': 'metre tempo shift velocity on', 'metre': 'tempo shift off velocity on',
+              'tempo': 'shift off velocity on', 'shift': 'metre tempo off velocity on',
+              'off': 'shift off velocity on end', 'velocity': 'on', 'on': 'shift velocity on',
+              'end': 'end'}
+
+    def __init__(self, tokenizer: MidiTokenizer, batch: int):
+        self.words = tokenizer.words
+        kinds = np.array([kind for kind, _ in tokenizer.words])
+        self.follow = {kind: np.isin(kinds, after.split()) for kind, after in self.FOLLOW.items()}
+        if tokenizer.velocity:                              # then no key is pressed without one
+            for kind in set(self.FOLLOW) - {'velocity'}:
+                self.follow[kind] &= kinds != 'on'
+        self.follow['whole'] = self.follow['shift'] | (kinds == 'shift')    # a long shift goes on
+        self.on, self.off = np.flatnonzero(kinds == 'on'), np.flatnonzero(kinds == 'off')
+        self.last = ['begin'] * batch                       # kind of the last word
+        self.now = np.zeros((batch, 1), int)                # steps since the beginning
+        self.since = np.zeros((batch, 128), int)            # when each key moved last
+        self.down = np.zeros((batch, 128), int)             # how often each key is down
+        self.refused = np.zeros(batch, int)                 # draws that were not allowed
+
+    def allowed(self) -> np.ndarray:
+        """(B, V), True for the words that may come next."""
+        mask = np.stack([self.follow[kind] for kind in self.last])
+        down, held = self.down > 0, self.now - self.since
+        mask[:, self.on] &= ~down
+        mask[:, self.off] &= down & (held > 0)
+        mask[:, 1] &= ~down.any(axis=1) | (np.array(self.last) == 'end')
+        late = down & (held >= self.MAX_HOLD)
+        rows = late.any(axis=1) & np.isin(self.last, ('shift', 'whole', 'off'))
+        mask[rows] = False
+        mask[:, self.off] |= late & rows[:, None]
+        return mask
+
+    def refuse(self, rows):
+        """Count the rows (B,) of bool whose draw was not allowed."""
+        self.refused += np.asarray(rows)
+
+    def advance(self, ids):
+        """Take note of the ids (B,) that were drawn."""
+        for row, (kind, value) in enumerate(self.words[id] for id in ids):
+            self.last[row] = 'whole' if (kind, value) == ('shift', WHOLE) else kind
+            if kind == 'shift':
+                self.now[row] += value
+            elif kind in ('on', 'off'):
+                self.since[row, value] = self.now[row, 0]
+                self.down[row, value] += 1 if kind == 'on' else -1     # twice: a prompt's unison
 
 
 @dataclass

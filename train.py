@@ -8,6 +8,7 @@ import json
 import math
 import signal
 import time
+from collections import defaultdict
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from config import run
 from model import ModelConfig, Transformer, load, save
 
 DATA = Path(__file__).parent / 'data'
+LOOK_BEFORE = 1024       # ids before a crop that are read for what they leave behind
 
 
 @dataclass
@@ -60,40 +62,114 @@ def load_corpus(name: str) -> dict:
                for split in ('train', 'val')}
     except (OSError, KeyError, ValueError):
         raise ValueError(f'data/{name}: first python prepare.py {name} (or a path)') from None
+    if meta.get('format') != 2:
+        raise ValueError(f'data/{name} was prepared by another version: run prepare.py again')
     return {**meta, **ids, 'name': name}
 
 
+def crop(ids, start: int, context: int) -> tuple[np.ndarray, np.ndarray]:
+    """ids[start:start + context + 1] and the LOOK_BEFORE ids before them. The corpus is a ring:
+    before its first piece stands its last, so that there is always something to read."""
+    before = np.arange(start - LOOK_BEFORE, start) % len(ids)
+    return ids[start:start + context + 1].astype(np.int64), ids[before].astype(np.int64)
+
+
 def get_batch(parts: list, rows: int, context: int, table, generator: torch.Generator):
-    """Random crops (B, T) and their next ids (B, T), each row in a key of `table` (K, V)."""
+    """Random crops (B, T), their next ids (B, T) and the ids before them (B, LOOK_BEFORE), each
+    row transposed as one row of `table` (K, V) says."""
     starts = torch.tensor([len(part) - context for part in parts]).cumsum(0)
     crops = []
     for start in torch.randint(int(starts[-1]), (rows,), generator=generator).tolist():
         part = int((starts <= start).sum())                  # which corpus, and where in it
         start -= int(starts[part - 1]) if part else 0
-        crops.append(parts[part][start:start + context + 1].astype(np.int64))
-    keys = torch.randint(len(table), (rows, 1), generator=generator)
-    crops = table[keys, torch.from_numpy(np.stack(crops))]   # (B, T + 1)
-    return crops[:, :-1], crops[:, 1:]
+        crops.append(crop(parts[part], start, context))
+    shift = torch.randint(len(table), (rows, 1), generator=generator)
+    ids, before = (torch.from_numpy(np.stack(rows)) for rows in zip(*crops))
+    ids, before = table[shift, ids], table[shift, before]
+    return ids[:, :-1], ids[:, 1:], before
 
 
 @torch.no_grad()
-def validate(model, ids, context: int) -> float:
-    """Mean loss in nats of a split: each id is scored once, after half a context or all before."""
+def validation_losses(model, ids, context: int):
+    """Yield (targets, losses in nats), each (N), until every id of a split but the first has been
+    scored once, with half a context or all that there is before it."""
     model.eval()
     device, last, scored, windows = next(model.parameters()).device, len(ids) - 1, 0, []
     while scored < last:
         end = min(last, scored + (context // 2 if scored else context))
         windows.append((end - context, scored - (end - context)))        # (start, first new id)
         scored = end
-    total = 0.0
     for i in range(0, len(windows), 32):
-        rows = np.stack([ids[start:start + context + 1] for start, _ in windows[i:i + 32]])
-        rows = torch.from_numpy(rows.astype(np.int64)).to(device)        # (B, T + 1)
-        losses = F.cross_entropy(model(rows[:, :-1]).float().transpose(1, 2), rows[:, 1:],
-                                 reduction='none')                       # (B, V, T) -> (B, T)
-        total += sum(row[new:].sum().item() for row, (_, new) in zip(losses, windows[i:i + 32]))
+        crops = [crop(ids, start, context) for start, _ in windows[i:i + 32]]
+        rows, before = (torch.from_numpy(np.stack(rows)).to(device) for rows in zip(*crops))
+        logits = model(rows[:, :-1], state=model.state_after(before))    # (B, T, V)
+        losses = F.cross_entropy(logits.float().transpose(1, 2), rows[:, 1:], reduction='none')
+        for row, targets, (_, new) in zip(losses, rows[:, 1:], windows[i:i + 32]):
+            yield targets[new:], row[new:]
     model.train()
-    return total / last
+
+
+def validate(model, ids, context: int) -> float:
+    """Mean loss in nats of a split."""
+    total = sum(losses.sum().item() for _, losses in validation_losses(model, ids, context))
+    return total / (len(ids) - 1)
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum whose update is made orthogonal (Jordan et al. 2024), for the matrices that stand
+    between activations. All directions of a matrix then learn at one speed, where a plain gradient
+    serves the few that are loudest.
+
+    Matrices (rows, columns) of one shape are stacked to (N, rows, columns) and done at once.
+    `dtype` is the precision of the Newton-Schulz steps, which stand bfloat16.
+    """
+
+    def __init__(self, matrices, weight_decay: float = 0.0, dtype=torch.float32):
+        by_shape = defaultdict(list)
+        for matrix in matrices:
+            by_shape[matrix.shape].append(matrix)
+        groups = [{'params': same} for same in by_shape.values()]
+        super().__init__(groups, {'lr': 0.02, 'momentum': 0.95, 'weight_decay': weight_decay})
+        self.dtype = dtype
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            matrices, lr = group['params'], group['lr']
+            gradient = torch.stack([matrix.grad for matrix in matrices])
+            state = self.state[matrices[0]]                  # one tensor for the whole stack
+            if not state:
+                state['momentum'] = torch.zeros_like(gradient)
+            momentum = state['momentum'].lerp_(gradient, 1 - group['momentum'])
+            ahead = gradient.lerp(momentum, group['momentum'])           # Nesterov's look ahead
+            update = orthogonalize(ahead.to(self.dtype)).to(gradient.dtype)
+            rows, columns = gradient.shape[1:]
+            step_size = lr * max(1, rows / columns) ** 0.5   # a tall matrix takes larger steps
+            for matrix, direction in zip(matrices, update):
+                matrix.mul_(1 - lr * group['weight_decay'])
+                matrix.add_(direction, alpha=-step_size)
+
+
+def orthogonalize(g: torch.Tensor) -> torch.Tensor:
+    """(N, rows, columns) -> as many matrices with the same singular vectors and all singular values
+    near 1, by five Newton-Schulz steps: a polynomial in g that pulls them there from (0, 1]."""
+    a, b, c = 3.4445, -4.7750, 2.0315                        # Jordan et al. 2024: steep at 0
+    tall = g.size(1) > g.size(2)
+    x = g.mT if tall else g
+    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    for _ in range(5):
+        square = x @ x.mT                                    # (N, rows, rows), the smaller side
+        x = a * x + (b * square + c * square @ square) @ x
+    return x.mT if tall else x
+
+
+def make_optimizers(model, weight_decay: float, dtype) -> list:
+    """Muon for the matrices inside the blocks, AdamW for every other parameter there is."""
+    matrices = [p for p in model.blocks.parameters() if p.dim() == 2]
+    taken = {id(p) for p in matrices}
+    others = [p for p in model.parameters() if id(p) not in taken]
+    return [Muon(matrices, weight_decay, dtype),
+            torch.optim.AdamW(others, betas=(0.9, 0.95), weight_decay=weight_decay, fused=True)]
 
 
 def schedule(step: int, config: Config) -> float:
@@ -140,8 +216,9 @@ def start(config: Config, meta: dict, device: str) -> tuple[Transformer, dict]:
     """The model to train, and the checkpoint to go on from, exactly ({} in a new run)."""
     shape = {name: getattr(config, name) for name in ('n_layer', 'n_head', 'n_embd', 'context')}
     if not config.resume and not config.init_from:
-        shape |= {'vocab_size': meta['vocab_size'], 'dropout': config.dropout}
-        return Transformer(ModelConfig(**shape)).to(device), {}
+        shape |= {'vocab_size': meta['vocab_size'], 'dropout': config.dropout,
+                  'n_keys': len(meta['keys'][0])}
+        return Transformer(ModelConfig(**shape), meta['clock'], meta['keys']).to(device), {}
     path = f'{config.out_dir}/last.pt' if config.resume else f'{config.init_from}/ckpt.pt'
     model, checkpoint = load(path, device, config.dropout)
     if checkpoint['tokenizer'] != meta['tokenizer']:
@@ -168,9 +245,7 @@ def train(config: Config):
     dtype = last.get('dtype', dtype)
     model.dtype = getattr(torch, dtype)
     forward = torch.compile(model) if config.compile else model
-    optimizers = [torch.optim.Muon(model.blocks.parameters(), weight_decay=config.weight_decay),
-                  torch.optim.AdamW([model.embedding.weight, model.head.weight],
-                                    betas=(0.9, 0.95), weight_decay=config.weight_decay)]
+    optimizers = make_optimizers(model, config.weight_decay, model.dtype)
     step, evaluated, best, best_step, seconds = 0, -1, math.inf, 0, 0.0
     if last:                                                             # go on, exactly
         step, evaluated, best, best_step, seconds = last['progress']
@@ -208,7 +283,7 @@ def train(config: Config):
         if step > evaluated and (step % max(1, config.eval_every) == 0 or step == config.max_steps):
             evaluated, began, row = step, time.perf_counter(), {'step': step}
             for corpus in corpora:
-                nats = validate(forward, corpus['val'], config.context)
+                nats = validate(model, corpus['val'], config.context)
                 bits = nats * (len(corpus['val']) - 1) / math.log(2) / corpus['units']['val']
                 row |= {f'nats_{corpus["name"]}': nats, f'bits_{corpus["name"]}': bits}
                 print(f'step {step:5} | val {corpus["name"]}: {nats:.3f} nats/token, '
@@ -226,13 +301,15 @@ def train(config: Config):
         if step >= config.max_steps or stale or interrupted:
             break
 
-        x, y = get_batch(parts, config.batch_size, config.context, table, generator)
-        logits = forward(x.to(device))                                   # (B, T, V)
+        x, y, before = get_batch(parts, config.batch_size, config.context, table, generator)
+        state = model.state_after(before.to(device))
+        logits = forward(x.to(device), state=state)                      # (B, T, V)
         loss = F.cross_entropy(logits.float().flatten(0, 1), y.to(device).flatten())
         loss.backward()
         rate = schedule(step, config)
         for optimizer, peak in zip(optimizers, (config.muon_lr, config.adam_lr)):
-            optimizer.param_groups[0]['lr'] = peak * rate
+            for group in optimizer.param_groups:
+                group['lr'] = peak * rate
             optimizer.step()
             optimizer.zero_grad()
         losses.append(loss.item())

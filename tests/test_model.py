@@ -9,13 +9,19 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model import Cache, ModelConfig, Transformer, draw, load, save
+from model import (Cache, ModelConfig, Transformer, draw, head_frequencies, load, rotate,
+                   save)
 
 
-def tiny(context=16, vocab_size=11, **config) -> Transformer:
-    """A small model whose zero-initialised matrices are random, so that all of it takes part."""
+def tiny(context=16, **config) -> Transformer:
+    """A small model whose zero-initialised matrices are random, so that all of it takes part. Of
+    its 11 ids, 1 to 3 press switches, 4 to 6 let them go, and 7 to 9 move the clock."""
     torch.manual_seed(0)
-    model = Transformer(ModelConfig(vocab_size, context, 2, 2, 16, **config)).eval()
+    clock = [0, 0, 0, 0, 0, 0, 0, 1, 6, 24, 0]
+    keys = torch.zeros(11, 3)
+    keys[1:4], keys[4:7] = torch.eye(3), -torch.eye(3)
+    config = ModelConfig(11, context, 2, 2, 16, n_keys=3, **config)
+    model = Transformer(config, clock, keys).eval()
     for p in model.parameters():
         torch.nn.init.normal_(p, std=0.3)
     return model
@@ -41,16 +47,62 @@ def test_first_loss_is_ln_v():
     assert abs(loss.item() - math.log(50)) < 0.3
 
 
-def test_positions_matter_only_by_distance():
-    """Forbids rotary positions that depend on where a stretch stands: shifted alike, q.k stays."""
-    from model import rotary_table, rotate
-    cos, sin = rotary_table(40, 8)
-    q, k = torch.randn(2, 1, 1, 1, 8).double()
-    dots = [(rotate(q, cos[i], sin[i]) * rotate(k, cos[i - 7], sin[i - 7])).sum()
-            for i in (7, 20, 39)]
-    assert torch.allclose(torch.stack(dots), dots[0].expand(3), atol=1e-5)
-    near = (rotate(q, cos[9], sin[9]) * rotate(k, cos[7], sin[7])).sum()
-    assert not torch.allclose(near, dots[0], atol=1e-3)
+def test_only_distances_matter():
+    """Forbids angles that depend on where a stretch stands: shifted alike, query . key stays."""
+    frequencies = head_frequencies(n_head=2, head_size=8)[:, None]                # (H, 1, D/2)
+    q, k = torch.randn(2, 2, 1, 8).double()
+
+    def dot(time, distance):
+        now, then = time * frequencies, (time - distance) * frequencies
+        return (rotate(q, now.cos(), now.sin()) * rotate(k, then.cos(), then.sin())).sum(-1)
+    assert torch.allclose(dot(7, 7), dot(39, 7), atol=1e-4)
+    assert not torch.allclose(dot(7, 7), dot(7, 2), atol=1e-3)
+
+
+def test_half_of_the_heads_measure_by_the_clock():
+    """Forbids heads that all count ids, or all read the clock, or a clock that counts anything but
+    what its table says."""
+    model = tiny()
+    waiting, pressing = torch.tensor([[8, 9, 8]]), torch.tensor([[1, 2, 8]])
+    for ids, time in ((waiting, [6, 30, 36]), (pressing, [0, 0, 6])):
+        clock, _ = model.follow(ids)
+        assert clock.tolist() == [time]
+        angles = model.angles(clock, start=5)                                     # (1, 3, 2, 4)
+        by_ids, by_clock = model.frequencies
+        assert torch.allclose(angles[0, :, 0], torch.tensor([5., 6, 7])[:, None] * by_ids)
+        assert torch.allclose(angles[0, :, 1], torch.tensor(time)[:, None] * by_clock)
+    assert 2 * math.pi / by_clock[0] == pytest.approx(6)
+    assert 2 * math.pi / by_clock[-1] == pytest.approx(6144)
+
+
+def test_the_keys_that_are_down():
+    """Forbids a key that stays down after its off, is not seen at once, or is seen twice when two
+    ids hold it."""
+    model = tiny()
+    _, keys = model.follow(torch.tensor([[1, 3, 1, 4, 0, 4]]))
+    assert keys[0].tolist() == [[1, 0, 0], [1, 0, 1], [2, 0, 1], [1, 0, 1], [1, 0, 1], [0, 0, 1]]
+    with torch.no_grad():
+        for p in (model.embedding.weight, model.look_back):
+            p.zero_()
+        x, _, _ = model.embed(torch.tensor([[1, 1, 3, 4]]), None)
+        both = F.layer_norm(model.keyboard[0] + model.keyboard[2], (16,))
+        one = F.layer_norm(model.keyboard[0], (16,))
+    assert torch.allclose(x[0], torch.stack([one, one, both, both]), atol=1e-4)
+
+
+def test_the_state_goes_on_where_the_window_begins():
+    """Forbids a window that has forgotten what the ids before it pressed and which came last. A
+    model without blocks sees nothing else of them, so it must not notice the cut."""
+    model = tiny(context=40)
+    model.blocks = torch.nn.ModuleList()
+    ids = torch.randint(11, (3, 40))
+    ids[:, :6] = torch.tensor([1, 2, 3, 1, 2, 3])      # all are down: no key is let go too often
+    ids[(ids > 3) & (ids < 7) & (torch.arange(40) > 9)] = 0
+    whole = model(ids)
+    for cut in (6, 20, 39):
+        state = model.state_after(ids[:, 3:cut], model.state_after(ids[:, :3]))
+        assert torch.allclose(model(ids[:, cut:], state=state), whole[:, cut:], atol=1e-5)
+        assert not torch.allclose(model(ids[:, cut:]), whole[:, cut:], atol=1e-3)
 
 
 @pytest.mark.parametrize('cuts', [(1,) * 16, (16,), (5, 1, 7, 3)])
@@ -101,15 +153,34 @@ def test_rows_stop_one_by_one():
     assert (rows[-2] != 4).any()
 
 
-def test_mask_is_obeyed():
-    """Forbids drawing an id that the grammar forbids, at any temperature."""
+class Guard:
+    """A grammar that allows the same ids at every position, and writes down what it is told."""
+
+    def __init__(self, mask):
+        self.mask, self.told, self.refused = mask, [], torch.zeros(len(mask))
+
+    def allowed(self):
+        return self.mask
+
+    def refuse(self, rows):
+        self.refused += torch.tensor(rows)
+
+    def advance(self, ids):
+        self.told.append(ids)
+
+
+def test_the_grammar_is_obeyed():
+    """Forbids drawing an id that the grammar forbids, at any temperature, and a grammar that is not
+    told of every draw."""
     model, ids = tiny(), torch.zeros(4, 1, dtype=torch.long)
     mask = torch.zeros(4, 11, dtype=torch.bool)
     mask[:, 3], mask[:, 7] = True, True
     for temperature in (0, 1, 100):
+        guard = Guard(mask)
         drawn = torch.stack([id for id, _ in zip(
-            model.generate(ids, temperature, allowed=lambda: mask), range(20))])
+            model.generate(ids, temperature, grammar=guard), range(20))])
         assert set(drawn.flatten().tolist()) <= {3, 7}
+        assert guard.told[:20] == drawn.tolist() and guard.refused.sum() > 0
 
 
 def test_draw():

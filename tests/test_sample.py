@@ -9,9 +9,9 @@ import torch
 
 import sample
 from model import ModelConfig, Transformer, save
-from sample import Config, Grammar, bars, load_tokenizer
+from sample import Config, bars, load_tokenizer
 from tokenizer_bpe import BPETokenizer
-from tokenizer_midi import MidiTokenizer, Note, Score, read_midi
+from tokenizer_midi import Grammar, MidiTokenizer, Note, Score, read_midi
 
 TEXT = 'To be, or not to be, that is the question: whether it is nobler in the mind to suffer. ' * 9
 

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 
 import train
 from model import ModelConfig, Transformer
-from train import Config, get_batch, load_corpus, schedule, validate
+from train import (LOOK_BEFORE, Config, Muon, get_batch, load_corpus, make_optimizers, orthogonalize,
+                   schedule, validate)
 
 SMALL = {'dataset': 'toy', 'n_layer': 2, 'n_head': 2, 'n_embd': 32, 'context': 32, 'batch_size': 4,
          'dtype': 'float32', 'log_every': 5, 'warmup_steps': 2}
@@ -67,17 +68,64 @@ def test_one_batch_is_learned_by_heart(corpus):
     torch.manual_seed(0)
     ids = load_corpus('toy')['train']
     table = torch.arange(515)[None]
-    x, y = get_batch([ids], 4, 32, table, torch.Generator().manual_seed(0))
+    x, y, _ = get_batch([ids], 4, 32, table, torch.Generator().manual_seed(0))
     model = Transformer(ModelConfig(515, 32, 2, 2, 64))
-    muon = torch.optim.Muon(model.blocks.parameters(), lr=0.02)
-    adam = torch.optim.AdamW([model.embedding.weight, model.head.weight], lr=0.01)
+    optimizers = make_optimizers(model, 0.0, torch.float32)
+    optimizers[1].param_groups[0]['lr'] = 0.01
     for _ in range(60):
         loss = F.cross_entropy(model(x).flatten(0, 1), y.flatten())
         loss.backward()
-        for optimizer in (muon, adam):
+        for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad()
     assert loss.item() < 0.1
+
+
+def test_muon_is_the_published_one():
+    """Forbids a Muon of our own invention: the same steps as PyTorch's, whose precision is bfloat16,
+    on matrices of every shape, stacked or alone."""
+    torch.manual_seed(0)
+    shapes = [(8, 24), (8, 24), (24, 8), (16, 16)]
+    ours = [torch.nn.Parameter(torch.randn(shape)) for shape in shapes]
+    theirs = [torch.nn.Parameter(p.detach().clone()) for p in ours]
+    optimizers = [Muon(ours, weight_decay=0.1), torch.optim.Muon(theirs, lr=0.02, weight_decay=0.1)]
+    for _ in range(5):
+        for a, b in zip(ours, theirs):
+            a.grad = torch.randn(a.shape)
+            b.grad = a.grad.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+    for a, b, shape in zip(ours, theirs, shapes):
+        assert torch.allclose(a, b, atol=0.01), shape        # five steps of about 0.02 each
+
+
+def test_orthogonalize():
+    """Forbids an update in which some direction is served much more than another."""
+    torch.manual_seed(0)
+    for rows, columns in ((8, 24), (24, 8), (16, 16)):
+        matrix = torch.randn(2, rows, columns)
+        values = torch.linalg.svdvals(orthogonalize(matrix))
+        assert values.max() < 1.3 and values[:, :-2].min() > 0.5
+        turned = (orthogonalize(matrix) * matrix).sum(dim=(1, 2)) / matrix.norm(dim=(1, 2))
+        assert (turned > 0.5).all()                          # and it still points downhill
+
+
+def test_every_parameter_is_trained(corpus):
+    """Forbids a parameter that no optimizer has, or two have."""
+    model = Transformer(ModelConfig(11, 32, 2, 2, 16, n_keys=3))
+    model.new_table = torch.nn.Parameter(torch.zeros(4, 4))
+    held = [p for optimizer in make_optimizers(model, 0.0, torch.float32)
+            for group in optimizer.param_groups for p in group['params']]
+    assert sorted(map(id, held)) == sorted(map(id, model.parameters()))
+    blocks = {id(p) for p in model.blocks.parameters()}
+    muon = {id(p) for group in make_optimizers(model, 0.0, torch.float32)[0].param_groups
+            for p in group['params']}
+    assert muon == blocks
+    before = Transformer(ModelConfig(515, 32, 2, 2, 32, n_keys=128)).state_dict()
+    after = run(corpus, 'a', max_steps=3)['model']
+    torch.manual_seed(1)
+    for name, tensor in Transformer(ModelConfig(515, 32, 2, 2, 32, n_keys=128)).named_parameters():
+        assert name in before and not torch.equal(tensor, after[name]), name
 
 
 def test_batches():
@@ -87,9 +135,12 @@ def test_batches():
     table = torch.stack([torch.arange(1400), torch.arange(1400) + 1000])
     seen = []
     for seed in range(40):
-        x, y = get_batch(parts, 16, 8, table, torch.Generator().manual_seed(seed))
+        x, y, before = get_batch(parts, 16, 8, table, torch.Generator().manual_seed(seed))
         assert torch.equal(x[:, 1:], y[:, :-1]) and (y - x == 1).all()
-        assert x.shape == (16, 8)
+        assert x.shape == (16, 8) and before.shape == (16, LOOK_BEFORE)
+        for last, first in zip(before[:, -1] % 1000, x[:, 0] % 1000):
+            ring = {0: 39, 100: 299}                 # before the first id stands the last
+            assert last == ring.get(int(first), first - 1)
         seen.append(x)
         assert len(set((x[:, 0] >= 1000).tolist())) == 2
     starts = torch.cat(seen)[:, 0] % 1000
@@ -98,10 +149,17 @@ def test_batches():
     assert abs(share - 32 / 224) < 0.06
 
 
+class Stateless(torch.nn.Linear):
+    """A model whose windows need nothing of what came before them."""
+
+    def state_after(self, ids):
+        return None
+
+
 def test_every_id_is_validated_once():
     """Forbids validation on random crops, ids left out or counted twice, too short a context."""
-    class Pairs(torch.nn.Linear):
-        def forward(self, ids):               # the loss depends on the id and the next one alone
+    class Pairs(Stateless):
+        def forward(self, ids, state):               # the loss depends on the id and the next one alone
             return table[ids]
     generator = torch.Generator().manual_seed(0)
     table = torch.randn(7, 7, generator=generator)
@@ -113,8 +171,8 @@ def test_every_id_is_validated_once():
 
 def test_validation_gives_half_a_context():
     """Forbids scoring an id after the first context with less than half a context before it."""
-    class NeedsHalf(torch.nn.Linear):
-        def forward(self, ids):               # knows what comes next from half a context on
+    class NeedsHalf(Stateless):
+        def forward(self, ids, state):               # knows what comes next from half a context on
             known = (torch.arange(ids.size(1)) >= 8) | (ids[:, :1] == 0)
             return 100.0 * F.one_hot(ids + 1, 300) * known[..., None]
     for length in (17, 25, 26, 100, 200):
