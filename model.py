@@ -69,7 +69,10 @@ class Linear(nn.Linear):
         return F.linear(x, self.weight.to(x.dtype))
 
 
-SHORTEST, LONGEST = 6, 6144    # clock: a sixteenth and 64 bars of 4/4, in 24ths of a quarter
+# By the clock, in music 24 a quarter note:
+SHORTEST, LONGEST = 6, 6144    # wavelengths of the heads that read it: a sixteenth to 64 bars of 4/4
+UNIT = 24                      # what counts as near the end of a piece
+END_LEVELS = 16                # steps of the scale on which the time to the end is told
 
 
 def head_frequencies(n_head: int, head_size: int) -> torch.Tensor:
@@ -97,10 +100,12 @@ def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tenso
 
 
 class State(NamedTuple):
-    """What the ids before a window leave behind for it: all that it can't see by itself."""
+    """What the ids before a window leave behind for it: all that it can't see by itself. Times are
+    by the clock, which stands at 0 where the window begins."""
     clock: torch.Tensor       # (B,) where the clock stands
     keys: torch.Tensor        # (B, K) how many ids hold each switch on
     embedding: torch.Tensor   # (B, C) of the last id, for the look back
+    end: torch.Tensor         # (B,) when the piece is to end; below 0: not told
 
 
 class Cache:
@@ -208,6 +213,7 @@ class Transformer(nn.Module):
         self.embedding = nn.Embedding(V, C)
         self.keyboard = nn.Parameter(torch.empty(K, C))          # what each switch adds while on
         self.look_back = nn.Parameter(torch.empty(C))            # share of the predecessor
+        self.ending = nn.Parameter(torch.empty(END_LEVELS, C))   # how long still, if that is told
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
         self.head = Linear(C, V)
         clock = torch.ones(V) if clock is None else torch.as_tensor(clock).float()
@@ -226,7 +232,8 @@ class Transformer(nn.Module):
         unit = self.config.n_embd ** -0.5            # keeps the size of what a matrix is fed
         nn.init.normal_(self.embedding.weight)
         nn.init.normal_(self.keyboard, std=0.1)
-        nn.init.zeros_(self.look_back)
+        for added in (self.look_back, self.ending):
+            nn.init.zeros_(added)                    # nothing, until it helps
         nn.init.normal_(self.head.weight, std=0.5 * unit)    # nearly flat: first loss about ln V
         for block in self.blocks:
             for linear in (block.attention.qkv, block.mlp.up):
@@ -234,31 +241,44 @@ class Transformer(nn.Module):
             for linear in (block.attention.proj, block.mlp.down):
                 nn.init.zeros_(linear.weight)        # each block starts as the identity
 
-    def follow(self, ids: torch.Tensor, state: State | None = None):
-        """The running sums after each of ids (B, T): the clock (B, T), the switches (B, T, K)."""
-        clock = self.clock[ids].cumsum(dim=1)
-        keys = F.embedding(ids, self.keys).cumsum(dim=1)
-        if state is not None:
-            clock = clock + state.clock[:, None]
-            keys = keys + state.keys[:, None]
-        return clock, keys
+    def beginning(self, batch: int) -> State:
+        """The state before a piece: nothing has come, every switch is off, no end is told."""
+        zeros = self.clock.new_zeros
+        return State(zeros(batch), zeros(batch, self.config.n_keys),
+                     zeros(batch, self.config.n_embd), zeros(batch) - 1)
 
     @torch.no_grad()
     def state_after(self, ids: torch.Tensor, state: State | None = None) -> State:
-        """What ids (B, T) leave behind for a window that begins after them. The clock starts anew
-        there, since only distances count; a switch that was turned off but never on, is off."""
-        clock, keys = self.follow(ids, state)
-        return State(torch.zeros_like(clock[:, -1]), keys[:, -1].clamp(min=0),
-                     self.embedding(ids[:, -1]))
+        """What ids (B, T) leave behind for a window that begins after them; `state` is what they
+        found. A switch that was turned off but never on, is off.
 
-    def embed(self, ids: torch.Tensor, state: State | None):
+        Only the end of the running sums is wanted: how often each of the V ids came is enough.
+        """
+        state = state or self.beginning(len(ids))
+        moved = state.clock + self.clock[ids].sum(dim=1)         # (B,)
+        counts = moved.new_zeros(len(ids), self.config.vocab_size)
+        counts.scatter_add_(1, ids, torch.ones_like(ids, dtype=counts.dtype))     # (B, V)
+        keys = (state.keys + counts @ self.keys).clamp(min=0)
+        end = torch.where(state.end < moved, -1, state.end - moved)
+        return State(torch.zeros_like(moved), keys, self.embedding(ids[:, -1]), end)
+
+    def follow(self, ids: torch.Tensor, state: State):
+        """The running sums after each of ids (B, T): where the clock stands (B, T) and how many ids
+        hold each switch on (B, T, K)."""
+        clock = state.clock[:, None] + self.clock[ids].cumsum(dim=1)
+        keys = state.keys[:, None] + F.embedding(ids, self.keys).cumsum(dim=1)
+        return clock, keys
+
+    def embed(self, ids: torch.Tensor, state: State):
         """ids (B, T) -> what the first block reads (B, T, C), the clock (B, T), the new state."""
         clock, keys = self.follow(ids, state)
         embedding = self.embedding(ids)                          # (B, T, C)
-        first = torch.zeros_like(embedding[:, 0]) if state is None else state.embedding
-        previous = torch.cat((first[:, None], embedding[:, :-1]), dim=1)
+        previous = torch.cat((state.embedding[:, None], embedding[:, :-1]), dim=1)
         x = embedding + self.look_back * previous + keys.clamp(0, 1) @ self.keyboard
-        return norm(x), clock, State(clock[:, -1], keys[:, -1], embedding[:, -1])
+        left = state.end[:, None] - clock                        # (B, T), below 0: not told, or past
+        level = (2 * torch.log2(1 + left.clamp(min=0) / UNIT)).long().clamp(max=END_LEVELS - 1)
+        x = x + (left >= 0)[..., None] * F.embedding(level, self.ending)
+        return norm(x), clock, State(clock[:, -1], keys[:, -1], embedding[:, -1], state.end)
 
     def angles(self, clock: torch.Tensor, start: int) -> torch.Tensor:
         """Clock (B, T) at positions from `start` on -> the angles of all heads (B, T, H, D/2)."""
@@ -280,7 +300,7 @@ class Transformer(nn.Module):
             raise ValueError(f'{start + T} ids, more than the context of {self.config.context}')
         if cache:
             state = cache.state
-        x, clock, state = self.embed(ids, state)
+        x, clock, state = self.embed(ids, state or self.beginning(len(ids)))
         x = x.to(self.dtype)                                     # (B, T, C)
         angles = self.angles(clock, start)[:, :, None]           # (B, T, 1, H, D/2)
         cos, sin = angles.cos().to(self.dtype), angles.sin().to(self.dtype)
@@ -294,10 +314,13 @@ class Transformer(nn.Module):
     @torch.no_grad()
     def generate(self, ids: torch.Tensor, temperature: float = 1.0, top_k: int = 0,
                  top_p: float = 1.0, min_p: float = 0.0, stop: int | None = None, grammar=None,
-                 generator: torch.Generator | None = None, cached: bool = True):
+                 length: torch.Tensor | None = None, generator: torch.Generator | None = None,
+                 cached: bool = True):
         """Go on from ids (B, T): yield the next id of each row, (B,) at a time, without end or
         until every row has drawn `stop` (a row that has, repeats it).
 
+        `length` (B,), if given, tells the model how far by the clock each row is to go, the ids
+        given included: a wish, of which training has told it what it means.
         `grammar`, if given, is a guard: `grammar.allowed()` is a (B, V) mask of the ids that may
         come, and a row whose draw is forbidden draws again among those. `grammar.advance(ids)` is
         told what was drawn and `grammar.refuse(rows)` which rows (B,) had to draw twice.
@@ -308,8 +331,13 @@ class Transformer(nn.Module):
         """
         self.eval()
         context = self.config.context
-        state = self.state_after(ids[:, :-context]) if ids.size(1) > context else None
-        window = ids[:, -context:]
+        state = self.beginning(len(ids))
+        if length is not None:
+            state = state._replace(end=length.to(state.end))
+        window = ids
+        if ids.size(1) > context:
+            state = self.state_after(ids[:, :-context], state)
+            window = ids[:, -context:]
         cache = Cache(self.config, len(ids), self.head.weight, state) if cached else None
         done = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
         while not done.all():

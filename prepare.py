@@ -118,8 +118,8 @@ def write(folder: Path, tokenizer, unit: str, pieces: list[dict], stream):
     (folder / 'meta.json').unlink(missing_ok=True)
     meta = {'format': 2, 'tokenizer': tokenizer.to_dict(), 'vocab_size': tokenizer.vocab_size,
             'dtype': dtype, 'unit': unit, 'units': {}, 'pieces': {},
-            'augment': tokenizer.augment_table(), 'clock': tokenizer.clock_table(),
-            'keys': tokenizer.keys_table()}
+            'end': tokenizer.end, 'augment': tokenizer.augment_table(),
+            'clock': tokenizer.clock_table(), 'keys': tokenizer.keys_table()}
     for split in ('train', 'val'):
         mine, tokens = [piece for piece in pieces if piece['split'] == split], 0
         with open(folder / f'{split}.bin.part', 'wb') as file:
@@ -217,7 +217,7 @@ def prepare_text(source: Path, folder: Path, config: Config):
         for task, ids in zip(tasks, parallel(encode, tasks, config.jobs)):
             yield ids
             if (task[0], task[2]) in ends:
-                yield np.array([tokenizer.eot])
+                yield np.array([tokenizer.end])
     write(folder, tokenizer, 'byte', pieces, stream)
 
 

@@ -110,10 +110,10 @@ def recite(model, tokenizer: BPETokenizer, config: Config):
     """Stream texts to the terminal, one after the other, as they are drawn."""
     text, samples, config.num_samples = config.start, config.num_samples, 1
     text = Path(text[5:]).read_text('utf-8') if text[:5] == 'FILE:' else text
-    prompt = [tokenizer.eot] + tokenizer.encode(text)
+    prompt = [tokenizer.end] + tokenizer.encode(text)
     for number in range(samples):
         print(f'--- {number + 1} of {samples}\n{text}', end='')
-        ids = (id for id, in draw_rows(model, prompt, config, tokenizer.eot) if id != tokenizer.eot)
+        ids = (id for id, in draw_rows(model, prompt, config, tokenizer.end) if id != tokenizer.end)
         for piece in tokenizer.stream(ids):
             print(piece, end='', flush=True)
         config.seed += 1

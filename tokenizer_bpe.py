@@ -86,8 +86,8 @@ class BPETokenizer:
                                  f'below {new}, {LONGEST} bytes at most; train again')
             self.merges[a, b] = chr(new)                        # ('u', 'g') -> chr(256)
             self.vocab[new] = token                             # 256 -> b'ug'
-        self.eot, self.vocab_size = len(self.vocab), len(self.vocab) + 1
-        self.vocab[self.eot] = EOT.encode()
+        self.end, self.vocab_size = len(self.vocab), len(self.vocab) + 1
+        self.vocab[self.end] = EOT.encode()
         self.cache = {}                                         # chunk -> its ids
 
     @classmethod
@@ -114,7 +114,7 @@ class BPETokenizer:
         """EOT in a text is mere text, unless `special` is set."""
         ids, end = [], EOT if isinstance(text, str) else EOT.encode()
         for n, part in enumerate(text.split(end) if special else [text]):
-            ids += [self.eot] if n else []
+            ids += [self.end] if n else []
             for chunk in cut(part):
                 if chunk not in self.cache:
                     *_, row = self.merge_steps(chunk)
@@ -138,7 +138,7 @@ class BPETokenizer:
 
     def count_units(self, ids) -> int:
         """Bytes of text; EOT has none."""
-        return len(self.decode_bytes(i for i in ids if i != self.eot))
+        return len(self.decode_bytes(i for i in ids if i != self.end))
 
     def augment_table(self) -> list[list[int]]:
         return [list(range(self.vocab_size))]   # text is not transposed: the identity alone
@@ -167,7 +167,7 @@ class BPETokenizer:
         merges = [f'{ord(new)} = {ord(a)} + {ord(b)} {self.show(new)}'
                   for (a, b), new in self.merges.items()]
         return {'kind': 'bpe', 'version': 1, 'pattern': PATTERN,
-                'special_tokens': {EOT: self.eot}, 'merges': merges}
+                'special_tokens': {EOT: self.end}, 'merges': merges}
 
     @classmethod
     def from_dict(cls, d: dict):

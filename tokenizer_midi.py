@@ -158,6 +158,7 @@ class MidiTokenizer:
         self.words += [('velocity', 4 + 8 * i) for i in range(16 * velocity)]
         self.ids = {word: id for id, word in enumerate(self.words)}
         self.velocity, self.vocab_size = velocity, len(self.words)
+        self.end = self.ids['end', 0]
 
     def encode(self, score: Score) -> list[int]:
         """A metre outside the vocabulary is left out; tempo and velocity are rounded to a word."""
@@ -245,7 +246,7 @@ class Grammar:
               'end': 'end'}
 
     def __init__(self, tokenizer: MidiTokenizer, batch: int):
-        self.words = tokenizer.words
+        self.words, self.end = tokenizer.words, tokenizer.end
         kinds = np.array([kind for kind, _ in tokenizer.words])
         self.follow = {kind: np.isin(kinds, after.split()) for kind, after in self.FOLLOW.items()}
         if tokenizer.velocity:                              # then no key is pressed without one
@@ -265,7 +266,7 @@ class Grammar:
         down, held = self.down > 0, self.now - self.since
         mask[:, self.on] &= ~down
         mask[:, self.off] &= down & (held > 0)
-        mask[:, 1] &= ~down.any(axis=1) | (np.array(self.last) == 'end')
+        mask[:, self.end] &= ~down.any(axis=1) | (np.array(self.last) == 'end')
         late = down & (held >= self.MAX_HOLD)
         rows = late.any(axis=1) & np.isin(self.last, ('shift', 'whole', 'off'))
         mask[rows] = False

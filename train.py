@@ -21,6 +21,7 @@ from model import ModelConfig, Transformer, load, save
 
 DATA = Path(__file__).parent / 'data'
 LOOK_BEFORE = 1024       # ids before a crop that are read for what they leave behind
+FAR = 20_000             # ids to the end of a piece from which on it is just far
 
 
 @dataclass
@@ -55,7 +56,8 @@ class Config:
 
 
 def load_corpus(name: str) -> dict:
-    """meta.json of data/<name>, with `train` and `val` as memory-mapped ids."""
+    """meta.json of data/<name>, with `train` and `val` as memory-mapped ids, and `ends`: where the
+    pieces of `train` end."""
     try:
         meta = json.loads((DATA / name / 'meta.json').read_text(encoding='utf-8'))
         ids = {split: np.memmap(DATA / name / f'{split}.bin', meta['dtype'], 'r')
@@ -64,7 +66,8 @@ def load_corpus(name: str) -> dict:
         raise ValueError(f'data/{name}: first python prepare.py {name} (or a path)') from None
     if meta.get('format') != 2:
         raise ValueError(f'data/{name} was prepared by another version: run prepare.py again')
-    return {**meta, **ids, 'name': name}
+    ends = np.flatnonzero(ids['train'] == meta['end'])
+    return {**meta, **ids, 'ends': ends, 'clock': np.array(meta['clock']), 'name': name}
 
 
 def crop(ids, start: int, context: int) -> tuple[np.ndarray, np.ndarray]:
@@ -74,19 +77,33 @@ def crop(ids, start: int, context: int) -> tuple[np.ndarray, np.ndarray]:
     return ids[start:start + context + 1].astype(np.int64), ids[before].astype(np.int64)
 
 
-def get_batch(parts: list, rows: int, context: int, table, generator: torch.Generator):
-    """Random crops (B, T), their next ids (B, T) and the ids before them (B, LOOK_BEFORE), each
-    row transposed as one row of `table` (K, V) says."""
-    starts = torch.tensor([len(part) - context for part in parts]).cumsum(0)
-    crops = []
+def time_to_end(corpus: dict, start: int) -> int:
+    """How far the clock moves from an id of `train` to the end of its piece; for one that is more
+    than FAR ids away, how far it moves over those."""
+    end = corpus['ends'][np.searchsorted(corpus['ends'], start)]
+    return corpus['clock'][corpus['train'][start:min(end, start + FAR)]].sum()
+
+
+def get_batch(corpora: list[dict], rows: int, context: int, table, generator: torch.Generator):
+    """Random crops of the training parts, each transposed as one row of `table` (R, V) says.
+
+    Returns the ids (B, T), the next ids (B, T), the ids before (B, LOOK_BEFORE), and how far by the
+    clock each piece still goes (B,), told in half of the rows, else -1: so that the model can be
+    asked for a length, and need not be.
+    """
+    starts = torch.tensor([len(corpus['train']) - context for corpus in corpora]).cumsum(0)
+    crops, lengths = [], []
     for start in torch.randint(int(starts[-1]), (rows,), generator=generator).tolist():
-        part = int((starts <= start).sum())                  # which corpus, and where in it
-        start -= int(starts[part - 1]) if part else 0
-        crops.append(crop(parts[part], start, context))
+        number = int((starts <= start).sum())                # which corpus, and where in it
+        start -= int(starts[number - 1]) if number else 0
+        crops.append(crop(corpora[number]['train'], start, context))
+        lengths.append(time_to_end(corpora[number], start))
     shift = torch.randint(len(table), (rows, 1), generator=generator)
     ids, before = (torch.from_numpy(np.stack(rows)) for rows in zip(*crops))
     ids, before = table[shift, ids], table[shift, before]
-    return ids[:, :-1], ids[:, 1:], before
+    told = torch.rand(rows, generator=generator) < 0.5
+    lengths = torch.where(told, torch.tensor(lengths, dtype=torch.float), -1)
+    return ids[:, :-1], ids[:, 1:], before, lengths
 
 
 @torch.no_grad()
@@ -236,7 +253,7 @@ def train(config: Config):
     # ---- the corpora, the model, the optimizers
     corpora = [load_corpus(name) for name in config.dataset.replace(' ', '').split(',')]
     check(corpora, config.context)
-    meta, unit, parts = corpora[0], corpora[0]['unit'], [corpus['train'] for corpus in corpora]
+    meta, unit = corpora[0], corpora[0]['unit']
     table = torch.tensor(meta['augment'] if config.augment else [list(range(meta['vocab_size']))])
     device, dtype = pick_device(config.device, config.dtype, config.n_embd)
     torch.manual_seed(config.seed)
@@ -301,8 +318,9 @@ def train(config: Config):
         if step >= config.max_steps or stale or interrupted:
             break
 
-        x, y, before = get_batch(parts, config.batch_size, config.context, table, generator)
-        state = model.state_after(before.to(device))
+        x, y, before, lengths = get_batch(corpora, config.batch_size, config.context, table,
+                                          generator)
+        state = model.state_after(before.to(device))._replace(end=lengths.to(device))
         logits = forward(x.to(device), state=state)                      # (B, T, V)
         loss = F.cross_entropy(logits.float().flatten(0, 1), y.to(device).flatten())
         loss.backward()

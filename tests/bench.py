@@ -183,9 +183,9 @@ def tiktoken():
     import tiktoken as peer_package
     text = plays()
     tokenizer = BPETokenizer.train(text, 4096)
-    ranks = {token: id for id, token in tokenizer.vocab.items() if id != tokenizer.eot}
+    ranks = {token: id for id, token in tokenizer.vocab.items() if id != tokenizer.end}
     peer = peer_package.Encoding('ours', pat_str=PATTERN, mergeable_ranks=ranks,
-                                 special_tokens={EOT: tokenizer.eot})
+                                 special_tokens={EOT: tokenizer.end})
 
     def ours():
         tokenizer.cache.clear()

@@ -65,7 +65,7 @@ def test_half_of_the_heads_measure_by_the_clock():
     model = tiny()
     waiting, pressing = torch.tensor([[8, 9, 8]]), torch.tensor([[1, 2, 8]])
     for ids, time in ((waiting, [6, 30, 36]), (pressing, [0, 0, 6])):
-        clock, _ = model.follow(ids)
+        clock, _ = model.follow(ids, model.beginning(1))
         assert clock.tolist() == [time]
         angles = model.angles(clock, start=5)                                     # (1, 3, 2, 4)
         by_ids, by_clock = model.frequencies
@@ -79,12 +79,12 @@ def test_the_keys_that_are_down():
     """Forbids a key that stays down after its off, is not seen at once, or is seen twice when two
     ids hold it."""
     model = tiny()
-    _, keys = model.follow(torch.tensor([[1, 3, 1, 4, 0, 4]]))
+    _, keys = model.follow(torch.tensor([[1, 3, 1, 4, 0, 4]]), model.beginning(1))
     assert keys[0].tolist() == [[1, 0, 0], [1, 0, 1], [2, 0, 1], [1, 0, 1], [1, 0, 1], [0, 0, 1]]
     with torch.no_grad():
         for p in (model.embedding.weight, model.look_back):
             p.zero_()
-        x, _, _ = model.embed(torch.tensor([[1, 1, 3, 4]]), None)
+        x, _, _ = model.embed(torch.tensor([[1, 1, 3, 4]]), model.beginning(1))
         both = F.layer_norm(model.keyboard[0] + model.keyboard[2], (16,))
         one = F.layer_norm(model.keyboard[0], (16,))
     assert torch.allclose(x[0], torch.stack([one, one, both, both]), atol=1e-4)
@@ -98,9 +98,11 @@ def test_the_state_goes_on_where_the_window_begins():
     ids = torch.randint(11, (3, 40))
     ids[:, :6] = torch.tensor([1, 2, 3, 1, 2, 3])      # all are down: no key is let go too often
     ids[(ids > 3) & (ids < 7) & (torch.arange(40) > 9)] = 0
-    whole = model(ids)
+    beginning = model.beginning(3)._replace(end=torch.tensor([-1., 70, 300]))
+    whole = model(ids, state=beginning)
+    assert not torch.allclose(model(ids)[1:], whole[1:], atol=1e-3)      # the end that was told
     for cut in (6, 20, 39):
-        state = model.state_after(ids[:, 3:cut], model.state_after(ids[:, :3]))
+        state = model.state_after(ids[:, 3:cut], model.state_after(ids[:, :3], beginning))
         assert torch.allclose(model(ids[:, cut:], state=state), whole[:, cut:], atol=1e-5)
         assert not torch.allclose(model(ids[:, cut:]), whole[:, cut:], atol=1e-3)
 
@@ -121,7 +123,8 @@ def test_generation_cached_equals_plain_past_the_context(context, prompt):
     """Forbids a cache that goes wrong, or a crash, when the context is full, and long prompts."""
     model, ids = tiny(context), torch.randint(11, (2, prompt))
     draws = [torch.stack([id for id, _ in zip(model.generate(
-        ids, generator=torch.Generator().manual_seed(3), cached=cached), range(60))])
+        ids, length=torch.tensor([500., 90]), generator=torch.Generator().manual_seed(3),
+        cached=cached), range(60))])
         for cached in (True, False)]
     assert torch.equal(*draws)
 

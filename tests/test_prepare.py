@@ -213,7 +213,7 @@ def test_a_text_is_cut_at_a_line(tmp_path, home, seed):
     for split in ('train', 'val'):
         *ids, end = np.fromfile(home / f'a-text/{split}.bin', meta['dtype']).tolist()
         parts.append(tokenizer.decode_bytes(ids))
-        assert end == tokenizer.eot not in ids and meta['units'][split] == len(parts[-1])
+        assert end == tokenizer.end not in ids and meta['units'][split] == len(parts[-1])
     assert b''.join(parts) == text and parts[0].endswith(b'\n')
     assert 0.05 < len(parts[1]) / len(text) <= 0.1
     assert meta['unit'] == 'byte' and meta['augment'] == [list(range(meta['vocab_size']))]
@@ -237,7 +237,7 @@ def test_a_folder_of_texts(tmp_path, home, monkeypatch):
     tokenizer = BPETokenizer.from_dict(meta['tokenizer'])
     for split, pieces in meta['pieces'].items():
         row = np.fromfile(home / f'jobs1/{split}.bin', meta['dtype'])
-        parts = np.split(row, np.flatnonzero(row == tokenizer.eot) + 1)
+        parts = np.split(row, np.flatnonzero(row == tokenizer.end) + 1)
         assert len(parts.pop()) == 0 and len(parts) == len(pieces)
         for piece, part in zip(pieces, parts):
             text = next(text for name, text in texts.items() if name.endswith(piece['name']))

@@ -199,12 +199,12 @@ def test_special_token_only_when_asked(tokenizer, kind):
     """A user who types the name of the end token ends the document."""
     text = f'a {EOT}{EOT}b' if kind is str else f'a {EOT}{EOT}b'.encode()
     marked = tokenizer.encode(text, special=True)
-    assert marked == [97, 32, tokenizer.eot, tokenizer.eot, 98]
-    assert tokenizer.eot not in tokenizer.encode(text)
+    assert marked == [97, 32, tokenizer.end, tokenizer.end, 98]
+    assert tokenizer.end not in tokenizer.encode(text)
     for ids in (marked, tokenizer.encode(text)):
         assert tokenizer.decode(ids) == f'a {EOT}{EOT}b'
     assert tokenizer.count_units(marked) == 3
-    assert tokenizer.eot == tokenizer.vocab_size - 1 == 256 + len(tokenizer.merges)
+    assert tokenizer.end == tokenizer.vocab_size - 1 == 256 + len(tokenizer.merges)
     assert tokenizer.augment_table() == [list(range(tokenizer.vocab_size))]
 
 

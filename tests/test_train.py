@@ -66,9 +66,8 @@ def test_resume_with_other_settings_is_refused(corpus):
 def test_one_batch_is_learned_by_heart(corpus):
     """Forbids a gradient, an optimizer or a target that is wired wrongly."""
     torch.manual_seed(0)
-    ids = load_corpus('toy')['train']
     table = torch.arange(515)[None]
-    x, y, _ = get_batch([ids], 4, 32, table, torch.Generator().manual_seed(0))
+    x, y, _, _ = get_batch([load_corpus('toy')], 4, 32, table, torch.Generator().manual_seed(0))
     model = Transformer(ModelConfig(515, 32, 2, 2, 64))
     optimizers = make_optimizers(model, 0.0, torch.float32)
     optimizers[1].param_groups[0]['lr'] = 0.01
@@ -130,17 +129,23 @@ def test_every_parameter_is_trained(corpus):
 
 def test_batches():
     """Forbids targets that are not the next ids, a crop over the edge of a corpus, a corpus or key
-    that is never drawn, and one key for a whole batch."""
-    parts = [np.arange(0, 40), np.arange(100, 300)]
+    that is never drawn, one key for a whole batch, and a wrong time to the end of a piece."""
+    clock = np.arange(1400) % 2                      # every second id moves the clock
+    corpora = [{'train': np.arange(0, 40), 'ends': np.array([20, 39]), 'clock': clock},
+               {'train': np.arange(100, 300), 'ends': np.array([199]), 'clock': clock}]
     table = torch.stack([torch.arange(1400), torch.arange(1400) + 1000])
     seen = []
     for seed in range(40):
-        x, y, before = get_batch(parts, 16, 8, table, torch.Generator().manual_seed(seed))
+        x, y, before, lengths = get_batch(corpora, 16, 8, table, torch.Generator().manual_seed(seed))
         assert torch.equal(x[:, 1:], y[:, :-1]) and (y - x == 1).all()
         assert x.shape == (16, 8) and before.shape == (16, LOOK_BEFORE)
         for last, first in zip(before[:, -1] % 1000, x[:, 0] % 1000):
             ring = {0: 39, 100: 299}                 # before the first id stands the last
             assert last == ring.get(int(first), first - 1)
+        for first, length in zip(x[:, 0] % 1000, lengths):
+            end = 299 if first >= 100 else 39 if first > 20 else 20
+            assert length in (-1, (end - first + first % 2) // 2)
+        assert 0 < (lengths < 0).sum() < 16          # told to some rows, not to all
         seen.append(x)
         assert len(set((x[:, 0] >= 1000).tolist())) == 2
     starts = torch.cat(seen)[:, 0] % 1000
