@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
 import torch
 
 import synth
@@ -28,7 +27,8 @@ audio {{ width: 100% }} svg {{ width: 100%; height: 12em; background: #f4f1ea }}
 class Config:
     out_dir: str = 'out'            # folder of the checkpoint; samples go there, too
     num_samples: int = 3            # how many, drawn side by side
-    max_tokens: int = 1500          # ids a sample at most; a piece may end before
+    bars: int = 32                  # music: about how long a piece is to be; 0 leaves it open
+    max_tokens: int = 4000          # ids a sample at most, should it not end before
     start: str = ''                 # begin with this: text, FILE:prompt.txt, or a MIDI file
     start_tokens: int = 200         # music: ids that are taken of the MIDI file in `start`
     temperature: float = 0.9        # below 1: likelier, above: wilder, 0: the likeliest always
@@ -56,29 +56,48 @@ def bars(score: Score) -> int:
                for (step, beats, unit), (until, *_) in zip(metres, metres[1:]))
 
 
-def draw_rows(model, prompt: list[int], config: Config, stop: int, grammar=None):
-    """Yield the next ids of all samples, a list (B,) at a time."""
+def draw_rows(model, start, config: Config, stop: int, grammar=None, length=None):
+    """Yield the next ids of all rows of `start` (B, T), a tensor (B,) at a time, max_tokens times
+    at most. Another call with the same settings draws with the same luck."""
     generator = torch.Generator(config.device).manual_seed(config.seed)
-    start = torch.tensor([prompt] * config.num_samples, device=config.device)
     drawn = model.generate(start, config.temperature, config.top_k, config.top_p, config.min_p,
-                           stop, grammar, generator)
-    for ids in islice(drawn, config.max_tokens):
-        yield ids.tolist()
+                           stop, grammar, length, generator)
+    return islice(drawn, config.max_tokens)
+
+
+def draw_pieces(model, tokenizer: MidiTokenizer, prompt: list[int], config: Config):
+    """Go on from the prompt: the ids of each piece, the prompt's among them, and the grammar."""
+    grammar = Grammar(tokenizer, config.num_samples)
+    for id in prompt:
+        grammar.advance([id] * config.num_samples)      # it must know what the prompt holds down
+    rows = torch.tensor([prompt] * config.num_samples, device=config.device)
+    length = None
+    if config.bars:
+        if len(prompt) == 1:                             # how long a bar is, the first word says
+            first = next(draw_rows(model, rows, config, tokenizer.end, grammar))
+            rows = torch.cat((rows, first[:, None]), dim=1)
+        bar = [bar_length(tokenizer.decode(row)) for row in rows.tolist()]
+        length = config.bars * torch.tensor(bar)         # (B,) in steps
+    drawn = list(draw_rows(model, rows, config, tokenizer.end, grammar, length))
+    return torch.cat((rows, torch.stack(drawn, dim=1)), dim=1).tolist(), grammar
+
+
+def bar_length(score: Score) -> int:
+    """Steps in the first bar."""
+    beats, unit = score.metres[0][1:] if score.metres else (4, 4)
+    return WHOLE * beats // unit
 
 
 def compose(model, tokenizer: MidiTokenizer, config: Config):
     """Draw pieces side by side; write each as MIDI and WAV, and a page to hear and see them."""
     given = read_midi(config.start) if config.start else Score()
     prompt = tokenizer.encode(given)[:-1][:config.start_tokens]
-    grammar = Grammar(tokenizer, config.num_samples)
-    for id in prompt:
-        grammar.advance([id] * config.num_samples)      # it must know what the prompt holds down
     began = time.perf_counter()
-    drawn = list(draw_rows(model, prompt, config, tokenizer.ids['end', 0], grammar))
-    speed = len(drawn) * config.num_samples / (time.perf_counter() - began)
+    rows, grammar = draw_pieces(model, tokenizer, prompt, config)
+    speed = (len(rows[0]) - len(prompt)) * len(rows) / (time.perf_counter() - began)
     figures = []
-    for number, row in enumerate(np.array(drawn).T.tolist(), 1):
-        score = tokenizer.decode(prompt + row)
+    for number, row in enumerate(rows, 1):
+        score = tokenizer.decode(row)
         path = Path(config.out_dir) / f'sample-{number}'
         write_midi(score, f'{path}.mid')
         notes = synth.seconds(score)
@@ -87,7 +106,8 @@ def compose(model, tokenizer: MidiTokenizer, config: Config):
         else:
             synth.write_wav(f'{path}.wav', synth.render(notes))
         length = max((start + duration for start, duration, *_ in notes), default=0)
-        line = (f'{path}.mid and .wav: {bars(score)} bars, {len(notes)} notes, {length:.0f} s, '
+        ended = '' if tokenizer.end in row else ' (cut off by max_tokens)'
+        line = (f'{path}.mid and .wav: {bars(score)} bars, {len(notes)} notes, {length:.0f} s{ended}, '
                 f'drawn at {speed:,.0f} tokens/s, grammar stepped in '
                 f'{grammar.refused[number - 1]} times')
         print(line)
@@ -108,13 +128,13 @@ def figure(name: str, line: str, notes: list, length: float) -> str:
 
 def recite(model, tokenizer: BPETokenizer, config: Config):
     """Stream texts to the terminal, one after the other, as they are drawn."""
-    text, samples, config.num_samples = config.start, config.num_samples, 1
+    text = config.start
     text = Path(text[5:]).read_text('utf-8') if text[:5] == 'FILE:' else text
-    prompt = [tokenizer.end] + tokenizer.encode(text)
-    for number in range(samples):
-        print(f'--- {number + 1} of {samples}\n{text}', end='')
-        ids = (id for id, in draw_rows(model, prompt, config, tokenizer.end) if id != tokenizer.end)
-        for piece in tokenizer.stream(ids):
+    prompt = torch.tensor([[tokenizer.end] + tokenizer.encode(text)], device=config.device)
+    for number in range(config.num_samples):
+        print(f'--- {number + 1} of {config.num_samples}\n{text}', end='')
+        drawn = (id.item() for id in draw_rows(model, prompt, config, tokenizer.end))
+        for piece in tokenizer.stream(id for id in drawn if id != tokenizer.end):
             print(piece, end='', flush=True)
         config.seed += 1
         print()
@@ -123,6 +143,8 @@ def recite(model, tokenizer: BPETokenizer, config: Config):
 def main(config: Config):
     if min(config.num_samples, config.max_tokens, config.start_tokens) < 1:
         raise ValueError('num_samples, max_tokens and start_tokens must be at least 1')
+    if config.bars < 0:
+        raise ValueError(f'bars = {config.bars}: must be at least 0')
     if config.device != 'cpu' and not torch.accelerator.is_available():
         raise ValueError(f'device = {config.device}: this machine has none, use cpu')
     torch.set_num_threads(1)                    # the work of one id is too little to be shared
