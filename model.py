@@ -7,15 +7,16 @@ count. Two tables, which the tokenizer writes, say what each id does outside the
     keys (V, K)     which of K switches the id turns on (1) or off (-1)
 
 and the model is told their running sums at every position. For music the clock counts musical
-time and the switches are the keys of a keyboard:
+time and the switches are the keys of a keyboard (and each pitch class and octave):
 
     id             on C4      shift 24      on E4           off C4      shift 24
     clock          0          24            24              24          48
     keys down      C4         C4            C4 E4           E4          E4
 
 Half of the attention heads measure distance by the clock, so that "a bar ago" is one angle,
-whatever was played since; and the keys that are down are added to the embedding, so that none is
-forgotten. For text the clock counts ids and K is 0: the same code.
+whatever was played since. The keys that are down are added to the embedding, so that none is
+forgotten; and ids that turn the same switch share a part of their embedding, so that what is
+learned of one C is known of all. For text the clock counts ids and K is 0: the same code.
 
 Legend for shapes: B batch, T time, S time with the cache's, C channels (n_embd), H heads, D head
 size (C / H), K switches, V vocabulary.
@@ -202,27 +203,28 @@ class Block(nn.Module):
 class Transformer(nn.Module):
     """Embedding, blocks, head. It computes in `dtype`; the weights stay in float32.
 
-    `clock` (V) and `keys` (V, K) are the tables of the module's docstring, as lists or tensors.
-    Without them the clock counts ids and no id turns a switch.
+    `tables` has `clock` (V) and `keys` (V, K) of the module's docstring, as lists or tensors; without
+    them the clock counts ids and no id turns a switch. They are saved with the weights. Raises
+    ValueError for a table of another shape.
     """
 
-    def __init__(self, config: ModelConfig, clock=None, keys=None):
+    def __init__(self, config: ModelConfig, tables: dict | None = None):
         super().__init__()
         self.config, self.dtype = config, torch.float32
         V, K, C = config.vocab_size, config.n_keys, config.n_embd
         self.embedding = nn.Embedding(V, C)
+        self.turning = nn.Parameter(torch.empty(K, C))           # what an id that turns it shares
         self.keyboard = nn.Parameter(torch.empty(K, C))          # what each switch adds while on
         self.look_back = nn.Parameter(torch.empty(C))            # share of the predecessor
         self.ending = nn.Parameter(torch.empty(END_LEVELS, C))   # how long still, if that is told
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
         self.head = Linear(C, V)
-        clock = torch.ones(V) if clock is None else torch.as_tensor(clock).float()
-        keys = torch.zeros(V, K) if keys is None else torch.as_tensor(keys).float()
-        if clock.shape != (V,) or keys.shape != (V, K):
-            raise ValueError(f'clock {tuple(clock.shape)}, keys {tuple(keys.shape)}: must be '
-                             f'({V},) and ({V}, {K})')
-        self.register_buffer('clock', clock)
-        self.register_buffer('keys', keys)
+        blank = {'clock': torch.ones(V), 'keys': torch.zeros(V, K)}
+        for name, empty in blank.items():
+            table = torch.as_tensor((tables or blank)[name], dtype=torch.float)
+            if table.shape != empty.shape:
+                raise ValueError(f'{name} is {tuple(table.shape)}: must be {tuple(empty.shape)}')
+            self.register_buffer(name, table)
         self.register_buffer('frequencies', head_frequencies(config.n_head, C // config.n_head),
                              persistent=False)
         self.init_weights()
@@ -231,6 +233,7 @@ class Transformer(nn.Module):
     def init_weights(self):
         unit = self.config.n_embd ** -0.5            # keeps the size of what a matrix is fed
         nn.init.normal_(self.embedding.weight)
+        nn.init.normal_(self.turning, std=0.3)
         nn.init.normal_(self.keyboard, std=0.1)
         for added in (self.look_back, self.ending):
             nn.init.zeros_(added)                    # nothing, until it helps
@@ -240,6 +243,11 @@ class Transformer(nn.Module):
                 nn.init.normal_(linear.weight, std=0.25 * unit)   # small, for Muon to overwrite
             for linear in (block.attention.proj, block.mlp.down):
                 nn.init.zeros_(linear.weight)        # each block starts as the identity
+
+    def look_up(self, ids: torch.Tensor) -> torch.Tensor:
+        """ids (...) -> embedding (..., C): each id's own and what it shares with those that turn the
+        same switches."""
+        return F.embedding(ids, self.embedding.weight + self.keys @ self.turning)
 
     def beginning(self, batch: int) -> State:
         """The state before a piece: nothing has come, every switch is off, no end is told."""
@@ -260,7 +268,7 @@ class Transformer(nn.Module):
         counts.scatter_add_(1, ids, torch.ones_like(ids, dtype=counts.dtype))     # (B, V)
         keys = (state.keys + counts @ self.keys).clamp(min=0)
         end = torch.where(state.end < moved, -1, state.end - moved)
-        return State(torch.zeros_like(moved), keys, self.embedding(ids[:, -1]), end)
+        return State(torch.zeros_like(moved), keys, self.look_up(ids[:, -1]), end)
 
     def follow(self, ids: torch.Tensor, state: State):
         """The running sums after each of ids (B, T): where the clock stands (B, T) and how many ids
@@ -272,7 +280,7 @@ class Transformer(nn.Module):
     def embed(self, ids: torch.Tensor, state: State):
         """ids (B, T) -> what the first block reads (B, T, C), the clock (B, T), the new state."""
         clock, keys = self.follow(ids, state)
-        embedding = self.embedding(ids)                          # (B, T, C)
+        embedding = self.look_up(ids)                            # (B, T, C)
         previous = torch.cat((state.embedding[:, None], embedding[:, :-1]), dim=1)
         x = embedding + self.look_back * previous + keys.clamp(0, 1) @ self.keyboard
         left = state.end[:, None] - clock                        # (B, T), below 0: not told, or past

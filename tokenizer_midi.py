@@ -211,13 +211,13 @@ class MidiTokenizer:
         return [value if kind == 'shift' else 0 for kind, value in self.words]
 
     def keys_table(self) -> list[list[int]]:
-        """(V, 128): which key each id presses (1) or lets go (-1)."""
-        table = [[0] * 128 for _ in self.words]
-        for row, (kind, value) in zip(table, self.words):
-            if kind == 'on':
-                row[value] = 1
-            elif kind == 'off':
-                row[value] = -1
+        """(V, 151): the switches that each id turns on (1, an `on`) or off (-1, an `off`): one for
+        each of the 128 keys, then one for each pitch class, then one for each octave."""
+        table = [[0] * (128 + 12 + 11) for _ in self.words]
+        for row, (kind, pitch) in zip(table, self.words):
+            if kind in ('on', 'off'):
+                for switch in (pitch, 128 + pitch % 12, 140 + pitch // 12):
+                    row[switch] = 1 if kind == 'on' else -1
         return table
 
     def count_units(self, ids) -> int:

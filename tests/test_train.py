@@ -120,10 +120,10 @@ def test_every_parameter_is_trained(corpus):
     muon = {id(p) for group in make_optimizers(model, 0.0, torch.float32)[0].param_groups
             for p in group['params']}
     assert muon == blocks
-    before = Transformer(ModelConfig(515, 32, 2, 2, 32, n_keys=128)).state_dict()
+    before = Transformer(ModelConfig(515, 32, 2, 2, 32, n_keys=151)).state_dict()
     after = run(corpus, 'a', max_steps=3)['model']
     torch.manual_seed(1)
-    for name, tensor in Transformer(ModelConfig(515, 32, 2, 2, 32, n_keys=128)).named_parameters():
+    for name, tensor in Transformer(ModelConfig(515, 32, 2, 2, 32, n_keys=151)).named_parameters():
         assert name in before and not torch.equal(tensor, after[name]), name
 
 

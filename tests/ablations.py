@@ -1,0 +1,210 @@
+"""What each idea of the recipe is worth: python tests/ablations.py NAME [NAME ...]
+
+Each row trains the model of config/goldberg.py with one thing changed, and prints its bits/note on
+the held-out variations after the last step, split into what, when and how long. `all` runs every
+row; --steps=N, --seed=N and --dataset=goldberg,wtc change all of them.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from unittest import mock
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+
+import torch                                                            # noqa: E402
+import torch.nn as nn                                                   # noqa: E402
+import torch.nn.functional as F                                         # noqa: E402
+
+import model                                                            # noqa: E402
+import train                                                            # noqa: E402
+from config import read_config                                          # noqa: E402
+from evaluate import bits_by_kind                                       # noqa: E402
+from model import MLP, Attention, Linear, Transformer, norm, rotate    # noqa: E402
+from sample import load_tokenizer                                       # noqa: E402
+
+
+# ---- what is taken away
+
+class CountsIdsOnly(Transformer):
+    """All heads measure distance in ids."""
+
+    def angles(self, clock, start):
+        count = torch.arange(start, start + clock.size(1)).expand(clock.shape)
+        self.frequencies[:] = self.frequencies[0]
+        return super().angles(count, start)
+
+
+class ReadsTheClockOnly(Transformer):
+    """All heads measure distance by the clock."""
+
+    def angles(self, clock, start):
+        return clock[..., None, None] * self.frequencies[-1].expand_as(self.frequencies)
+
+
+class SeesNoKeys(Transformer):
+    """The keys that are down are not told."""
+
+    def follow(self, ids, state):
+        clock, keys = super().follow(ids, state)
+        return clock, torch.zeros_like(keys)
+
+
+class SharesNothing(Transformer):
+    """Each id has an embedding of its own and nothing else."""
+
+    def look_up(self, ids):
+        return self.embedding(ids)
+
+
+class DoesNotLookBack(Transformer):
+    """No share of the predecessor's embedding."""
+
+    def init_weights(self):
+        super().init_weights()
+        self.look_back.requires_grad_(False)
+
+
+class ForgetsTheStart(Transformer):
+    """A crop does not know what the ids before it left: a key counts as up until it is pressed."""
+
+    def state_after(self, ids, state=None):
+        return self.beginning(len(ids))
+
+    def follow(self, ids, state):
+        clock, keys = super().follow(ids, state)
+        too_many_offs = keys.cummin(dim=1).values.clamp(max=0)
+        return clock, keys - too_many_offs
+
+
+class IsToldNoEnd(Transformer):
+    """The time to the end is never told."""
+
+    def embed(self, ids, state):
+        return super().embed(ids, state._replace(end=torch.full_like(state.end, -1)))
+
+
+# ---- what is added
+
+class KeyAges(Transformer):
+    """The input is also told how long each key has been down."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.ages = nn.Parameter(torch.zeros(self.config.n_keys, self.config.n_embd))
+
+    def embed(self, ids, state):
+        x, clock, after = super().embed(ids, state)
+        _, keys = self.follow(ids, state)
+        turned_on = F.embedding(ids, self.keys) > 0                              # (B, T, K)
+        pressed = torch.where(turned_on, clock[..., None], -96.0).cummax(dim=1).values
+        age = (clock[..., None] - pressed) * keys.clamp(0, 1)
+        return norm(x + torch.log2(1 + age / 6) / 4 @ self.ages), clock, after
+
+
+class SwiGLU(MLP):
+    """SwiGLU (Shazeer 2020) with as many weights, for squared ReLU."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        width = config.n_embd * 8 // 3
+        self.up = Linear(config.n_embd, 2 * width)
+        self.down = Linear(width, config.n_embd)
+
+    def forward(self, x):
+        gate, value = self.up(x).chunk(2, dim=-1)
+        return self.down(F.silu(gate) * value)
+
+
+class GatedHeads(Attention):
+    """A gate on each head's output, computed from the input (Qiu et al. 2025)."""
+
+    def __init__(self, config, layer):
+        super().__init__(config, layer)
+        self.gate = nn.Parameter(torch.zeros(1, config.n_embd, config.n_head))
+
+    def forward(self, x, cos, sin, cache=None):
+        B, T, C = x.shape
+        qkv = self.qkv(x).view(B, T, 3, self.n_head, -1)
+        q, k = rotate(norm(qkv[:, :, :2]), cos, sin).permute(2, 0, 3, 1, 4).float()
+        v = qkv[:, :, 2].transpose(1, 2).float()
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2)
+        gate = 2 * torch.sigmoid(x @ self.gate[0].to(x.dtype))                   # (B, T, H)
+        return self.proj((y * gate[..., None]).reshape(B, T, C).to(x.dtype))
+
+
+# name -> settings of train.py, and (module, name of a class, class that stands in for it)
+ROWS = {
+    'as_it_is': ({}, []),
+    'no_clock': ({}, [(train, 'Transformer', CountsIdsOnly)]),
+    'clock_only': ({}, [(train, 'Transformer', ReadsTheClockOnly)]),
+    'no_keys': ({}, [(train, 'Transformer', SeesNoKeys)]),
+    'no_shared_parts': ({}, [(train, 'Transformer', SharesNothing)]),
+    'no_look_back': ({}, [(train, 'Transformer', DoesNotLookBack)]),
+    'no_state': ({}, [(train, 'Transformer', ForgetsTheStart)]),
+    'no_end': ({}, [(train, 'Transformer', IsToldNoEnd)]),
+    'key_ages': ({}, [(train, 'Transformer', KeyAges)]),
+    'swiglu': ({}, [(model, 'MLP', SwiGLU)]),
+    'gated_heads': ({}, [(model, 'Attention', GatedHeads)]),
+    'no_transposition': ({'augment': False}, []),
+    'dropout_0': ({'dropout': 0.0}, []),
+    'dropout_0.2': ({'dropout': 0.2}, []),
+    'weight_decay_0': ({'weight_decay': 0.0}, []),
+    'weight_decay_0.5': ({'weight_decay': 0.5}, []),
+    'weight_decay_1': ({'weight_decay': 1.0}, []),
+    'context_512': ({'context': 512, 'batch_size': 8}, []),
+    'batch_32': ({'batch_size': 32}, []),
+    'layers_4': ({'n_layer': 4}, []),
+    'layers_8': ({'n_layer': 8}, []),
+    'width_192': ({'n_embd': 192}, []),
+    'heads_2': ({'n_head': 2}, []),
+    'heads_8': ({'n_head': 8}, []),
+    'muon_lr_half': ({'muon_lr': 0.01}, []),
+    'muon_lr_double': ({'muon_lr': 0.04}, []),
+    'adam_lr_half': ({'adam_lr': 0.0015}, []),
+    'adam_lr_double': ({'adam_lr': 0.006}, []),
+}
+
+
+def run_row(name: str, steps: int, seed: int, dataset: str):
+    """Train one row and print its line."""
+    settings, stand_ins = ROWS[name]
+    given = {name: value for _, name, value in read_config(str(ROOT / 'config' / 'goldberg.py'))}
+    config = train.Config(**given)
+    with tempfile.TemporaryDirectory() as folder:
+        config = replace(config, dataset=dataset, max_steps=steps, warmup_steps=20, seed=seed,
+                         eval_every=steps, out_dir=folder, log_every=50)
+        config = replace(config, **settings)
+        began = time.perf_counter()
+        patches = [mock.patch.object(*stand_in) for stand_in in stand_ins]
+        for patch in patches:
+            patch.start()
+        trained = train.train(config)
+        seconds = time.perf_counter() - began
+        for corpus in map(train.load_corpus, dataset.split(',')):
+            bits = bits_by_kind(trained, corpus, load_tokenizer(corpus['tokenizer']))
+            split = ', '.join(f'{kind} {value:.3f}' for kind, value in bits.items())
+            print(f'{name:18} {corpus["name"]:10} {sum(bits.values()):.3f} bits/note ({split}) '
+                  f'step {steps}, seed {seed}, {seconds:.0f} s', flush=True)
+        for patch in patches:
+            patch.stop()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
+    parser.add_argument('names', nargs='+', metavar='NAME', choices=['all', *ROWS],
+                        help=f'all, or any of: {", ".join(ROWS)}')
+    parser.add_argument('--steps', type=int, default=300)
+    parser.add_argument('--seed', type=int, default=1)
+    parser.add_argument('--dataset', default='goldberg')
+    args = parser.parse_args()
+    for name in ROWS if 'all' in args.names else args.names:
+        run_row(name, args.steps, args.seed, args.dataset)
+
+
+if __name__ == '__main__':
+    main()
