@@ -213,7 +213,7 @@ class Transformer(nn.Module):
         self.config, self.dtype = config, torch.float32
         V, K, C = config.vocab_size, config.n_keys, config.n_embd
         self.embedding = nn.Embedding(V, C)
-        self.turning = nn.Parameter(torch.empty(K, C))           # what an id that turns it shares
+        self.turning = nn.Parameter(torch.empty(2 * K, C))       # what ids share that turn it on, off
         self.keyboard = nn.Parameter(torch.empty(K, C))          # what each switch adds while on
         self.look_back = nn.Parameter(torch.empty(C))            # share of the predecessor
         self.ending = nn.Parameter(torch.empty(END_LEVELS, C))   # how long still, if that is told
@@ -246,8 +246,10 @@ class Transformer(nn.Module):
 
     def look_up(self, ids: torch.Tensor) -> torch.Tensor:
         """ids (...) -> embedding (..., C): each id's own and what it shares with those that turn the
-        same switches."""
-        return F.embedding(ids, self.embedding.weight + self.keys @ self.turning)
+        same switches the same way."""
+        turns_on, turns_off = self.keys.clamp(min=0), -self.keys.clamp(max=0)    # (V, K) each
+        shared = torch.cat((turns_on, turns_off), dim=1) @ self.turning          # (V, C)
+        return F.embedding(ids, self.embedding.weight + shared)
 
     def beginning(self, batch: int) -> State:
         """The state before a piece: nothing has come, every switch is off, no end is told."""
