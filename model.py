@@ -247,9 +247,14 @@ class Transformer(nn.Module):
     def look_up(self, ids: torch.Tensor) -> torch.Tensor:
         """ids (...) -> embedding (..., C): each id's own and what it shares with those that turn the
         same switches the same way."""
-        turns_on, turns_off = self.keys.clamp(min=0), -self.keys.clamp(max=0)    # (V, K) each
-        shared = torch.cat((turns_on, turns_off), dim=1) @ self.turning          # (V, C)
-        return F.embedding(ids, self.embedding.weight + shared)
+        def shared(turned):                                      # (..., K) of 1, 0, -1
+            on_and_off = torch.cat((turned.clamp(min=0), -turned.clamp(max=0)), dim=-1)
+            return on_and_off @ self.turning                     # (..., C)
+
+        if ids.numel() < self.config.vocab_size:
+            return self.embedding(ids) + shared(F.embedding(ids, self.keys))
+        # in training the ids outnumber the vocabulary: less work for the whole of it at once
+        return F.embedding(ids, self.embedding.weight + shared(self.keys))
 
     def beginning(self, batch: int) -> State:
         """The state before a piece: nothing has come, every switch is off, no end is told."""

@@ -25,6 +25,8 @@ from test_tokenizer_bpe import merges_of, textbook_train                # noqa: 
 
 from model import ModelConfig, Transformer                        # noqa: E402
 from tokenizer_bpe import EOT, PATTERN, BPETokenizer                   # noqa: E402
+from tokenizer_midi import MidiTokenizer                               # noqa: E402
+from train import LOOK_BEFORE, make_optimizers                         # noqa: E402
 
 SHAPE = {'context': 256, 'n_layer': 4, 'n_head': 4, 'n_embd': 128}
 VOCAB, BATCH = 515, 16
@@ -53,16 +55,25 @@ def matmul(dtype):
     return lambda: a @ a
 
 
+def music_model(**config) -> Transformer:
+    """A model with the tables of the MIDI tokenizer."""
+    tokenizer = MidiTokenizer()
+    tables = {'clock': tokenizer.clock_table(), 'keys': tokenizer.keys_table()}
+    config = ModelConfig(VOCAB, n_keys=len(tables['keys'][0]), **{**SHAPE, **config})
+    return Transformer(config, tables)
+
+
 def our_step(dtype, dropout):
     """A training step as in train.py: forward, loss, backward, Muon and AdamW."""
-    model = Transformer(ModelConfig(VOCAB, dropout=dropout, **SHAPE))
+    model = music_model(dropout=dropout)
     model.dtype = dtype
-    optimizers = [torch.optim.Muon(model.blocks.parameters(), lr=0.01),
-                  torch.optim.AdamW([model.embedding.weight, model.head.weight], lr=1e-3)]
+    optimizers = make_optimizers(model, 0.1, dtype)
     ids = torch.randint(VOCAB, (BATCH, SHAPE['context'] + 1))
+    before = torch.randint(VOCAB, (BATCH, LOOK_BEFORE))
 
     def step():
-        loss = F.cross_entropy(model(ids[:, :-1]).float().flatten(0, 1), ids[:, 1:].flatten())
+        logits = model(ids[:, :-1], state=model.state_after(before))
+        loss = F.cross_entropy(logits.float().flatten(0, 1), ids[:, 1:].flatten())
         loss.backward()
         for optimizer in optimizers:
             optimizer.step()
@@ -124,7 +135,7 @@ def training():
 def sampling(length: int = 1024):
     """Tokens a second of one sequence of 1,024 ids, with the cache and without."""
     torch.set_num_threads(1)
-    model = Transformer(ModelConfig(VOCAB, **{**SHAPE, 'context': length}))
+    model = music_model(context=length)
     torch.nn.init.normal_(model.head.weight, std=0.02)
 
     def run(cached):

@@ -103,6 +103,25 @@ def test_pieces_are_written_and_can_be_heard(tmp_path, capsys):
     assert page.count('<audio') == 2 and page.count('<rect') == len(notes[0]) + len(notes[1])
 
 
+def test_a_length_in_bars_is_asked_for(tmp_path, monkeypatch):
+    """Forbids --bars that the model is never told, or told in bars of another metre."""
+    checkpoint(tmp_path / 'out', MidiTokenizer())
+    generate, asked = Transformer.generate, []
+
+    def overheard(model, ids, *args):
+        asked.append((ids, args[6]))
+        return generate(model, ids, *args)
+    monkeypatch.setattr(Transformer, 'generate', overheard)
+    sample.main(Config(out_dir=str(tmp_path / 'out'), num_samples=4, max_tokens=9, bars=10))
+    ids, lengths = asked[-1]
+    for row, length in zip(ids.tolist(), lengths.tolist()):
+        kind, metre = MidiTokenizer().words[row[1]]
+        beats, unit = metre if kind == 'metre' else (4, 4)
+        assert length == 10 * 96 * beats // unit
+    sample.main(Config(out_dir=str(tmp_path / 'out'), num_samples=1, max_tokens=9, bars=0))
+    assert asked[-1][1] is None
+
+
 def test_go_on_from_a_midi_file(tmp_path):
     """Forbids a continuation that drops or changes the music it goes on from."""
     from conftest import ROOT

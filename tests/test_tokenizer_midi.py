@@ -198,6 +198,26 @@ def test_drums_are_left_out_and_counted(path):
 
 # ------------------------------------------------------------------------------- the tokenizer
 
+def test_the_tables_say_what_the_ids_do():
+    """Forbids a clock or a keyboard that is not the music's: their running sums over the ids of a
+    piece must give back its notes."""
+    tokenizer, score = MidiTokenizer(), read_midi(GOLDBERG[3])
+    clock, keys = tokenizer.clock_table(), tokenizer.keys_table()
+    now, down, notes = 0, Counter(), []
+    for id in tokenizer.encode(score):
+        now += clock[id]
+        for switch, change in enumerate(keys[id]):
+            down[switch] += change
+            assert down[switch] >= 0
+            if change == 1 and switch < 128:
+                notes.append((now, switch))
+        pressed = [pitch for pitch in range(128) if down[pitch]]
+        assert {128 + pitch % 12 for pitch in pressed} == {n for n in range(128, 140) if down[n]}
+        assert {140 + pitch // 12 for pitch in pressed} == {n for n in range(140, 151) if down[n]}
+    assert sorted(notes) == [(note.start, note.pitch) for note in score.notes]
+    assert now == max(note.start + note.duration for note in score.notes) and not +down
+
+
 def test_augment_table():
     """Forbids a transposition that moves anything but pitches, or leaves the 128 of them."""
     tokenizer = MidiTokenizer(velocity=True)
