@@ -409,6 +409,9 @@ def draw(logits: torch.Tensor, temperature: float, top_k: int, top_p: float, min
     return ids.gather(1, torch.multinomial(p, 1, generator=generator))[:, 0]
 
 
+FORMAT = 2               # of a checkpoint: what another version of this repo would not understand
+
+
 def save(path: str, checkpoint: dict):
     """Write tensors and plain values under a temporary name, then rename: whatever interrupts it,
     `path` holds the old checkpoint or the new one, whole."""
@@ -425,10 +428,13 @@ def load(path: str, device: str = 'cpu', dropout: float = 0.0) -> tuple[Transfor
         raise ValueError(f'{path}: no such checkpoint: train one first, see README.md')
     try:
         checkpoint = torch.load(path, map_location='cpu', weights_only=True)
+        version = checkpoint.get('format', FORMAT)
+        if version != FORMAT:
+            raise ValueError(f'format {version}, and this version reads {FORMAT}: train again')
         config = ModelConfig(**{**checkpoint['model_config'], 'dropout': dropout})
         model = Transformer(config)
         model.load_state_dict(checkpoint['model'])
     except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, LookupError, TypeError,
-            ValueError) as e:
+            AttributeError, ValueError) as e:
         raise ValueError(f'{path}: broken, or not a checkpoint of this repo ({e!r:.80})') from None
     return model.to(device), checkpoint

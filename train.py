@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 
 from config import run
-from model import ModelConfig, Transformer, load, save
+from model import FORMAT, ModelConfig, Transformer, load, save
 
 DATA = Path(__file__).parent / 'data'
 LOOK_BEFORE = 1024       # ids before a crop that are read for what they leave behind
@@ -283,7 +283,7 @@ def train(config: Config) -> Transformer:
     print(f'{sum(p.numel() for p in model.parameters()):,} parameters on {device} in {dtype}')
 
     def snapshot() -> dict:
-        return {'format': 1, 'model': model.state_dict(), 'model_config': asdict(model.config),
+        return {'format': FORMAT, 'model': model.state_dict(), 'model_config': asdict(model.config),
                 'train_config': asdict(config), 'tokenizer': meta['tokenizer'], 'dtype': dtype,
                 'optimizers': [optimizer.state_dict() for optimizer in optimizers],
                 'progress': [step, evaluated, best, best_step, seconds],

@@ -237,12 +237,19 @@ model.save({str(path)!r}, {{'step': 2, 'weights': torch.zeros(100_000)}})'''
     assert died.returncode == 9 and torch.load(path, weights_only=True) == {'step': 1}
 
 
-@pytest.mark.parametrize('content', [b'', b'no checkpoint', b'PK\x03\x04 cut off', None, 'foreign'])
+@pytest.mark.parametrize('content', [b'', b'no checkpoint', b'PK\x03\x04 cut off', None, 'foreign',
+                                     'older', 'list'])
 def test_foreign_files_are_refused(tmp_path, content):
     """Forbids a traceback, or code run from a pickle, for a file that is no checkpoint of ours."""
     path = tmp_path / 'a.pt'
     if content == 'foreign':
         torch.save({'model': {'wte': torch.zeros(2)}, 'iter_num': 3}, path)
+    elif content == 'list':
+        torch.save([1, 2], path)
+    elif content == 'older':
+        model = tiny()
+        save(path, {'model': model.state_dict(), 'model_config': model.config.__dict__,
+                    'format': 1})
     elif content is not None:
         path.write_bytes(content)
     with pytest.raises(ValueError, match='checkpoint') as error:
