@@ -70,10 +70,11 @@ class Linear(nn.Linear):
         return F.linear(x, self.weight.to(x.dtype))
 
 
-# By the clock, in music 24 a quarter note:
-SHORTEST, LONGEST = 6, 6144    # wavelengths of the heads that read it: a sixteenth to 64 bars of 4/4
-UNIT = 24                      # what counts as near the end of a piece
-END_LEVELS = 16                # steps of the scale on which the time to the end is told
+# Times are by the clock, in music 24 to the quarter note. The heads that read it have wavelengths
+# from a sixteenth to 64 bars of 4/4; and how far a piece still goes is told as one of 16 levels,
+# each about 1.4 times as far as the one before: 0, 10, 24, 44, 72 ... up to 45 bars and more.
+SHORTEST, LONGEST = 6, 6144
+END_LEVELS = [24 * (2 ** (level / 2) - 1) for level in range(16)]
 
 
 def head_frequencies(n_head: int, head_size: int) -> torch.Tensor:
@@ -110,20 +111,21 @@ class State(NamedTuple):
 
 
 class Cache:
-    """Keys and values of every position seen so far, in arrays allocated once, and the state that
-    the ids so far have left.
+    """What a model needs of the positions seen so far: their keys and values, in arrays allocated
+    once, and the state that they left.
 
     With it a new id costs one position of work instead of the whole context again.
     """
 
-    def __init__(self, config: ModelConfig, batch: int, like: torch.Tensor,
-                 state: State | None = None):
+    def __init__(self, model: 'Transformer', batch: int, state: State | None = None):
+        config, like = model.config, model.head.weight
         shape = (config.n_layer, batch, config.n_head, config.context,
                  config.n_embd // config.n_head)
         self.keys, self.values = like.new_zeros(shape), like.new_zeros(shape)
-        self.restart(state)
+        self.table = model.embedding_table()
+        self.restart(state or model.beginning(batch))
 
-    def restart(self, state: State | None):
+    def restart(self, state: State):
         """Forget all positions; the next ids come after `state`."""
         self.length = 0                                          # positions filled
         self.state = state
@@ -203,9 +205,9 @@ class Block(nn.Module):
 class Transformer(nn.Module):
     """Embedding, blocks, head. It computes in `dtype`; the weights stay in float32.
 
-    `tables` has `clock` (V) and `keys` (V, K) of the module's docstring, as lists or tensors; without
-    them the clock counts ids and no id turns a switch. They are saved with the weights. Raises
-    ValueError for a table of another shape.
+    `tables` has `clock` (V) and `keys` (V, K) of the module's docstring, as lists or tensors;
+    without them the clock counts ids and no id turns a switch. They are saved with the weights.
+    Raises ValueError for a table of another shape.
     """
 
     def __init__(self, config: ModelConfig, tables: dict | None = None):
@@ -213,10 +215,10 @@ class Transformer(nn.Module):
         self.config, self.dtype = config, torch.float32
         V, K, C = config.vocab_size, config.n_keys, config.n_embd
         self.embedding = nn.Embedding(V, C)
-        self.turning = nn.Parameter(torch.empty(2 * K, C))       # what ids share that turn it on, off
+        self.turning = nn.Parameter(torch.empty(2 * K, C))       # what ids share that turn it
         self.keyboard = nn.Parameter(torch.empty(K, C))          # what each switch adds while on
         self.look_back = nn.Parameter(torch.empty(C))            # share of the predecessor
-        self.ending = nn.Parameter(torch.empty(END_LEVELS, C))   # how long still, if that is told
+        self.ending = nn.Parameter(torch.empty(1 + len(END_LEVELS), C))    # 0: it is not told
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
         self.head = Linear(C, V)
         blank = {'clock': torch.ones(V), 'keys': torch.zeros(V, K)}
@@ -225,6 +227,7 @@ class Transformer(nn.Module):
             if table.shape != empty.shape:
                 raise ValueError(f'{name} is {tuple(table.shape)}: must be {tuple(empty.shape)}')
             self.register_buffer(name, table)
+        self.register_buffer('end_levels', torch.tensor(END_LEVELS), persistent=False)
         self.register_buffer('frequencies', head_frequencies(config.n_head, C // config.n_head),
                              persistent=False)
         self.init_weights()
@@ -244,17 +247,12 @@ class Transformer(nn.Module):
             for linear in (block.attention.proj, block.mlp.down):
                 nn.init.zeros_(linear.weight)        # each block starts as the identity
 
-    def look_up(self, ids: torch.Tensor) -> torch.Tensor:
-        """ids (...) -> embedding (..., C): each id's own and what it shares with those that turn the
+    def embedding_table(self) -> torch.Tensor:
+        """(V, C): the embedding of each id, its own and what it shares with those that turn the
         same switches the same way."""
-        def shared(turned):                                      # (..., K) of 1, 0, -1
-            on_and_off = torch.cat((turned.clamp(min=0), -turned.clamp(max=0)), dim=-1)
-            return on_and_off @ self.turning                     # (..., C)
-
-        if ids.numel() < self.config.vocab_size:
-            return self.embedding(ids) + shared(F.embedding(ids, self.keys))
-        # in training the ids outnumber the vocabulary: less work for the whole of it at once
-        return F.embedding(ids, self.embedding.weight + shared(self.keys))
+        turns_on, turns_off = self.keys.clamp(min=0), -self.keys.clamp(max=0)    # (V, K) each
+        shared = torch.cat((turns_on, turns_off), dim=1) @ self.turning          # (V, C)
+        return self.embedding.weight + shared
 
     def beginning(self, batch: int) -> State:
         """The state before a piece: nothing has come, every switch is off, no end is told."""
@@ -275,7 +273,8 @@ class Transformer(nn.Module):
         counts.scatter_add_(1, ids, torch.ones_like(ids, dtype=counts.dtype))     # (B, V)
         keys = (state.keys + counts @ self.keys).clamp(min=0)
         end = torch.where(state.end < moved, -1, state.end - moved)
-        return State(torch.zeros_like(moved), keys, self.look_up(ids[:, -1]), end)
+        last = F.embedding(ids[:, -1], self.embedding_table())
+        return State(torch.zeros_like(moved), keys, last, end)
 
     def follow(self, ids: torch.Tensor, state: State):
         """The running sums after each of ids (B, T): where the clock stands (B, T) and how many ids
@@ -284,15 +283,15 @@ class Transformer(nn.Module):
         keys = state.keys[:, None] + F.embedding(ids, self.keys).cumsum(dim=1)
         return clock, keys
 
-    def embed(self, ids: torch.Tensor, state: State):
+    def embed(self, ids: torch.Tensor, table: torch.Tensor, state: State):
         """ids (B, T) -> what the first block reads (B, T, C), the clock (B, T), the new state."""
         clock, keys = self.follow(ids, state)
-        embedding = self.look_up(ids)                            # (B, T, C)
+        embedding = F.embedding(ids, table)                      # (B, T, C)
         previous = torch.cat((state.embedding[:, None], embedding[:, :-1]), dim=1)
-        x = embedding + self.look_back * previous + keys.clamp(0, 1) @ self.keyboard
-        left = state.end[:, None] - clock                        # (B, T), below 0: not told, or past
-        level = (2 * torch.log2(1 + left.clamp(min=0) / UNIT)).long().clamp(max=END_LEVELS - 1)
-        x = x + (left >= 0)[..., None] * F.embedding(level, self.ending)
+        left = state.end[:, None] - clock                        # (B, T), negative: not told
+        level = torch.bucketize(left, self.end_levels, right=True)
+        x = embedding + self.look_back * previous
+        x = x + keys.clamp(0, 1) @ self.keyboard + F.embedding(level, self.ending)
         return norm(x), clock, State(clock[:, -1], keys[:, -1], embedding[:, -1], state.end)
 
     def angles(self, clock: torch.Tensor, start: int) -> torch.Tensor:
@@ -314,8 +313,10 @@ class Transformer(nn.Module):
         if start + T > self.config.context:
             raise ValueError(f'{start + T} ids, more than the context of {self.config.context}')
         if cache:
-            state = cache.state
-        x, clock, state = self.embed(ids, state or self.beginning(len(ids)))
+            table, state = cache.table, cache.state
+        else:
+            table, state = self.embedding_table(), state or self.beginning(len(ids))
+        x, clock, state = self.embed(ids, table, state)
         x = x.to(self.dtype)                                     # (B, T, C)
         angles = self.angles(clock, start)[:, :, None]           # (B, T, 1, H, D/2)
         cos, sin = angles.cos().to(self.dtype), angles.sin().to(self.dtype)
@@ -353,7 +354,7 @@ class Transformer(nn.Module):
         if ids.size(1) > context:
             state = self.state_after(ids[:, :-context], state)
             window = ids[:, -context:]
-        cache = Cache(self.config, len(ids), self.head.weight, state) if cached else None
+        cache = Cache(self, len(ids), state) if cached else None
         done = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
         while not done.all():
             if cached:
@@ -388,8 +389,8 @@ class Transformer(nn.Module):
 def draw(logits: torch.Tensor, temperature: float, top_k: int, top_p: float, min_p: float = 0.0,
          generator: torch.Generator | None = None) -> torch.Tensor:
     """One id a row from logits (B, V) -> (B,). Temperature 0 takes the likeliest; top_k keeps the k
-    likeliest (0: all); top_p the likeliest that together reach p (Holtzman et al. 2020); min_p those
-    that are at least min_p times as likely as the likeliest (Nguyen et al. 2024)."""
+    likeliest (0: all); top_p the likeliest that together reach p (Holtzman et al. 2020); min_p
+    those that are at least min_p times as likely as the likeliest (Nguyen et al. 2024)."""
     for name, value in (('temperature', temperature), ('top_k', top_k)):
         if value < 0:
             raise ValueError(f'{name} = {value}: must be at least 0')

@@ -106,9 +106,9 @@ def compose(model, tokenizer: MidiTokenizer, config: Config):
         else:
             synth.write_wav(f'{path}.wav', synth.render(notes))
         length = max((start + duration for start, duration, *_ in notes), default=0)
-        ended = '' if tokenizer.end in row else ' (cut off by max_tokens)'
-        line = (f'{path}.mid and .wav: {bars(score)} bars, {len(notes)} notes, {length:.0f} s{ended}, '
-                f'drawn at {speed:,.0f} tokens/s, grammar stepped in '
+        ended = 'ended by itself' if tokenizer.end in row else 'cut off by max_tokens'
+        line = (f'{path}.mid and .wav: {bars(score)} bars, {len(notes)} notes, {length:.0f} s, '
+                f'{ended}, drawn at {speed:,.0f} tokens/s, grammar stepped in '
                 f'{grammar.refused[number - 1]} times')
         print(line)
         figures.append(figure(path.name, line, notes, length))

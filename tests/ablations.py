@@ -57,8 +57,8 @@ class SeesNoKeys(Transformer):
 class SharesNothing(Transformer):
     """Each id has an embedding of its own and nothing else."""
 
-    def look_up(self, ids):
-        return self.embedding(ids)
+    def embedding_table(self):
+        return self.embedding.weight
 
 
 class DoesNotLookBack(Transformer):
@@ -84,8 +84,8 @@ class ForgetsTheStart(Transformer):
 class IsToldNoEnd(Transformer):
     """The time to the end is never told."""
 
-    def embed(self, ids, state):
-        return super().embed(ids, state._replace(end=torch.full_like(state.end, -1)))
+    def embed(self, ids, table, state):
+        return super().embed(ids, table, state._replace(end=torch.full_like(state.end, -1)))
 
 
 # ---- what is added
@@ -97,8 +97,8 @@ class KeyAges(Transformer):
         super().__init__(*args)
         self.ages = nn.Parameter(torch.zeros(self.config.n_keys, self.config.n_embd))
 
-    def embed(self, ids, state):
-        x, clock, after = super().embed(ids, state)
+    def embed(self, ids, table, state):
+        x, clock, after = super().embed(ids, table, state)
         _, keys = self.follow(ids, state)
         turned_on = F.embedding(ids, self.keys) > 0                              # (B, T, K)
         pressed = torch.where(turned_on, clock[..., None], -96.0).cummax(dim=1).values

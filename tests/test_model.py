@@ -82,9 +82,10 @@ def test_the_keys_that_are_down():
     _, keys = model.follow(torch.tensor([[1, 3, 1, 4, 0, 4]]), model.beginning(1))
     assert keys[0].tolist() == [[1, 0, 0], [1, 0, 1], [2, 0, 1], [1, 0, 1], [1, 0, 1], [0, 0, 1]]
     with torch.no_grad():
-        for p in (model.embedding.weight, model.turning, model.look_back):
+        for p in (model.embedding.weight, model.turning, model.look_back, model.ending):
             p.zero_()
-        x, _, _ = model.embed(torch.tensor([[1, 1, 3, 4]]), model.beginning(1))
+        x, _, _ = model.embed(torch.tensor([[1, 1, 3, 4]]), model.embedding_table(),
+                              model.beginning(1))
         both = F.layer_norm(model.keyboard[0] + model.keyboard[2], (16,))
         one = F.layer_norm(model.keyboard[0], (16,))
     assert torch.allclose(x[0], torch.stack([one, one, both, both]), atol=1e-4)
@@ -111,7 +112,7 @@ def test_the_state_goes_on_where_the_window_begins():
 def test_cache_equals_plain_path(cuts):
     """Forbids a cache that changes what the model says, read one by one or in stretches."""
     model, ids = tiny(), torch.randint(11, (3, 16))
-    cache, parts = Cache(model.config, 3, model.head.weight), []
+    cache, parts = Cache(model, 3), []
     for part in ids.split(cuts, dim=1):
         parts.append(model(part, cache))
     assert torch.allclose(torch.cat(parts, dim=1), model(ids), atol=1e-5)
