@@ -272,7 +272,7 @@ class Transformer(nn.Module):
         counts = moved.new_zeros(len(ids), self.config.vocab_size)
         counts.scatter_add_(1, ids, torch.ones_like(ids, dtype=counts.dtype))     # (B, V)
         keys = (state.keys + counts @ self.keys).clamp(min=0)
-        end = torch.where(state.end < moved, -1, state.end - moved)
+        end = torch.where(state.end < 0, state.end, (state.end - moved).clamp(min=0))
         last = F.embedding(ids[:, -1], self.embedding_table())
         return State(torch.zeros_like(moved), keys, last, end)
 
@@ -289,6 +289,8 @@ class Transformer(nn.Module):
         embedding = F.embedding(ids, table)                      # (B, T, C)
         previous = torch.cat((state.embedding[:, None], embedding[:, :-1]), dim=1)
         left = state.end[:, None] - clock                        # (B, T), negative: not told
+        if not self.training:      # there a window runs on into a piece of which nothing was told;
+            left = torch.where(state.end[:, None] < 0, left, left.clamp(min=0))   # a wish stands
         level = torch.bucketize(left, self.end_levels, right=True)
         x = embedding + self.look_back * previous
         x = x + keys.clamp(0, 1) @ self.keyboard + F.embedding(level, self.ending)
