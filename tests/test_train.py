@@ -13,8 +13,8 @@ import torch.nn.functional as F
 
 import train
 from model import ModelConfig, Transformer
-from train import (LOOK_BEFORE, Config, Muon, get_batch, load_corpus, make_optimizers, orthogonalize,
-                   schedule, validate)
+from train import (LOOK_BEFORE, Config, Muon, get_batch, load_corpus, make_optimizers,
+                   orthogonalize, schedule, validate)
 
 SMALL = {'dataset': 'toy', 'n_layer': 2, 'n_head': 2, 'n_embd': 32, 'context': 32, 'batch_size': 4,
          'dtype': 'float32', 'log_every': 5, 'warmup_steps': 2}
@@ -81,8 +81,8 @@ def test_one_batch_is_learned_by_heart(corpus):
 
 
 def test_muon_is_the_published_one():
-    """Forbids a Muon of our own invention: the same steps as PyTorch's, whose precision is bfloat16,
-    on matrices of every shape, stacked or alone."""
+    """Forbids a Muon of our own invention: the same steps as PyTorch's, whose precision is
+    bfloat16, on matrices of every shape, stacked or alone."""
     torch.manual_seed(0)
     shapes = [(8, 24), (8, 24), (24, 8), (16, 16)]
     ours = [torch.nn.Parameter(torch.randn(shape)) for shape in shapes]
@@ -136,7 +136,8 @@ def test_batches():
     table = torch.stack([torch.arange(1400), torch.arange(1400) + 1000])
     seen = []
     for seed in range(40):
-        x, y, before, lengths = get_batch(corpora, 16, 8, table, torch.Generator().manual_seed(seed))
+        generator = torch.Generator().manual_seed(seed)
+        x, y, before, lengths = get_batch(corpora, 16, 8, table, generator)
         assert torch.equal(x[:, 1:], y[:, :-1]) and (y - x == 1).all()
         assert x.shape == (16, 8) and before.shape == (16, LOOK_BEFORE)
         for last, first in zip(before[:, -1] % 1000, x[:, 0] % 1000):
@@ -164,7 +165,7 @@ class Stateless(torch.nn.Linear):
 def test_every_id_is_validated_once():
     """Forbids validation on random crops, ids left out or counted twice, too short a context."""
     class Pairs(Stateless):
-        def forward(self, ids, state):               # the loss depends on the id and the next one alone
+        def forward(self, ids, state):        # the loss depends on an id and the next one alone
             return table[ids]
     generator = torch.Generator().manual_seed(0)
     table = torch.randn(7, 7, generator=generator)
@@ -177,7 +178,7 @@ def test_every_id_is_validated_once():
 def test_validation_gives_half_a_context():
     """Forbids scoring an id after the first context with less than half a context before it."""
     class NeedsHalf(Stateless):
-        def forward(self, ids, state):               # knows what comes next from half a context on
+        def forward(self, ids, state):        # knows what comes next from half a context on
             known = (torch.arange(ids.size(1)) >= 8) | (ids[:, :1] == 0)
             return 100.0 * F.one_hot(ids + 1, 300) * known[..., None]
     for length in (17, 25, 26, 100, 200):
