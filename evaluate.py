@@ -23,7 +23,7 @@ from config import run
 from model import load
 from prepare import files
 from tokenizer_midi import STEPS, WHOLE, MidiTokenizer, Score, read_midi
-from train import load_corpus, validation_losses
+from train import check, load_corpus, validation_losses
 
 WINDOW = 250             # notes in a window
 SHORTEST = 100           # notes that a piece must have to be a (shorter) window by itself
@@ -52,11 +52,11 @@ class Config:
 
 def bits_by_kind(model, corpus: dict, tokenizer) -> dict[str, float]:
     """Held-out bits a note of music, by what they are spent on: `what` (which key is pressed),
-    `when` (how long to wait) and `how long` (which key is let go); their sum is train.py's figure.
-    `corpus` is what load_corpus returns."""
-    questions = {'on': 'what', 'off': 'how long'}               # all other words say when
+    `how long` (which key is let go) and `when` (how long to wait, and the few words between); their
+    sum is train.py's figure. `corpus` is what load_corpus returns."""
+    questions = {'on': 'what', 'off': 'how long'}
     nats = {'what': 0.0, 'when': 0.0, 'how long': 0.0}
-    for targets, losses in validation_losses(model, corpus['val'], model.config.context):
+    for targets, losses in validation_losses(model, corpus, model.config.context):
         for id, loss in zip(targets.tolist(), losses.tolist()):
             kind, _ = tokenizer.words[id]
             nats[questions.get(kind, 'when')] += loss
@@ -298,6 +298,10 @@ def judge_model(config: Config) -> tuple[str, dict]:
     bits = {}
     for name in dataset.replace(' ', '').split(','):
         corpus = load_corpus(name)
+        check([corpus], model.config.context)
+        if corpus['tokenizer'] != checkpoint['tokenizer']:
+            raise ValueError(f'data/{name} has another tokenizer than {path}: give another '
+                             '--dataset')
         bits[name] = bits_by_kind(model, corpus, MidiTokenizer.from_dict(corpus['tokenizer']))
     return dataset, bits
 

@@ -72,7 +72,7 @@ class Linear(nn.Linear):
 
 # Times are by the clock, in music 24 to the quarter note. The heads that read it have wavelengths
 # from a sixteenth to 64 bars of 4/4; and how far a piece still goes is told as one of 16 levels,
-# each about 1.4 times as far as the one before: 0, 10, 24, 44, 72 ... up to 45 bars and more.
+# the farther the coarser: from 0, 10, 24, 44, 72 ... steps on, the last from 45 bars of 4/4 on.
 SHORTEST, LONGEST = 6, 6144
 END_LEVELS = [24 * (2 ** (level / 2) - 1) for level in range(16)]
 
@@ -102,8 +102,8 @@ def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tenso
 
 
 class State(NamedTuple):
-    """What the ids before a window leave behind for it: all that it can't see by itself. Times are
-    by the clock, which stands at 0 where the window begins."""
+    """What the ids before a window leave behind for it: all that it can't see by itself. Times
+    count from where the window begins, by the clock; in a cache the clock runs on."""
     clock: torch.Tensor       # (B,) where the clock stands
     keys: torch.Tensor        # (B, K) how many ids hold each switch on
     embedding: torch.Tensor   # (B, C) of the last id, for the look back
@@ -263,7 +263,7 @@ class Transformer(nn.Module):
     @torch.no_grad()
     def state_after(self, ids: torch.Tensor, state: State | None = None) -> State:
         """What ids (B, T) leave behind for a window that begins after them; `state` is what they
-        found. A switch that was turned off but never on, is off.
+        found. Exact if no switch is turned off more often than on before; a count below 0 is 0.
 
         Only the end of the running sums is wanted: how often each of the V ids came is enough.
         """
@@ -289,8 +289,10 @@ class Transformer(nn.Module):
         embedding = F.embedding(ids, table)                      # (B, T, C)
         previous = torch.cat((state.embedding[:, None], embedding[:, :-1]), dim=1)
         left = state.end[:, None] - clock                        # (B, T), negative: not told
-        if not self.training:      # there a window runs on into a piece of which nothing was told;
-            left = torch.where(state.end[:, None] < 0, left, left.clamp(min=0))   # a wish stands
+        if not self.training:
+            # in training a window runs past the end, into a piece of which nothing is told; but a
+            # wish whose time is up stands until it is fulfilled
+            left = torch.where(state.end[:, None] < 0, left, left.clamp(min=0))
         level = torch.bucketize(left, self.end_levels, right=True)
         x = embedding + self.look_back * previous
         x = x + keys.clamp(0, 1) @ self.keyboard + F.embedding(level, self.ending)
@@ -337,8 +339,8 @@ class Transformer(nn.Module):
         """Go on from ids (B, T): yield the next id of each row, (B,) at a time, without end or
         until every row has drawn `stop` (a row that has, repeats it).
 
-        `length` (B,), if given, tells the model how far by the clock each row is to go, the ids
-        given included: a wish, of which training has told it what it means.
+        `length` (B,), if given, is how far by the clock each row should go, the ids given included.
+        The model was told this in training and tends to comply; nothing enforces it.
         `grammar`, if given, is a guard: `grammar.allowed()` is a (B, V) mask of the ids that may
         come, and a row whose draw is forbidden draws again among those. `grammar.advance(ids)` is
         told what was drawn and `grammar.refuse(rows)` which rows (B,) had to draw twice.

@@ -27,7 +27,7 @@ audio {{ width: 100% }} svg {{ width: 100%; height: 12em; background: #f4f1ea }}
 class Config:
     out_dir: str = 'out'            # folder of the checkpoint; samples go there, too
     num_samples: int = 3            # how many, drawn side by side
-    bars: int = 32                  # music: about how long a piece is to be; 0 leaves it open
+    bars: int = 32                  # music: about how many bars to compose; 0 leaves it open
     max_tokens: int = 4000          # ids a sample at most, should it not end before
     start: str = ''                 # begin with this: text, FILE:prompt.txt, or a MIDI file
     start_tokens: int = 200         # music: ids that are taken of the MIDI file in `start`
@@ -56,10 +56,9 @@ def bars(score: Score) -> int:
                for (step, beats, unit), (until, *_) in zip(metres, metres[1:]))
 
 
-def draw_rows(model, start, config: Config, stop: int, grammar=None, length=None):
+def draw_rows(model, start, config: Config, stop: int, generator, grammar=None, length=None):
     """Yield the next ids of all rows of `start` (B, T), a tensor (B,) at a time, max_tokens times
-    at most. Another call with the same settings draws with the same luck."""
-    generator = torch.Generator(config.device).manual_seed(config.seed)
+    at most."""
     drawn = model.generate(start, config.temperature, config.top_k, config.top_p, config.min_p,
                            stop, grammar, length, generator)
     return islice(drawn, config.max_tokens)
@@ -67,6 +66,7 @@ def draw_rows(model, start, config: Config, stop: int, grammar=None, length=None
 
 def draw_pieces(model, tokenizer: MidiTokenizer, prompt: list[int], config: Config):
     """Go on from the prompt: the ids of each piece, the prompt's among them, and the grammar."""
+    generator = torch.Generator(config.device).manual_seed(config.seed)
     grammar = Grammar(tokenizer, config.num_samples)
     for id in prompt:
         grammar.advance([id] * config.num_samples)      # it must know what the prompt holds down
@@ -74,18 +74,19 @@ def draw_pieces(model, tokenizer: MidiTokenizer, prompt: list[int], config: Conf
     length = None
     if config.bars:
         if len(prompt) == 1:                             # how long a bar is, the first word says
-            first = next(draw_rows(model, rows, config, tokenizer.end, grammar))
+            first = next(draw_rows(model, rows, config, tokenizer.end, generator, grammar))
             rows = torch.cat((rows, first[:, None]), dim=1)
-        bar = [bar_length(tokenizer.decode(row)) for row in rows.tolist()]
-        length = config.bars * torch.tensor(bar)         # (B,) in steps
-    drawn = list(draw_rows(model, rows, config, tokenizer.end, grammar, length))
+        length = torch.tensor([length_of(row, tokenizer, config.bars) for row in rows.tolist()])
+    drawn = list(draw_rows(model, rows, config, tokenizer.end, generator, grammar, length))
     return torch.cat((rows, torch.stack(drawn, dim=1)), dim=1).tolist(), grammar
 
 
-def bar_length(score: Score) -> int:
-    """Steps in the first bar."""
-    beats, unit = score.metres[0][1:] if score.metres else (4, 4)
-    return WHOLE * beats // unit
+def length_of(row: list[int], tokenizer: MidiTokenizer, bars: int) -> int:
+    """Steps of a piece that begins with `row` and has `bars` bars more, of the last metre in it."""
+    score = tokenizer.decode(row)
+    beats, unit = score.metres[-1][1:] if score.metres else (4, 4)
+    so_far = sum(tokenizer.words[id][1] for id in row if tokenizer.words[id][0] == 'shift')
+    return so_far + bars * WHOLE * beats // unit
 
 
 def compose(model, tokenizer: MidiTokenizer, config: Config):
@@ -133,10 +134,10 @@ def recite(model, tokenizer: BPETokenizer, config: Config):
     prompt = torch.tensor([[tokenizer.end] + tokenizer.encode(text)], device=config.device)
     for number in range(config.num_samples):
         print(f'--- {number + 1} of {config.num_samples}\n{text}', end='')
-        drawn = (id.item() for id in draw_rows(model, prompt, config, tokenizer.end))
+        generator = torch.Generator(config.device).manual_seed(config.seed + number)
+        drawn = (id.item() for id in draw_rows(model, prompt, config, tokenizer.end, generator))
         for piece in tokenizer.stream(id for id in drawn if id != tokenizer.end):
             print(piece, end='', flush=True)
-        config.seed += 1
         print()
 
 

@@ -207,8 +207,11 @@ class MidiTokenizer:
                 for k in range(-5, 7)]
 
     def clock_table(self) -> list[int]:
-        """(V): how many steps each id moves the clock."""
-        return [value if kind == 'shift' else 0 for kind, value in self.words]
+        """(V): how many steps each id moves the clock. So does `end`: what comes after it is of
+        another time, and the time to the end of a piece is over."""
+        steps = {id: value for id, (kind, value) in enumerate(self.words) if kind == 'shift'}
+        steps[self.end] = WHOLE
+        return [steps.get(id, 0) for id in range(self.vocab_size)]
 
     def keys_table(self) -> list[list[int]]:
         """(V, 151): the switches that each id turns on (1, an `on`) or off (-1, an `off`): one for

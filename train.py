@@ -20,8 +20,7 @@ from config import run
 from model import FORMAT, ModelConfig, Transformer, load, save
 
 DATA = Path(__file__).parent / 'data'
-LOOK_BEFORE = 1024       # ids before a crop that are read for what they leave behind
-FAR = 20_000             # ids to the end of a piece from which on it is just far
+FAR = 20_000             # ids from the beginning or to the end of a piece that are looked at
 
 
 @dataclass
@@ -70,11 +69,21 @@ def load_corpus(name: str) -> dict:
     return {**meta, **ids, 'ends': ends, 'clock': np.array(meta['clock']), 'name': name}
 
 
-def crop(ids, start: int, context: int) -> tuple[np.ndarray, np.ndarray]:
-    """ids[start:start + context + 1] and the LOOK_BEFORE ids before them. The corpus is a ring:
-    before its first piece stands its last, so that there is always something to read."""
-    before = np.arange(start - LOOK_BEFORE, start) % len(ids)
-    return ids[start:start + context + 1].astype(np.int64), ids[before].astype(np.int64)
+def piece_before(ids, ends, start: int) -> np.ndarray:
+    """What comes before ids[start] in its piece, and the end of the piece before that: all that the
+    state at `start` depends on, since a piece leaves no key down. The last FAR ids at most."""
+    number = np.searchsorted(ends, start)                    # of the piece
+    begin = ends[number - 1] if number else 0
+    return ids[max(begin, start - FAR):start]
+
+
+def pad_left(rows: list, filler: int) -> torch.Tensor:
+    """Rows of different lengths -> (B, longest), at least (B, 1), `filler` before the shorter."""
+    longest = max(1, *map(len, rows))
+    padded = np.full((len(rows), longest), filler, np.int64)
+    for to, row in zip(padded, rows):
+        to[longest - len(row):] = row
+    return torch.from_numpy(padded)
 
 
 def time_to_end(corpus: dict, start: int) -> int:
@@ -87,49 +96,57 @@ def time_to_end(corpus: dict, start: int) -> int:
 def get_batch(corpora: list[dict], rows: int, context: int, table, generator: torch.Generator):
     """Random crops of the training parts, each transposed as one row of `table` (R, V) says.
 
-    Returns the ids (B, T), the next ids (B, T), the ids before (B, LOOK_BEFORE), and how far by the
-    clock each piece still goes (B,), told in half of the rows, else -1: so that the model can be
-    asked for a length, and need not be.
+    Returns the ids (B, T), the next ids (B, T), what comes before them in their piece (B, L), and
+    how far by the clock the piece still goes (B,), told in half of the rows, else -1: so that the
+    model can be asked for a length, and need not be.
     """
     starts = torch.tensor([len(corpus['train']) - context for corpus in corpora]).cumsum(0)
-    crops, lengths = [], []
+    crops, befores, lengths = [], [], []
     for start in torch.randint(int(starts[-1]), (rows,), generator=generator).tolist():
         number = int((starts <= start).sum())                # which corpus, and where in it
         start -= int(starts[number - 1]) if number else 0
-        crops.append(crop(corpora[number]['train'], start, context))
-        lengths.append(time_to_end(corpora[number], start))
+        corpus = corpora[number]
+        crops.append(corpus['train'][start:start + context + 1].astype(np.int64))
+        befores.append(piece_before(corpus['train'], corpus['ends'], start))
+        lengths.append(time_to_end(corpus, start))
     shift = torch.randint(len(table), (rows, 1), generator=generator)
-    ids, before = (torch.from_numpy(np.stack(rows)) for rows in zip(*crops))
-    ids, before = table[shift, ids], table[shift, before]
+    ids = table[shift, torch.from_numpy(np.stack(crops))]                # (B, T + 1)
+    before = table[shift, pad_left(befores, corpora[0]['end'])]
     told = torch.rand(rows, generator=generator) < 0.5
     lengths = torch.where(told, torch.tensor(lengths, dtype=torch.float), -1)
     return ids[:, :-1], ids[:, 1:], before, lengths
 
 
 @torch.no_grad()
-def validation_losses(model, ids, context: int):
-    """Yield (targets, losses in nats), each (N), until every id of a split but the first has been
-    scored once, with half a context or all that there is before it."""
+def validation_losses(model, corpus: dict, context: int):
+    """Yield (targets, losses in nats), each (N), until every id of the held-out part but the first
+    has been scored once, with half a context or all that there is before it."""
     model.eval()
-    device, last, scored, windows = next(model.parameters()).device, len(ids) - 1, 0, []
+    device = next(model.parameters()).device
+    ids, last = corpus['val'], len(corpus['val']) - 1
+    ends = np.flatnonzero(ids == corpus['end'])
+    scored, windows = 0, []
     while scored < last:
         end = min(last, scored + (context // 2 if scored else context))
         windows.append((end - context, scored - (end - context)))        # (start, first new id)
         scored = end
     for i in range(0, len(windows), 32):
-        crops = [crop(ids, start, context) for start, _ in windows[i:i + 32]]
-        rows, before = (torch.from_numpy(np.stack(rows)).to(device) for rows in zip(*crops))
-        logits = model(rows[:, :-1], state=model.state_after(before))    # (B, T, V)
-        losses = F.cross_entropy(logits.float().transpose(1, 2), rows[:, 1:], reduction='none')
+        starts = [start for start, _ in windows[i:i + 32]]
+        crops = np.stack([ids[start:start + context + 1] for start in starts])
+        rows = torch.from_numpy(crops.astype(np.int64)).to(device)       # (B, T + 1)
+        before = pad_left([piece_before(ids, ends, start) for start in starts], corpus['end'])
+        state = model.state_after(before.to(device))
+        logits = model(rows[:, :-1], state=state).float()                # (B, T, V)
+        losses = F.cross_entropy(logits.transpose(1, 2), rows[:, 1:], reduction='none')
         for row, targets, (_, new) in zip(losses, rows[:, 1:], windows[i:i + 32]):
             yield targets[new:], row[new:]
     model.train()
 
 
-def validate(model, ids, context: int) -> float:
-    """Mean loss in nats of a split."""
-    total = sum(losses.sum().item() for _, losses in validation_losses(model, ids, context))
-    return total / (len(ids) - 1)
+def validate(model, corpus: dict, context: int) -> float:
+    """Mean loss in nats of the held-out part."""
+    total = sum(losses.sum().item() for _, losses in validation_losses(model, corpus, context))
+    return total / (len(corpus['val']) - 1)
 
 
 class Muon(torch.optim.Optimizer):
@@ -301,7 +318,7 @@ def train(config: Config) -> Transformer:
         if step > evaluated and (step % max(1, config.eval_every) == 0 or step == config.max_steps):
             evaluated, began, row = step, time.perf_counter(), {'step': step}
             for corpus in corpora:
-                nats = validate(model, corpus['val'], config.context)
+                nats = validate(model, corpus, config.context)
                 bits = nats * (len(corpus['val']) - 1) / math.log(2) / corpus['units']['val']
                 row |= {f'nats_{corpus["name"]}': nats, f'bits_{corpus["name"]}': bits}
                 print(f'step {step:5} | val {corpus["name"]}: {nats:.3f} nats/token, '

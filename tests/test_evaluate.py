@@ -237,7 +237,7 @@ def test_command(corpus, bach, capsys):
     assert re.search(rf'^grade .* 1\.000 +{saved["grade"]["grade"]:.3f}$', shown, re.MULTILINE)
     assert len(saved['grade']['distances']) == 8
     meta = load_corpus('toy')
-    nats = validate(load(out / 'ckpt.pt')[0], meta['val'], 64)
+    nats = validate(load(out / 'ckpt.pt')[0], meta, 64)
     want = nats * (len(meta['val']) - 1) / math.log(2) / meta['units']['val']
     assert sum(saved['bits']['toy'].values()) == pytest.approx(want, rel=1e-4)
     assert all(spent > 0 for spent in saved['bits']['toy'].values())

@@ -91,6 +91,53 @@ def test_the_keys_that_are_down():
     assert torch.allclose(x[0], torch.stack([one, one, both, both]), atol=1e-4)
 
 
+def test_the_look_back():
+    """Forbids a look back at any id but the one before, and one that sees nothing."""
+    model = tiny()
+    table, look = model.embedding_table(), model.look_back
+    for p in (model.keyboard, model.ending):
+        torch.nn.init.zeros_(p)
+    x, _, _ = model.embed(torch.tensor([[7, 8, 9]]), table, model.beginning(1))
+    want = torch.stack([table[7], table[8] + look * table[7], table[9] + look * table[8]])
+    assert torch.allclose(x[0], F.layer_norm(want, (16,)), atol=1e-4)
+
+
+def test_what_ids_share():
+    """Forbids an `on` that shares with the `off` of its key, and ids of one switch that share
+    nothing."""
+    model = tiny()
+    with torch.no_grad():
+        model.keys[10] = model.keys[1]               # a second id that presses the first switch
+        shared = model.embedding_table() - model.embedding.weight
+    for id, turning in ((1, model.turning[0]), (10, model.turning[0]), (4, model.turning[3]),
+                        (7, torch.zeros(16))):                   # 3 turned on, then 3 turned off
+        assert torch.allclose(shared[id], turning, atol=1e-5)
+
+
+def test_the_end_that_is_told():
+    """Forbids a wished length that is ignored or given up when its time is over, and a training
+    window that tells the end of one piece to the next."""
+    model, ids = tiny(), torch.tensor([[9, 9, 9]])               # each moves the clock by 24
+    model.blocks = torch.nn.ModuleList()
+
+    def logits(end, training=False):
+        model.train(training)
+        return model(ids, state=model.beginning(1)._replace(end=torch.tensor([end])))[0]
+    untold, over = logits(-1.0), logits(48.0)
+    assert not torch.allclose(over[0], untold[0], atol=1e-3)     # 24 left
+    assert not torch.allclose(over[1], over[0], atol=1e-3)       # none left
+    assert torch.allclose(over[2], logits(72.0)[2])              # over, and the wish stands
+    assert torch.allclose(logits(48.0, training=True)[2], untold[2])
+    assert torch.allclose(logits(48.0, training=True)[:2], over[:2])
+    model = tiny()
+    rows = []
+    for length in (None, torch.tensor([30.0]), torch.tensor([3000.0])):
+        generator = torch.Generator().manual_seed(0)
+        drawn = model.generate(ids, length=length, generator=generator)
+        rows.append([id.item() for id, _ in zip(drawn, range(40))])
+    assert rows[0] != rows[1] != rows[2] != rows[0]
+
+
 def test_the_state_goes_on_where_the_window_begins():
     """Forbids a window that has forgotten what the ids before it pressed and which came last. A
     model without blocks sees nothing else of them, so it must not notice the cut."""
@@ -202,8 +249,12 @@ def test_draw():
     assert torch.allclose(shares(top_p=0.8), torch.tensor([0.625, 0.375, 0, 0]), atol=0.03)
     assert (shares(top_p=0.81) > 0).tolist() == [True, True, True, False]
     assert shares(top_p=1e-9).tolist() == [1, 0, 0, 0]
+    assert (shares(min_p=0.29) > 0).tolist() == [True, True, True, False]
+    assert (shares(min_p=0.31) > 0).tolist() == [True, True, False, False]
+    assert shares(min_p=1.0).tolist() == [1, 0, 0, 0]
     assert shares(temperature=0.5)[0] > 0.6 > 0.4 > shares(temperature=4.0)[0]
-    for wrong in ({'temperature': -1}, {'top_k': -1}, {'top_p': 0}, {'top_p': 1.1}):
+    for wrong in ({'temperature': -1}, {'top_k': -1}, {'top_p': 0}, {'top_p': 1.1},
+                  {'min_p': -0.1}, {'min_p': 1.1}):
         with pytest.raises(ValueError, match='must be'):
             shares(**wrong)
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import sample
-from model import ModelConfig, Transformer, save
+from model import ModelConfig, Transformer, load, save
 from sample import Config, bars, load_tokenizer
 from tokenizer_bpe import BPETokenizer
 from tokenizer_midi import Grammar, MidiTokenizer, Note, Score, read_midi
@@ -104,22 +104,34 @@ def test_pieces_are_written_and_can_be_heard(tmp_path, capsys):
 
 
 def test_a_length_in_bars_is_asked_for(tmp_path, monkeypatch):
-    """Forbids --bars that the model is never told, or told in bars of another metre."""
-    checkpoint(tmp_path / 'out', MidiTokenizer())
-    generate, asked = Transformer.generate, []
+    """Forbids --bars that the model is never told, or told in bars of another metre than the first
+    word of each piece says, bars that count a prompt, and one luck for two draws."""
+    tokenizer = MidiTokenizer()
+    checkpoint(tmp_path / 'out', tokenizer)
+    generate, calls = Transformer.generate, []
 
     def overheard(model, ids, *args):
-        asked.append((ids, args[6]))
+        calls.append((ids, args[6], args[7]))
         return generate(model, ids, *args)
     monkeypatch.setattr(Transformer, 'generate', overheard)
-    sample.main(Config(out_dir=str(tmp_path / 'out'), num_samples=4, max_tokens=9, bars=10))
-    ids, lengths = asked[-1]
-    for row, length in zip(ids.tolist(), lengths.tolist()):
-        kind, metre = MidiTokenizer().words[row[1]]
-        beats, unit = metre if kind == 'metre' else (4, 4)
-        assert length == 10 * 96 * beats // unit
-    sample.main(Config(out_dir=str(tmp_path / 'out'), num_samples=1, max_tokens=9, bars=0))
-    assert asked[-1][1] is None
+    model, _ = load(tmp_path / 'out' / 'ckpt.pt')
+    begin = tokenizer.ids['begin', 0]
+    sample.draw_pieces(model, tokenizer, [begin], Config(num_samples=40, max_tokens=9, bars=10))
+    (_, nothing, generator), (rows, lengths, same_generator) = calls
+    assert nothing is None and generator is same_generator
+    asked = set()
+    for row, length in zip(rows.tolist(), lengths.tolist()):
+        kind, value = tokenizer.words[row[1]]
+        beats, unit = value if kind == 'metre' else (4, 4)
+        waited = value if kind == 'shift' else 0
+        assert length == waited + 10 * 96 * beats // unit
+        asked.add(length)
+    assert len(asked) > 4
+    score = Score([Note(0, 60, 72), Note(72, 62, 72)], metres=[(0, 3, 4)])
+    prompt = tokenizer.encode(score)
+    assert sample.length_of(prompt, tokenizer, 2) == 144 + 2 * 72
+    sample.draw_pieces(model, tokenizer, [begin], Config(num_samples=1, max_tokens=9, bars=0))
+    assert calls[-1][1] is None
 
 
 def test_go_on_from_a_midi_file(tmp_path):
