@@ -31,9 +31,9 @@ class Config:
     max_tokens: int = 4000          # ids a sample at most, should it not end before
     start: str = ''                 # begin with this: text, FILE:prompt.txt, or a MIDI file
     start_tokens: int = 200         # music: ids that are taken of the MIDI file in `start`
-    temperature: float = 0.9        # below 1: likelier, above: wilder, 0: the likeliest always
+    temperature: float = 1.0        # below 1: likelier, above: wilder, 0: the likeliest always
     top_k: int = 0                  # draw from the k likeliest ids only, 0 for all
-    top_p: float = 0.95             # ... from the likeliest that together have this probability
+    top_p: float = 1.0              # ... from the likeliest that together have this probability
     min_p: float = 0.0              # ... from those at least this share as likely as the likeliest
     seed: int = 1                   # another seed, another piece
     checkpoint: str = 'ckpt.pt'     # or last.pt
