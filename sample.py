@@ -77,6 +77,7 @@ def draw_pieces(model, tokenizer: MidiTokenizer, prompt: list[int], config: Conf
             first = next(draw_rows(model, rows, config, tokenizer.end, generator, grammar))
             rows = torch.cat((rows, first[:, None]), dim=1)
         length = torch.tensor([length_of(row, tokenizer, config.bars) for row in rows.tolist()])
+        grammar.earliest = 3 * length.numpy() // 4       # the model is told, but may slip
     drawn = list(draw_rows(model, rows, config, tokenizer.end, generator, grammar, length))
     return torch.cat((rows, torch.stack(drawn, dim=1)), dim=1).tolist(), grammar
 

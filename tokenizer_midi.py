@@ -261,6 +261,7 @@ class Grammar:
         self.now = np.zeros((batch, 1), int)                # steps since the beginning
         self.since = np.zeros((batch, 128), int)            # when each key moved last
         self.down = np.zeros((batch, 128), int)             # how often each key is down
+        self.earliest = np.zeros(batch, int)                # steps before which no piece ends
         self.refused = np.zeros(batch, int)                 # draws that were not allowed
 
     def allowed(self) -> np.ndarray:
@@ -269,7 +270,8 @@ class Grammar:
         down, held = self.down > 0, self.now - self.since
         mask[:, self.on] &= ~down
         mask[:, self.off] &= down & (held > 0)
-        mask[:, self.end] &= ~down.any(axis=1) | (np.array(self.last) == 'end')
+        may_end = ~down.any(axis=1) & (self.now[:, 0] >= self.earliest)
+        mask[:, self.end] &= may_end | (np.array(self.last) == 'end')
         late = down & (held >= self.MAX_HOLD)
         rows = late.any(axis=1) & np.isin(self.last, ('shift', 'whole', 'off'))
         mask[rows] = False

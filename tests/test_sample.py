@@ -70,6 +70,21 @@ def test_a_hundred_samples_are_valid(tmp_path, velocity):
         assert not score.notes or read_midi(tmp_path / 'a.mid').notes == score.notes
 
 
+def test_no_piece_ends_too_early():
+    """Forbids a slip that ends a piece long before the length that was asked for, and a grammar that
+    never lets it end after that."""
+    tokenizer = MidiTokenizer()
+    grammar = Grammar(tokenizer, 2)
+    grammar.earliest = np.array([100, 0])
+    words = [('begin', 0), ('on', 60), ('shift', 24), ('off', 60)]
+    for word in words:
+        grammar.advance([tokenizer.ids[word]] * 2)
+    assert grammar.allowed()[:, tokenizer.end].tolist() == [False, True]
+    for word in [('shift', 76), ('on', 60), ('shift', 24), ('off', 60)]:
+        grammar.advance([tokenizer.ids[word]] * 2)
+    assert grammar.allowed()[:, tokenizer.end].tolist() == [True, True]
+
+
 def test_the_grammar_allows_all_of_bach():
     """Forbids a grammar stricter than the music: apart from voices in unison on one key, every
     token of every movement must be allowed where it stands."""
