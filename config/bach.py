@@ -4,6 +4,6 @@ dataset = 'goldberg,wtc'
 out_dir = 'out-bach'
 n_layer = 6
 n_embd = 192             # six times the notes feed a wider model
-max_steps = 1400         # half an hour on two cores with AVX2, less with bfloat16
+max_steps = 1400         # an hour on one core with AVX2 only
 weight_decay = 0.1
 eval_every = 100
