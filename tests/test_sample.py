@@ -71,8 +71,8 @@ def test_a_hundred_samples_are_valid(tmp_path, velocity):
 
 
 def test_no_piece_ends_too_early():
-    """Forbids a slip that ends a piece long before the length that was asked for, and a grammar that
-    never lets it end after that."""
+    """Forbids a slip that ends a piece long before the length that was asked for, and a grammar
+    that never lets it end after that."""
     tokenizer = MidiTokenizer()
     grammar = Grammar(tokenizer, 2)
     grammar.earliest = np.array([100, 0])
