@@ -1,9 +1,10 @@
-"""Figures, not tests: python tests/bench.py [training] [sampling] [bpe] ...
+"""Figures, not tests: python tests/bench.py [NAME ...]
 
 Each row pairs ours with a peer, run in turns in the same minutes, and gives the median and the
 ratio: on a shared machine only the ratio means something. A peer that is not installed is named.
 """
 
+import argparse
 import contextlib
 import importlib.util
 import os
@@ -23,13 +24,17 @@ sys.path[:0] = [str(ROOT), str(ROOT / 'tests')]
 
 from test_tokenizer_bpe import merges_of, textbook_train                # noqa: E402
 
-from model import ModelConfig, Transformer                        # noqa: E402
+import sample                                                          # noqa: E402
+from evaluate import describe, grade, load_scores                      # noqa: E402
+from model import ModelConfig, Transformer, load                       # noqa: E402
 from tokenizer_bpe import EOT, PATTERN, BPETokenizer                   # noqa: E402
 from tokenizer_midi import MidiTokenizer                               # noqa: E402
-from train import LOOK_BEFORE, make_optimizers                         # noqa: E402
+from train import make_optimizers                                      # noqa: E402
 
 SHAPE = {'context': 256, 'n_layer': 4, 'n_head': 4, 'n_embd': 128}
-VOCAB, BATCH = 515, 16
+VOCAB = len(MidiTokenizer().words)
+BATCH = 16
+BEFORE = 1000            # ids before a crop that its state comes from: about what a piece has
 
 
 def missing(package: str) -> bool:
@@ -69,7 +74,7 @@ def our_step(dtype, dropout):
     model.dtype = dtype
     optimizers = make_optimizers(model, 0.1, dtype)
     ids = torch.randint(VOCAB, (BATCH, SHAPE['context'] + 1))
-    before = torch.randint(VOCAB, (BATCH, LOOK_BEFORE))
+    before = torch.randint(VOCAB, (BATCH, BEFORE))
 
     def step():
         logits = model(ids[:, :-1], state=model.state_after(before))
@@ -150,14 +155,43 @@ def sampling(length: int = 1024):
     print(f'the cache makes it {seconds["plain"] / seconds["cached"]:.1f} times as fast')
 
 
+# temperature, top_p, min_p
+CHOICES = [(1.0, 1.0, 0.0), (0.95, 1.0, 0.0), (0.9, 1.0, 0.0), (1.0, 0.98, 0.0), (1.0, 0.95, 0.0),
+           (0.9, 0.95, 0.0), (1.0, 1.0, 0.01), (1.0, 1.0, 0.03)]
+
+
+def choosing():
+    """How to draw: the grade of 16 pieces for each choice of temperature, top_p and min_p, by each
+    of out-goldberg and out-bach that is trained."""
+    torch.set_num_threads(1)
+    for folder in ('out-goldberg', 'out-bach'):
+        try:
+            model, checkpoint = load(ROOT / folder / 'ckpt.pt')
+        except ValueError as error:
+            print(error)
+            continue
+        tokenizer = sample.load_tokenizer(checkpoint['tokenizer'])
+        train, val = load_scores(checkpoint['train_config']['dataset'])
+        print(f'{folder}, 16 pieces of 32 bars, seed 1')
+        for temperature, top_p, min_p in CHOICES:
+            config = sample.Config(num_samples=16, temperature=temperature, top_p=top_p,
+                                   min_p=min_p)
+            rows, grammar = sample.draw_pieces(model, tokenizer, [tokenizer.ids['begin', 0]], config)
+            scores = [tokenizer.decode(row) for row in rows]
+            figures = describe(scores)
+            figures = ', '.join(f'{name} {value:.2f}' for name, value in figures.items())
+            print(f'temperature {temperature}, top_p {top_p}, min_p {min_p}: '
+                  f'grade {grade(scores, train, val)["grade"]:.2f}; {figures}; '
+                  f'grammar stepped in {sum(grammar.refused)} times', flush=True)
+
+
 def plays() -> str:
     texts = [path.read_text('utf-8') for path in sorted((ROOT / 'data/shakespeare').glob('*.txt'))]
     return '\n'.join(texts) or sys.exit('no plays: run python prepare.py shakespeare')
 
 
 def textbook(size: int = 200_000, merges: int = 256):
-    """BPE training against the trainer of the textbooks, which recounts all pairs for every merge;
-    `textbook_large` takes 1 MB and 1,024 merges, and minutes."""
+    """BPE training against the trainer of the textbooks, which recounts all pairs for every merge."""
     text, found = plays()[:size], []
     seconds = in_turns({
         'ours': lambda: found.append(merges_of(BPETokenizer.train(text, 257 + merges)))}, 2)
@@ -218,9 +252,28 @@ def tiktoken():
     print(f'{differ} of {len(cases) + len(rows):,} texts and byte strings have other ids')
 
 
+def textbook_large():
+    """The same with 1 MB and 1,024 merges: minutes."""
+    textbook(1_000_000, 1024)
+
+
+BENCHES = [training, sampling, choosing, textbook, rust, tiktoken, textbook_large]
+
+
+def main():
+    by_name = {bench.__name__: bench for bench in BENCHES}
+    parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
+    parser.add_argument('names', nargs='*', metavar='NAME',
+                        help=f'any of: {", ".join(by_name)}; if none is given, all but the two '
+                             'that take long, choosing and textbook_large')
+    names = parser.parse_args().names
+    for name in names:
+        if name not in by_name:
+            parser.error(f'{name}: there is {", ".join(by_name)}')
+    for name in names or [name for name in by_name if name not in ('choosing', 'textbook_large')]:
+        print(f'--- {name}: {by_name[name].__doc__}', flush=True)
+        by_name[name]()
+
+
 if __name__ == '__main__':
-    benches = {'training': training, 'sampling': sampling, 'textbook': textbook, 'rust': rust,
-               'tiktoken': tiktoken, 'textbook_large': lambda: textbook(1_000_000, 1024)}
-    for name in sys.argv[1:] or list(benches)[:-1]:
-        print(f'--- {name}: {benches[name].__doc__ or textbook.__doc__}', flush=True)
-        benches[name]()
+    main()
