@@ -24,15 +24,15 @@ sys.path[:0] = [str(ROOT), str(ROOT / 'tests')]
 
 from test_tokenizer_bpe import merges_of, textbook_train                # noqa: E402
 
-import sample                                                          # noqa: E402
 from evaluate import describe, grade, load_scores                      # noqa: E402
 from model import ModelConfig, Transformer, load                       # noqa: E402
+from sample import Config, draw_pieces, load_tokenizer                 # noqa: E402
 from tokenizer_bpe import EOT, PATTERN, BPETokenizer                   # noqa: E402
-from tokenizer_midi import MidiTokenizer                               # noqa: E402
-from train import make_optimizers                                      # noqa: E402
+from tokenizer_midi import MidiTokenizer, Score                        # noqa: E402
+from train import make_optimizers, pick_device                         # noqa: E402
 
 SHAPE = {'context': 256, 'n_layer': 4, 'n_head': 4, 'n_embd': 128}
-VOCAB = len(MidiTokenizer().words)
+VOCAB = MidiTokenizer().vocab_size
 BATCH = 16
 BEFORE = 1000            # ids before a crop that its state comes from: about what a piece has
 
@@ -111,15 +111,22 @@ def gpt2_step(dtype, dropout):
 def training():
     """Tokens a second, against GPT-2 of the same shape, and the share of the matmul peak. GPT-2 as
     it ships computes in float32 with dropout 0.1; both are also turned to its advantage."""
+    _, best = pick_device('cpu', 'auto', SHAPE['n_embd'])
+    precisions = {'float32': torch.float32}
+    if best == 'bfloat16':
+        precisions['bfloat16'] = torch.bfloat16
+    else:
+        print('bfloat16: slower than float32 on this processor, no row for it')
+    has_peer = not missing('transformers')
     jobs = {}
-    for name, dtype in (('float32', torch.float32), ('bfloat16', torch.bfloat16)):
+    for name, dtype in precisions.items():
         jobs['matmul', name, ''] = matmul(dtype)
         for dropout in (0.1, 0.0):
             jobs['ours', name, dropout] = our_step(dtype, dropout)
-            if importlib.util.find_spec('transformers'):
+            if has_peer:
                 jobs['GPT-2', name, dropout] = gpt2_step(dtype, dropout)
-    missing('transformers')
-    seconds, tokens = in_turns(jobs), BATCH * SHAPE['context']
+    seconds = in_turns(jobs)
+    tokens = BATCH * SHAPE['context']
     layers, width, context = SHAPE['n_layer'], SHAPE['n_embd'], SHAPE['context']
     weights = 12 * layers * width ** 2 + width * VOCAB
     flops = 6 * weights + 6 * layers * width * context        # a token; attention is causal
@@ -130,10 +137,10 @@ def training():
             share = flops * tokens / took / (2 * 2048 ** 3 / seconds['matmul', name, ''])
             print(f'{who:6} {name:9} dropout {dropout} {tokens / took:7,.0f} tokens/s, '
                   f'{share:.0%} of the matmul peak')
-    for name, dropout in (('float32', 0.1), ('bfloat16', 0.1), ('bfloat16', 0.0)):
-        if ('GPT-2', name, dropout) in seconds:
-            ratio = seconds['GPT-2', name, dropout] / seconds['ours', 'bfloat16', dropout]
-            print(f'ours in bfloat16 is {ratio:.2f} times as fast as GPT-2 in {name}, both with '
+    for who, name, dropout in seconds:
+        if who == 'GPT-2':
+            ratio = seconds[who, name, dropout] / seconds['ours', best, dropout]
+            print(f'ours in {best} is {ratio:.2f} times as fast as GPT-2 in {name}, both with '
                   f'dropout {dropout}')
 
 
@@ -170,19 +177,20 @@ def choosing():
         except ValueError as error:
             print(error)
             continue
-        tokenizer = sample.load_tokenizer(checkpoint['tokenizer'])
+        tokenizer = load_tokenizer(checkpoint['tokenizer'])
         train, val = load_scores(checkpoint['train_config']['dataset'])
+        prompt = tokenizer.encode(Score())[:-1]                  # as sample.py begins a piece
         print(f'{folder}, 16 pieces of 32 bars, seed 1')
         for temperature, top_p, min_p in CHOICES:
-            config = sample.Config(num_samples=16, temperature=temperature, top_p=top_p,
-                                   min_p=min_p)
-            rows, grammar = sample.draw_pieces(model, tokenizer, [tokenizer.ids['begin', 0]], config)
+            config = Config(num_samples=16, temperature=temperature, top_p=top_p, min_p=min_p)
+            rows, grammar = draw_pieces(model, tokenizer, prompt, config)
             scores = [tokenizer.decode(row) for row in rows]
-            figures = describe(scores)
-            figures = ', '.join(f'{name} {value:.2f}' for name, value in figures.items())
-            print(f'temperature {temperature}, top_p {top_p}, min_p {min_p}: '
-                  f'grade {grade(scores, train, val)["grade"]:.2f}; {figures}; '
-                  f'grammar stepped in {sum(grammar.refused)} times', flush=True)
+            scores = [score for score in scores if score.notes]
+            judged = grade(scores, train, val)['grade']
+            print(f'temperature {temperature}, top_p {top_p}, min_p {min_p}: grade {judged:.2f}')
+            for name, value in describe(scores).items():
+                print(f'    {name}: {value:.2f}')
+            print(f'    draws that the grammar refused: {sum(grammar.refused)}', flush=True)
 
 
 def plays() -> str:
@@ -191,7 +199,7 @@ def plays() -> str:
 
 
 def textbook(size: int = 200_000, merges: int = 256):
-    """BPE training against the trainer of the textbooks, which recounts all pairs for every merge."""
+    """BPE training against the trainer of the textbooks, which recounts all pairs at each merge."""
     text, found = plays()[:size], []
     seconds = in_turns({
         'ours': lambda: found.append(merges_of(BPETokenizer.train(text, 257 + merges)))}, 2)
@@ -270,7 +278,8 @@ def main():
     for name in names:
         if name not in by_name:
             parser.error(f'{name}: there is {", ".join(by_name)}')
-    for name in names or [name for name in by_name if name not in ('choosing', 'textbook_large')]:
+    quick = [name for name in by_name if name not in ('choosing', 'textbook_large')]
+    for name in names or quick:
         print(f'--- {name}: {by_name[name].__doc__}', flush=True)
         by_name[name]()
 
