@@ -1,82 +1,15 @@
-"""The Well-Tempered Clavier, both books: MuseData encodings in the source archive of `music21`.
+"""The Well-Tempered Clavier, both books: 48 preludes and 48 fugues."""
 
-They are (c) Center for Computer Assisted Research in the Humanities (CCARH): to fetch and learn
-from, not to publish again. Nothing of music21 itself is used.
-"""
-
-import os
-import re
-import tarfile
-import zipfile
-from fractions import Fraction
-from io import BytesIO
 from pathlib import Path
 
-from data import fetch
-from tokenizer_midi import STEPS, Note, Score, write_midi
-
-
-def read_musedata(parts: list[str]) -> Score:
-    """The parts (voices) of a MuseData piece -> Score. A line is a note (pitch in columns 1-4, or
-    2-5 in a chord; duration in 6-8; `-` in 9 for a tie), a rest, `back`, or attributes."""
-    notes, metres = [], {}
-    for part in parts:
-        now, onset, divisions, comment, tied = Fraction(0), Fraction(0), 1, False, {}
-        lines = part.splitlines()
-        first = next((i for i, line in enumerate(lines) if line.startswith('$')), len(lines))
-        for line in lines[first:]:
-            note = re.match(r'( ?)([A-G])([#f]*)(\d) +\d{1,3}\b', line[:8])
-            if line.startswith('&'):
-                comment = not comment
-            elif comment:
-                continue
-            elif line.startswith('/END'):
-                break
-            elif line.startswith('$'):
-                divisions = int((re.search(r'Q:(\d+)', line) or [0, divisions])[1])
-                for beats, unit in re.findall(r'T:(\d+)/(\d+)', line):   # 1/1 is C, 0/0 cut C
-                    metre = {'1/1': (4, 4), '0/0': (2, 2)}.get(f'{beats}/{unit}')
-                    metres[round(now)] = metre or (int(beats), int(unit))
-            elif note or re.match('rest|irest|back', line):
-                length = Fraction(int(line[5:8]) * STEPS, divisions)
-                if line.startswith('back'):
-                    now -= length
-                    continue
-                if not (note and note[1]):                       # a chord tone starts with the last
-                    onset, now = now, now + length
-                if note:
-                    pitch = 12 * (int(note[4]) + 1) + 'C D EF G A B'.index(note[2])
-                    pitch += note[3].count('#') - note[3].count('f')
-                    begun = tied.pop((pitch, onset), onset)
-                    if line[8:9] == '-':
-                        tied[pitch, onset + length] = begun
-                    else:
-                        notes.append((begun, pitch, onset + length))
-        notes += [(begun, pitch, end) for (pitch, end), begun in tied.items()]
-    strokes = {(round(start), pitch): round(end) for start, pitch, end in sorted(notes)}
-    return Score([Note(start, pitch, max(1, end - start))        # two voices in unison: once
-                  for (start, pitch), end in sorted(strokes.items())], [(0, 80.0)],
-                 [(step, *metre) for step, metre in sorted(metres.items())])
+from data.musedata import encodings, write_piece
 
 
 def collect(folder: Path):
     """Write the 96 pieces as data/wtc/BOOK-NUMBER-bwvNNN-{prelude,fugue}.mid, once."""
-    if len(list(folder.glob('*.mid'))) == 96:
-        return
-    archive = fetch('music21==1.9.3', ['--no-binary=:all:'], 'music21-1.9.3.tar.gz',
-                    '1f40ac38e7da10a675fc0807a608f22c61d47804e6ad8e7759696b21f29f599e',
-                    'check the network, or put 96 MIDI files into data/wtc')
-    print('WTC: encodings (c) CCARH, Stanford: to learn from, not to publish again')
-    folder.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(archive) as tar:
-        for member in tar:
-            found = re.search(r'corpus/bach/bwv(8[4-9]\d)/0([12])\.zip$', member.name)
-            if found and 846 <= int(found[1]) <= 893:
-                with zipfile.ZipFile(BytesIO(tar.extractfile(member).read())) as inner:
-                    parts = [inner.read(name).decode('latin-1') for name in sorted(inner.namelist())
-                             if re.search(r'(^|/)\d+$', name) and '__MACOSX' not in name]
-                book, number = divmod(int(found[1]) - 846, 24)
-                kind = ('prelude', 'fugue')[int(found[2]) - 1]
-                path = folder / f'{book + 1}-{number + 1:02}-bwv{found[1]}-{kind}.mid'
-                write_midi(read_musedata(parts), f'{path}.part')
-                os.replace(f'{path}.part', path)
+    for found, parts in encodings(folder, 96, r'bwv(8[4-9]\d)/0([12])\.zip'):
+        bwv = int(found[1])
+        if 846 <= bwv <= 893:
+            book, number = divmod(bwv - 846, 24)
+            kind = ('prelude', 'fugue')[int(found[2]) - 1]
+            write_piece(parts, folder / f'{book + 1}-{number + 1:02}-bwv{bwv}-{kind}.mid')

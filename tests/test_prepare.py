@@ -15,7 +15,7 @@ sys.path.insert(0, str(ROOT))
 import data
 import prepare
 from data.shakespeare import play_text
-from data.wtc import read_musedata
+from data.musedata import read_musedata
 from prepare import Config
 from tokenizer_bpe import BPETokenizer
 from tokenizer_midi import MidiTokenizer, Note, read_midi
