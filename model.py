@@ -4,22 +4,24 @@ It turns ids into logits, bottom-up, and knows nothing of music, text, data or t
 count. Two tables, which the tokenizer writes, say what each id does outside the row of ids:
 
     clock (V)       how far the id moves a clock
-    keys (V, K)     which of K switches the id turns on (1) or off (-1)
+    keys (V, K)     which of a row of K switches the id turns on (1) or off (-1), one at most
 
 and the model is told their running sums at every position. For music the clock counts musical
-time and the switches are the keys of a keyboard (and each pitch class and octave):
+time and the switches are the keys of a keyboard:
 
     id             on C4      shift 24      on E4           off C4      shift 24
     clock          0          24            24              24          48
     keys down      C4         C4            C4 E4           E4          E4
+    the hand       C4         C4            E4              C4          C4
 
 Half of the attention heads measure distance by the clock, so that "a bar ago" is one angle,
-whatever was played since. The keys that are down are added to the embedding, so that none is
-forgotten; and ids that turn the same switch share a part of their embedding, so that what is
-learned of one C is known of all. For text the clock counts ids and K is 0: the same code.
+whatever was played since. The keys that are down, and those that were pressed of late, are added
+to the embedding: by name, so that none is forgotten, and as the hand sees them that moved last,
+so that a third is a third wherever it lies (class Keyboard). For text the clock counts ids and K
+is 0: the same code.
 
 Legend for shapes: B batch, T time, S time with the cache's, C channels (n_embd), H heads, D head
-size (C / H), K switches, V vocabulary.
+size (C / H), K switches, W switches that are seen from one (2 * SPAN + 1), V vocabulary.
 """
 
 import os
@@ -40,7 +42,7 @@ class ModelConfig:
     n_head: int = 4
     n_embd: int = 128
     dropout: float = 0.0
-    n_keys: int = 0       # switches that ids turn on and off
+    n_keys: int = 0       # switches in a row that ids turn on and off
 
     def __post_init__(self):
         smallest = {'context': 2, 'n_keys': 0}
@@ -102,12 +104,72 @@ def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tenso
 
 
 class State(NamedTuple):
-    """What the ids before a window leave behind for it: all that it can't see by itself. Times
-    count from where the window begins, by the clock; in a cache the clock runs on."""
+    """What ids leave behind for those that come after: all that these can't see by themselves.
+    Times are by the clock and count from where the window begins; in a cache the clock runs on."""
     clock: torch.Tensor       # (B,) where the clock stands
     keys: torch.Tensor        # (B, K) how many ids hold each switch on
+    pressed: torch.Tensor     # (B, K) when each switch was last turned on; never: -inf
+    hand: torch.Tensor        # (B,) the switch that was turned last, on or off; none yet: -1
     embedding: torch.Tensor   # (B, C) of the last id, for the look back
     end: torch.Tensor         # (B,) when the piece is to end; below 0: not told
+
+
+SPAN = 24        # switches that are seen to each side of one: for keys, two octaves
+FADE = 24        # the trace of a switch turned on falls to 1/e in this time: in music, a quarter
+
+
+def traces_of(state: State) -> torch.Tensor:
+    """State after each of T ids -> (B, T, 2, K): 1 where a switch is on, 0 where it is off; and how
+    lately it was turned on, 1 if just now, then less and less."""
+    age = state.clock[..., None] - state.pressed
+    return torch.stack((state.keys.clamp(0, 1), torch.exp(-age / FADE)), dim=2)
+
+
+def carry_on(values: torch.Tensor) -> torch.Tensor:
+    """(B, T) -> the same, each -1 replaced by the last other value before it, if there is one."""
+    position = torch.arange(values.size(1), device=values.device)
+    latest = torch.where(values < 0, 0, position).cummax(dim=1).values
+    return values.gather(1, latest)
+
+
+class Keyboard(nn.Module):
+    """What the traces of the switches (B, T, 2, K) tell the model.
+
+    An interval sounds alike wherever it lies, so most of it goes by distance: seen from one switch,
+    the traces of the W around it are 2 * W numbers, and what is learned of them holds for all.
+    """
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.around = 2 * (2 * SPAN + 1)
+        self.by_name = nn.Parameter(torch.empty(config.n_keys, config.n_embd))
+        self.from_hand = nn.Parameter(torch.empty(self.around, config.n_embd))
+        self.from_each = Linear(config.n_embd, self.around)
+
+    def look(self, traces: torch.Tensor, hand: torch.Tensor) -> torch.Tensor:
+        """What the input is told, (B, T, C): which switches are on, and the traces around the one
+        that was turned last, `hand` (B, T)."""
+        window = torch.arange(2 * SPAN + 1, device=hand.device)
+        places = hand.clamp(min=0)[:, :, None, None] + window            # (B, T, 1, W)
+        padded = F.pad(traces, (SPAN, SPAN))                             # (B, T, 2, K + W - 1)
+        seen = padded.gather(3, places.expand(-1, -1, 2, -1))            # (B, T, 2, W)
+        seen = seen * (hand >= 0)[:, :, None, None]
+        return traces[:, :, 0] @ self.by_name + seen.flatten(2) @ self.from_hand
+
+    def turn_off(self, x: torch.Tensor, traces: torch.Tensor) -> torch.Tensor:
+        """How much speaks for turning each switch off, (B, T, K). x (B, T, C), of the last block,
+        asks for one kernel (2, W), and every switch weighs what is around it by that:
+
+            scores[k] = sum of traces[n, k + d] * kernel[n, SPAN + d] for n in 0, 1, |d| <= SPAN
+
+        Such a correlation is a product of spectra, and ten times as fast as the sum written out.
+        """
+        K = traces.size(-1)
+        kernel = self.from_each(x).float().unflatten(-1, (2, -1))        # (B, T, 2, W)
+        size = K + 2 * SPAN                                      # enough that nothing wraps around
+        product = torch.fft.rfft(traces, size) * torch.fft.rfft(kernel, size).conj()
+        scores = torch.fft.irfft(product.sum(dim=2), size)       # of k + SPAN, (B, T, K + W - 1)
+        return scores.roll(SPAN, dims=-1)[..., :K]
 
 
 class Cache:
@@ -122,7 +184,6 @@ class Cache:
         shape = (config.n_layer, batch, config.n_head, config.context,
                  config.n_embd // config.n_head)
         self.keys, self.values = like.new_zeros(shape), like.new_zeros(shape)
-        self.table = model.embedding_table()
         self.restart(state or model.beginning(batch))
 
     def restart(self, state: State):
@@ -215,8 +276,7 @@ class Transformer(nn.Module):
         self.config, self.dtype = config, torch.float32
         V, K, C = config.vocab_size, config.n_keys, config.n_embd
         self.embedding = nn.Embedding(V, C)
-        self.turning = nn.Parameter(torch.empty(2 * K, C))       # what ids share that turn it
-        self.keyboard = nn.Parameter(torch.empty(K, C))          # what each switch adds while on
+        self.keyboard = Keyboard(config) if K else None
         self.look_back = nn.Parameter(torch.empty(C))            # share of the predecessor
         self.ending = nn.Parameter(torch.empty(1 + len(END_LEVELS), C))    # 0: it is not told
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
@@ -236,10 +296,12 @@ class Transformer(nn.Module):
     def init_weights(self):
         unit = self.config.n_embd ** -0.5            # keeps the size of what a matrix is fed
         nn.init.normal_(self.embedding.weight)
-        nn.init.normal_(self.turning, std=0.3)
-        nn.init.normal_(self.keyboard, std=0.1)
         for added in (self.look_back, self.ending):
             nn.init.zeros_(added)                    # nothing, until it helps
+        if self.keyboard:
+            nn.init.normal_(self.keyboard.by_name, std=0.1)
+            nn.init.zeros_(self.keyboard.from_hand)
+            nn.init.zeros_(self.keyboard.from_each.weight)
         nn.init.normal_(self.head.weight, std=0.5 * unit)    # nearly flat: first loss about ln V
         for block in self.blocks:
             for linear in (block.attention.qkv, block.mlp.up):
@@ -247,56 +309,68 @@ class Transformer(nn.Module):
             for linear in (block.attention.proj, block.mlp.down):
                 nn.init.zeros_(linear.weight)        # each block starts as the identity
 
-    def embedding_table(self) -> torch.Tensor:
-        """(V, C): the embedding of each id, its own and what it shares with those that turn the
-        same switches the same way."""
-        turns_on, turns_off = self.keys.clamp(min=0), -self.keys.clamp(max=0)    # (V, K) each
-        shared = torch.cat((turns_on, turns_off), dim=1) @ self.turning          # (V, C)
-        return self.embedding.weight + shared
-
     def beginning(self, batch: int) -> State:
         """The state before a piece: nothing has come, every switch is off, no end is told."""
         zeros = self.clock.new_zeros
-        return State(zeros(batch), zeros(batch, self.config.n_keys),
-                     zeros(batch, self.config.n_embd), zeros(batch) - 1)
+        keys, never = zeros(batch, self.config.n_keys), float('-inf')
+        return State(clock=zeros(batch), keys=keys, pressed=keys + never,
+                     hand=zeros(batch, dtype=torch.long) - 1,
+                     embedding=zeros(batch, self.config.n_embd), end=zeros(batch) - 1)
+
+    def turned(self, ids: torch.Tensor) -> torch.Tensor:
+        """The switch that each id turns, on or off, a long tensor like ids; none: -1."""
+        number = torch.arange(1, self.config.n_keys + 1, device=ids.device, dtype=self.keys.dtype)
+        return (self.keys.abs() @ number)[ids].long() - 1
+
+    def follow(self, ids: torch.Tensor, state: State) -> State:
+        """The state after each of ids (B, T), `state` being that before them: its tensors have a
+        further axis, (B, T, ...)."""
+        clock = state.clock[:, None] + self.clock[ids].cumsum(dim=1)
+        change = F.embedding(ids, self.keys)                     # (B, T, K)
+        keys = state.keys[:, None] + change.cumsum(dim=1)
+        pressed = torch.where(change > 0, clock[..., None], float('-inf'))
+        pressed = torch.cat((state.pressed[:, None], pressed), dim=1).cummax(dim=1).values[:, 1:]
+        hand = carry_on(torch.cat((state.hand[:, None], self.turned(ids)), dim=1))[:, 1:]
+        end = state.end[:, None].expand_as(clock)
+        return State(clock, keys, pressed, hand, self.embedding(ids), end)
 
     @torch.no_grad()
     def state_after(self, ids: torch.Tensor, state: State | None = None) -> State:
         """What ids (B, T) leave behind for a window that begins after them; `state` is what they
         found. Exact if no switch is turned off more often than on before; a count below 0 is 0.
 
-        Only the end of the running sums is wanted: how often each of the V ids came is enough.
+        It is the last state of `follow`, at less cost: only how often each of the V ids came is
+        wanted, and when last.
         """
         state = state or self.beginning(len(ids))
-        moved = state.clock + self.clock[ids].sum(dim=1)         # (B,)
-        counts = moved.new_zeros(len(ids), self.config.vocab_size)
-        counts.scatter_add_(1, ids, torch.ones_like(ids, dtype=counts.dtype))     # (B, V)
-        keys = (state.keys + counts @ self.keys).clamp(min=0)
-        end = torch.where(state.end < 0, state.end, (state.end - moved).clamp(min=0))
-        last = F.embedding(ids[:, -1], self.embedding_table())
-        return State(torch.zeros_like(moved), keys, last, end)
+        clock = state.clock[:, None] + self.clock[ids].cumsum(dim=1)             # (B, T)
+        now = clock[:, -1:]
+        none = clock.new_zeros(len(ids), self.config.vocab_size)
+        counts = none.scatter_add(1, ids, torch.ones_like(clock))                # (B, V)
+        latest = (none + float('-inf')).scatter_reduce(1, ids, clock, 'amax')    # (B, V)
+        pressed = torch.where(self.keys > 0, latest[..., None], float('-inf')).amax(dim=1)
+        hand = carry_on(torch.cat((state.hand[:, None], self.turned(ids)), dim=1))
+        end = torch.where(state.end < 0, state.end, (state.end - now[:, 0]).clamp(min=0))
+        return State(clock=torch.zeros_like(state.clock),
+                     keys=(state.keys + counts @ self.keys).clamp(min=0),
+                     pressed=torch.maximum(state.pressed, pressed) - now,
+                     hand=hand[:, -1],
+                     embedding=self.embedding(ids[:, -1]),
+                     end=end)
 
-    def follow(self, ids: torch.Tensor, state: State):
-        """The running sums after each of ids (B, T): where the clock stands (B, T) and how many ids
-        hold each switch on (B, T, K)."""
-        clock = state.clock[:, None] + self.clock[ids].cumsum(dim=1)
-        keys = state.keys[:, None] + F.embedding(ids, self.keys).cumsum(dim=1)
-        return clock, keys
-
-    def embed(self, ids: torch.Tensor, table: torch.Tensor, state: State):
-        """ids (B, T) -> what the first block reads (B, T, C), the clock (B, T), the new state."""
-        clock, keys = self.follow(ids, state)
-        embedding = F.embedding(ids, table)                      # (B, T, C)
-        previous = torch.cat((state.embedding[:, None], embedding[:, :-1]), dim=1)
-        left = state.end[:, None] - clock                        # (B, T), negative: not told
+    def embed(self, now: State, before: State) -> torch.Tensor:
+        """What the first block reads (B, T, C): the states after each id, and that before them."""
+        previous = torch.cat((before.embedding[:, None], now.embedding[:, :-1]), dim=1)
+        left = now.end - now.clock                               # (B, T), negative: not told
         if not self.training:
             # in training a window runs past the end, into a piece of which nothing is told; but a
             # wish whose time is up stands until it is fulfilled
-            left = torch.where(state.end[:, None] < 0, left, left.clamp(min=0))
+            left = torch.where(now.end < 0, left, left.clamp(min=0))
         level = torch.bucketize(left, self.end_levels, right=True)
-        x = embedding + self.look_back * previous
-        x = x + keys.clamp(0, 1) @ self.keyboard + F.embedding(level, self.ending)
-        return norm(x), clock, State(clock[:, -1], keys[:, -1], embedding[:, -1], state.end)
+        x = now.embedding + self.look_back * previous + F.embedding(level, self.ending)
+        if self.keyboard:
+            x = x + self.keyboard.look(traces_of(now), now.hand)
+        return norm(x)
 
     def angles(self, clock: torch.Tensor, start: int) -> torch.Tensor:
         """Clock (B, T) at positions from `start` on -> the angles of all heads (B, T, H, D/2)."""
@@ -316,20 +390,22 @@ class Transformer(nn.Module):
         start, T = (cache.length if cache else 0), ids.size(1)
         if start + T > self.config.context:
             raise ValueError(f'{start + T} ids, more than the context of {self.config.context}')
-        if cache:
-            table, state = cache.table, cache.state
-        else:
-            table, state = self.embedding_table(), state or self.beginning(len(ids))
-        x, clock, state = self.embed(ids, table, state)
-        x = x.to(self.dtype)                                     # (B, T, C)
-        angles = self.angles(clock, start)[:, :, None]           # (B, T, 1, H, D/2)
+        before = cache.state if cache else state or self.beginning(len(ids))
+        now = self.follow(ids, before)                           # a state for each id
+        x = self.embed(now, before).to(self.dtype)               # (B, T, C)
+        angles = self.angles(now.clock, start)[:, :, None]       # (B, T, 1, H, D/2)
         cos, sin = angles.cos().to(self.dtype), angles.sin().to(self.dtype)
         for block in self.blocks:
             x = block(x, cos, sin, cache)
         if cache:
             cache.length += T
-            cache.state = state
-        return self.head(norm(x))                                # (B, T, V)
+            cache.state = State(*(after_each[:, -1] for after_each in now))
+        x = norm(x)
+        logits = self.head(x)                                    # (B, T, V)
+        if self.keyboard:
+            turns_off = (self.keys < 0).float()                  # (V, K)
+            logits = logits + self.keyboard.turn_off(x, traces_of(now)) @ turns_off.T
+        return logits
 
     @torch.no_grad()
     def generate(self, ids: torch.Tensor, temperature: float = 1.0, top_k: int = 0,
@@ -414,7 +490,7 @@ def draw(logits: torch.Tensor, temperature: float, top_k: int, top_p: float, min
     return ids.gather(1, torch.multinomial(p, 1, generator=generator))[:, 0]
 
 
-FORMAT = 2               # of a checkpoint: what another version of this repo would not understand
+FORMAT = 3               # of a checkpoint: what another version of this repo would not understand
 
 
 def save(path: str, checkpoint: dict):

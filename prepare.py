@@ -118,7 +118,7 @@ def write(folder: Path, tokenizer, unit: str, pieces: list[dict], stream):
     """Write train.bin, val.bin and, last, meta.json. stream(pieces) yields their ids in arrays."""
     dtype = 'uint16' if tokenizer.vocab_size <= 1 << 16 else 'uint32'
     (folder / 'meta.json').unlink(missing_ok=True)
-    meta = {'format': 2, 'tokenizer': tokenizer.to_dict(), 'vocab_size': tokenizer.vocab_size,
+    meta = {'format': 3, 'tokenizer': tokenizer.to_dict(), 'vocab_size': tokenizer.vocab_size,
             'dtype': dtype, 'unit': unit, 'units': {}, 'pieces': {},
             'end': tokenizer.end, 'augment': tokenizer.augment_table(),
             'clock': tokenizer.clock_table(), 'keys': tokenizer.keys_table()}

@@ -214,13 +214,11 @@ class MidiTokenizer:
         return [steps.get(id, 0) for id in range(self.vocab_size)]
 
     def keys_table(self) -> list[list[int]]:
-        """(V, 151): the switches that each id turns on (1, an `on`) or off (-1, an `off`): one for
-        each of the 128 keys, then one for each pitch class, then one for each octave."""
-        table = [[0] * (128 + 12 + 11) for _ in self.words]
+        """(V, 128): the key that each id presses (1, an `on`) or lets go (-1, an `off`)."""
+        table = [[0] * 128 for _ in self.words]
         for row, (kind, pitch) in zip(table, self.words):
             if kind in ('on', 'off'):
-                for switch in (pitch, 128 + pitch % 12, 140 + pitch // 12):
-                    row[switch] = 1 if kind == 'on' else -1
+                row[pitch] = 1 if kind == 'on' else -1
         return table
 
     def count_units(self, ids) -> int:

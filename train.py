@@ -63,7 +63,7 @@ def load_corpus(name: str) -> dict:
                for split in ('train', 'val')}
     except (OSError, KeyError, ValueError):
         raise ValueError(f'data/{name}: first python prepare.py {name} (or a path)') from None
-    if meta.get('format') != 2:
+    if meta.get('format') != 3:
         raise ValueError(f'data/{name} was prepared by another version: run prepare.py again')
     ends = np.flatnonzero(ids['train'] == meta['end'])
     return {**meta, **ids, 'ends': ends, 'clock': np.array(meta['clock']), 'name': name}

@@ -24,7 +24,8 @@ import model                                                            # noqa: 
 import train                                                            # noqa: E402
 from config import read_config                                          # noqa: E402
 from evaluate import bits_by_kind                                       # noqa: E402
-from model import MLP, Attention, Linear, Transformer, norm, rotate    # noqa: E402
+from model import (MLP, Attention, Keyboard, Linear, Transformer,       # noqa: E402
+                   norm, rotate, traces_of)
 from sample import load_tokenizer                                       # noqa: E402
 
 
@@ -46,19 +47,44 @@ class ReadsTheClockOnly(Transformer):
         return clock[..., None, None] * self.frequencies[-1].expand_as(self.frequencies)
 
 
-class SeesNoKeys(Transformer):
-    """The keys that are down are not told."""
+class NoKeyboard(Transformer):
+    """Nothing is told of the keys."""
 
-    def follow(self, ids, state):
-        clock, keys = super().follow(ids, state)
-        return clock, torch.zeros_like(keys)
+    def __init__(self, config, tables=None):
+        super().__init__(config, tables)
+        self.keyboard = None
 
 
-class SharesNothing(Transformer):
-    """Each id has an embedding of its own and nothing else."""
+class NoNames(Keyboard):
+    """The keys that are down are told as the hand sees them only, not by name."""
 
-    def embedding_table(self):
-        return self.embedding.weight
+    def look(self, traces, hand):
+        with torch.no_grad():
+            self.by_name.zero_()
+        return super().look(traces, hand)
+
+
+class NoHand(Keyboard):
+    """The keys that are down are told by name only, not as the hand sees them."""
+
+    def look(self, traces, hand):
+        return super().look(traces, torch.full_like(hand, -1))
+
+
+class DownOnly(Keyboard):
+    """The hand sees which keys are down, not how lately they were pressed."""
+
+    def look(self, traces, hand):
+        traces = traces.clone()
+        traces[:, :, 1] = 0
+        return super().look(traces, hand)
+
+
+class SaysNothingOfOffs(Keyboard):
+    """The logits are those of the head alone."""
+
+    def turn_off(self, x, traces):
+        return traces[:, :, 0] * 0
 
 
 class DoesNotLookBack(Transformer):
@@ -76,34 +102,59 @@ class ForgetsTheStart(Transformer):
         return self.beginning(len(ids))
 
     def follow(self, ids, state):
-        clock, keys = super().follow(ids, state)
-        too_many_offs = keys.cummin(dim=1).values.clamp(max=0)
-        return clock, keys - too_many_offs
+        now = super().follow(ids, state)
+        too_many_offs = now.keys.cummin(dim=1).values.clamp(max=0)
+        return now._replace(keys=now.keys - too_many_offs)
 
 
 class IsToldNoEnd(Transformer):
     """The time to the end is never told."""
 
-    def embed(self, ids, table, state):
-        return super().embed(ids, table, state._replace(end=torch.full_like(state.end, -1)))
+    def embed(self, now, before):
+        return super().embed(now._replace(end=torch.full_like(now.end, -1)), before)
 
 
 # ---- what is added
 
-class KeyAges(Transformer):
-    """The input is also told how long each key has been down."""
+class OnsByDistance(Transformer):
+    """The keys to press get logits by what lies around them, too, from a kernel of their own."""
 
-    def __init__(self, *args):
-        super().__init__(*args)
-        self.ages = nn.Parameter(torch.zeros(self.config.n_keys, self.config.n_embd))
+    def __init__(self, config, tables=None):
+        super().__init__(config, tables)
+        self.to_press = Keyboard(config)
+        nn.init.zeros_(self.to_press.from_each.weight)
+        self.to_press.by_name = self.to_press.from_hand = None
 
-    def embed(self, ids, table, state):
-        x, clock, after = super().embed(ids, table, state)
-        _, keys = self.follow(ids, state)
-        turned_on = F.embedding(ids, self.keys) > 0                              # (B, T, K)
-        pressed = torch.where(turned_on, clock[..., None], -96.0).cummax(dim=1).values
-        age = (clock[..., None] - pressed) * keys.clamp(0, 1)
-        return norm(x + torch.log2(1 + age / 6) / 4 @ self.ages), clock, after
+    def forward(self, ids, cache=None, state=None):
+        last = []
+        hook = self.head.register_forward_pre_hook(lambda _, inputs: last.append(inputs[0]))
+        logits = super().forward(ids, cache, state)
+        hook.remove()
+        traces = traces_of(self.follow(ids, state or self.beginning(len(ids))))
+        return logits + self.to_press.turn_off(last[0], traces) @ (self.keys > 0).float().T
+
+
+class SharedParts(Transformer):
+    """Ids that press or let go the same pitch class, or keys of one octave, share a part of their
+    embedding."""
+
+    def __init__(self, config, tables=None):
+        super().__init__(config, tables)
+        K = config.n_keys
+        parts = torch.cat((torch.eye(12)[torch.arange(K) % 12],
+                           torch.eye(11)[torch.arange(K) // 12]), dim=1)         # (K, 23)
+        turned_on, turned_off = self.keys.clamp(min=0), -self.keys.clamp(max=0)
+        self.register_buffer('parts', torch.cat((turned_on @ parts, turned_off @ parts), dim=1))
+        self.shared = nn.Parameter(0.3 * torch.randn(46, config.n_embd))
+
+    def follow(self, ids, state):
+        now = super().follow(ids, state)
+        return now._replace(embedding=now.embedding + F.embedding(ids, self.parts) @ self.shared)
+
+    def state_after(self, ids, state=None):
+        after = super().state_after(ids, state)
+        part = F.embedding(ids[:, -1], self.parts) @ self.shared
+        return after._replace(embedding=after.embedding + part)
 
 
 class SwiGLU(MLP):
@@ -142,12 +193,16 @@ ROWS = {
     'as_it_is': ({}, []),
     'no_clock': ({}, [(train, 'Transformer', CountsIdsOnly)]),
     'clock_only': ({}, [(train, 'Transformer', ReadsTheClockOnly)]),
-    'no_keys': ({}, [(train, 'Transformer', SeesNoKeys)]),
-    'no_shared_parts': ({}, [(train, 'Transformer', SharesNothing)]),
+    'no_keyboard': ({}, [(train, 'Transformer', NoKeyboard)]),
+    'no_names': ({}, [(model, 'Keyboard', NoNames)]),
+    'no_hand': ({}, [(model, 'Keyboard', NoHand)]),
+    'down_only': ({}, [(model, 'Keyboard', DownOnly)]),
+    'offs_by_head': ({}, [(model, 'Keyboard', SaysNothingOfOffs)]),
     'no_look_back': ({}, [(train, 'Transformer', DoesNotLookBack)]),
     'no_state': ({}, [(train, 'Transformer', ForgetsTheStart)]),
     'no_end': ({}, [(train, 'Transformer', IsToldNoEnd)]),
-    'key_ages': ({}, [(train, 'Transformer', KeyAges)]),
+    'ons_by_distance': ({}, [(train, 'Transformer', OnsByDistance)]),
+    'shared_parts': ({}, [(train, 'Transformer', SharedParts)]),
     'swiglu': ({}, [(model, 'MLP', SwiGLU)]),
     'gated_heads': ({}, [(model, 'Attention', GatedHeads)]),
     'no_transposition': ({'augment': False}, []),

@@ -9,8 +9,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model import (Cache, ModelConfig, Transformer, draw, head_frequencies, load, rotate,
-                   save)
+from model import (FADE, SPAN, Cache, ModelConfig, State, Transformer, carry_on, draw,
+                   head_frequencies, load, rotate, save, traces_of)
 
 
 def tiny(context=16, **config) -> Transformer:
@@ -65,7 +65,7 @@ def test_half_of_the_heads_measure_by_the_clock():
     model = tiny()
     waiting, pressing = torch.tensor([[8, 9, 8]]), torch.tensor([[1, 2, 8]])
     for ids, time in ((waiting, [6, 30, 36]), (pressing, [0, 0, 6])):
-        clock, _ = model.follow(ids, model.beginning(1))
+        clock = model.follow(ids, model.beginning(1)).clock
         assert clock.tolist() == [time]
         angles = model.angles(clock, start=5)                                     # (1, 3, 2, 4)
         by_ids, by_clock = model.frequencies
@@ -79,39 +79,98 @@ def test_the_keys_that_are_down():
     """Forbids a key that stays down after its off, is not seen at once, or is seen twice when two
     ids hold it."""
     model = tiny()
-    _, keys = model.follow(torch.tensor([[1, 3, 1, 4, 0, 4]]), model.beginning(1))
-    assert keys[0].tolist() == [[1, 0, 0], [1, 0, 1], [2, 0, 1], [1, 0, 1], [1, 0, 1], [0, 0, 1]]
-    with torch.no_grad():
-        for p in (model.embedding.weight, model.turning, model.look_back, model.ending):
-            p.zero_()
-        x, _, _ = model.embed(torch.tensor([[1, 1, 3, 4]]), model.embedding_table(),
-                              model.beginning(1))
-        both = F.layer_norm(model.keyboard[0] + model.keyboard[2], (16,))
-        one = F.layer_norm(model.keyboard[0], (16,))
-    assert torch.allclose(x[0], torch.stack([one, one, both, both]), atol=1e-4)
+    now = model.follow(torch.tensor([[1, 3, 1, 4, 0, 4]]), model.beginning(1))
+    want = [[1, 0, 0], [1, 0, 1], [2, 0, 1], [1, 0, 1], [1, 0, 1], [0, 0, 1]]
+    assert now.keys[0].tolist() == want
+    on = traces_of(now)[0, :, 0]
+    assert on.tolist() == [[min(1, count) for count in row] for row in want]
+    only(model, model.keyboard.by_name)
+    name = model.keyboard.by_name
+    rows = [name[0], name[0] + name[2], name[0] + name[2], name[0] + name[2], name[0] + name[2],
+            name[2]]
+    assert torch.allclose(embed(model, [1, 3, 1, 4, 0, 4]), layer_norm(rows), atol=1e-4)
+
+
+def test_when_a_key_was_pressed_and_where_the_hand_is():
+    """Forbids a time that an off or a wait changes, and a hand that follows only one of on and off,
+    or moves with an id that turns nothing."""
+    model = tiny()
+    now = model.follow(torch.tensor([[9, 2, 8, 5, 0, 1, 9, 1]]), model.beginning(1))
+    never = -math.inf
+    assert now.hand[0].tolist() == [-1, 1, 1, 1, 1, 0, 0, 0]
+    assert now.pressed[0].T.tolist() == [[never] * 5 + [30, 30, 54], [never] + [24] * 7,
+                                         [never] * 8]
+    recent = traces_of(now)[0, :, 1]
+    assert recent[0].tolist() == [0, 0, 0]
+    assert recent[-1].tolist() == pytest.approx([1, math.exp(-30 / FADE), 0])
+    assert carry_on(torch.tensor([[-1, 5, -1, -1, 0, -1]])).tolist() == [[-1, 5, 5, 5, 0, 0]]
+
+
+def only(model, *kept):
+    """Set every parameter to 0 but those."""
+    for p in model.parameters():
+        if all(p is not one for one in kept):
+            torch.nn.init.zeros_(p)
+
+
+def embed(model, ids: list) -> torch.Tensor:
+    """What the first block reads (T, C) of a piece that begins with ids."""
+    beginning = model.beginning(1)
+    return model.embed(model.follow(torch.tensor([ids]), beginning), beginning)[0]
+
+
+def layer_norm(rows: list) -> torch.Tensor:
+    return F.layer_norm(torch.stack(rows), (16,))
+
+
+def test_what_the_hand_sees():
+    """Forbids a view that depends on where the hand is and not on what lies around it, that swaps
+    up and down, or that sees something when no key was touched."""
+    model = tiny()
+    only(model, model.keyboard.from_hand)
+    on, recent = model.keyboard.from_hand.unflatten(0, (2, 2 * SPAN + 1))        # (W, C) each
+    itself, below, third_below = SPAN, SPAN - 1, SPAN - 2
+    faded = math.exp(-6 / FADE)
+    rows = embed(model, [7, 1, 2, 3])
+    assert torch.allclose(rows[0], torch.zeros(16))
+    assert torch.allclose(rows[1:], layer_norm(
+        [on[itself] + recent[itself],
+         on[itself] + on[below] + recent[itself] + recent[below],
+         on[itself] + on[below] + on[third_below] +
+         recent[itself] + recent[below] + recent[third_below]]), atol=1e-4)
+    let_go = embed(model, [1, 2, 8, 5])[-1]
+    assert torch.allclose(let_go, layer_norm(
+        [on[below] + faded * (recent[itself] + recent[below])])[0], atol=1e-4)
+    assert torch.allclose(embed(model, [1, 2, 5]), embed(model, [2, 3, 6]), atol=1e-4)
+
+
+def test_which_key_is_let_go():
+    """Forbids spectra that give anything but the sum that the docstring writes out, that wrap round
+    the ends of the keyboard, and a word about ids that let nothing go."""
+    torch.manual_seed(0)
+    model = tiny()
+    for K in (3, 31, 128):
+        traces, x = torch.rand(2, 5, 2, K), torch.randn(2, 5, 16)
+        kernel = model.keyboard.from_each(x).unflatten(-1, (2, -1))              # (B, T, 2, W)
+        want = torch.zeros(2, 5, K)
+        for k in range(K):
+            for other in range(max(0, k - SPAN), min(K, k + SPAN + 1)):
+                want[..., k] += (traces[..., other] * kernel[..., SPAN + other - k]).sum(-1)
+        assert torch.allclose(model.keyboard.turn_off(x, traces), want, atol=1e-4)
+    ids = torch.tensor([[1, 2, 8, 3, 9]])
+    before = model(ids)
+    torch.nn.init.zeros_(model.keyboard.from_each.weight)
+    changed = (before - model(ids)).abs().amax(dim=(0, 1)) > 1e-3
+    assert changed.tolist() == [4 <= id <= 6 for id in range(11)]
 
 
 def test_the_look_back():
     """Forbids a look back at any id but the one before, and one that sees nothing."""
     model = tiny()
-    table, look = model.embedding_table(), model.look_back
-    for p in (model.keyboard, model.ending):
-        torch.nn.init.zeros_(p)
-    x, _, _ = model.embed(torch.tensor([[7, 8, 9]]), table, model.beginning(1))
-    want = torch.stack([table[7], table[8] + look * table[7], table[9] + look * table[8]])
-    assert torch.allclose(x[0], F.layer_norm(want, (16,)), atol=1e-4)
-
-
-def test_what_ids_share():
-    """Forbids an `on` that shares with the `off` of its key, and ids of one switch that share
-    nothing."""
-    model = tiny()
-    with torch.no_grad():
-        model.keys[10] = model.keys[1]               # a second id that presses the first switch
-        shared = model.embedding_table() - model.embedding.weight
-    for id, turning in ((1, model.turning[0]), (10, model.turning[0]), (4, model.turning[3]),
-                        (7, torch.zeros(16))):                   # 3 turned on, then 3 turned off
-        assert torch.allclose(shared[id], turning, atol=1e-5)
+    table, look = model.embedding.weight, model.look_back
+    only(model, table, look)
+    want = [table[7], table[8] + look * table[7], table[9] + look * table[8]]
+    assert torch.allclose(embed(model, [7, 8, 9]), layer_norm(want), atol=1e-4)
 
 
 def test_the_end_that_is_told():
@@ -153,6 +212,20 @@ def test_the_state_goes_on_where_the_window_begins():
         state = model.state_after(ids[:, 3:cut], model.state_after(ids[:, :3], beginning))
         assert torch.allclose(model(ids[:, cut:], state=state), whole[:, cut:], atol=1e-5)
         assert not torch.allclose(model(ids[:, cut:]), whole[:, cut:], atol=1e-3)
+
+
+def test_the_state_is_the_last_of_those_that_follow():
+    """Forbids a short cut to the state after ids that ends anywhere else than going step by step,
+    and times that do not count from where the next window begins."""
+    model, beginning = tiny(), tiny().beginning(2)
+    ids = torch.tensor([[0, 2, 8, 5, 1, 9, 3, 1, 7], [9, 9, 0, 8, 7, 9, 0, 8, 9]])
+    for cut in (1, 4, 8):
+        state = model.state_after(ids[:, cut:], model.state_after(ids[:, :cut], beginning))
+        last = State(*(after_each[:, -1] for after_each in model.follow(ids, beginning)))
+        assert torch.equal(state.clock, torch.zeros(2))
+        assert torch.equal(state.pressed, last.pressed - last.clock[:, None])
+        for name in ('keys', 'hand', 'embedding', 'end'):
+            assert torch.equal(getattr(state, name), getattr(last, name)), name
 
 
 @pytest.mark.parametrize('cuts', [(1,) * 16, (16,), (5, 1, 7, 3)])

@@ -76,7 +76,7 @@ def test_a_folder_of_midi(tmp_path, home, capsys, monkeypatch):
     assert sorted(ids['train'] | ids['val']) == sorted(names) and len(ids['val']) == 1
     for name, row in (ids['train'] | ids['val']).items():
         assert tokenizer.decode(row).notes == read_midi(str(tmp_path / 'My Songs' / name)).notes
-    assert (meta['format'], meta['dtype'], meta['unit']) == (2, 'uint16', 'note')
+    assert (meta['format'], meta['dtype'], meta['unit']) == (3, 'uint16', 'note')
     assert meta['vocab_size'] == tokenizer.vocab_size == MidiTokenizer().vocab_size
     assert meta['augment'] == tokenizer.augment_table()
     assert meta['units'] == {'train': 6 * 30, 'val': 30}
