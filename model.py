@@ -150,10 +150,10 @@ class Keyboard(nn.Module):
         """What the input is told, (B, T, C): which switches are on, and the traces around the one
         that was turned last, `hand` (B, T)."""
         window = torch.arange(2 * SPAN + 1, device=hand.device)
-        places = hand.clamp(min=0)[:, :, None, None] + window            # (B, T, 1, W)
+        hand = hand.clamp(min=0)             # before the first press there is nothing to see anyway
+        places = hand[:, :, None, None] + window                         # (B, T, 1, W)
         padded = F.pad(traces, (SPAN, SPAN))                             # (B, T, 2, K + W - 1)
         seen = padded.gather(3, places.expand(-1, -1, 2, -1))            # (B, T, 2, W)
-        seen = seen * (hand >= 0)[:, :, None, None]
         return traces[:, :, 0] @ self.by_name + seen.flatten(2) @ self.from_hand
 
     def turn_off(self, x: torch.Tensor, traces: torch.Tensor) -> torch.Tensor:

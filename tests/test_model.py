@@ -27,6 +27,23 @@ def tiny(context=16, **config) -> Transformer:
     return model
 
 
+def only(model, *kept):
+    """Set every parameter to 0 but those."""
+    for p in model.parameters():
+        if all(p is not one for one in kept):
+            torch.nn.init.zeros_(p)
+
+
+def embed(model, ids: list) -> torch.Tensor:
+    """What the first block reads (T, C) of a piece that begins with ids."""
+    beginning = model.beginning(1)
+    return model.embed(model.follow(torch.tensor([ids]), beginning), beginning)[0]
+
+
+def layer_norm(rows: list) -> torch.Tensor:
+    return F.layer_norm(torch.stack(rows), (16,))
+
+
 def test_no_look_ahead():
     """Forbids a position that sees what comes after it."""
     model, ids = tiny(), torch.randint(11, (2, 16))
@@ -104,23 +121,6 @@ def test_when_a_key_was_pressed_and_where_the_hand_is():
     assert recent[0].tolist() == [0, 0, 0]
     assert recent[-1].tolist() == pytest.approx([1, math.exp(-30 / FADE), 0])
     assert carry_on(torch.tensor([[-1, 5, -1, -1, 0, -1]])).tolist() == [[-1, 5, 5, 5, 0, 0]]
-
-
-def only(model, *kept):
-    """Set every parameter to 0 but those."""
-    for p in model.parameters():
-        if all(p is not one for one in kept):
-            torch.nn.init.zeros_(p)
-
-
-def embed(model, ids: list) -> torch.Tensor:
-    """What the first block reads (T, C) of a piece that begins with ids."""
-    beginning = model.beginning(1)
-    return model.embed(model.follow(torch.tensor([ids]), beginning), beginning)[0]
-
-
-def layer_norm(rows: list) -> torch.Tensor:
-    return F.layer_norm(torch.stack(rows), (16,))
 
 
 def test_what_the_hand_sees():
