@@ -3,6 +3,6 @@
 dataset = 'goldberg'
 out_dir = 'out-goldberg'
 n_layer = 6              # deeper beats wider on so few notes
-max_steps = 500          # in the end it knows the training part by heart: see the README's curve
-weight_decay = 0.1       # holds that off a little
-eval_every = 25          # ... and is watched closely
+max_steps = 250          # more, and it learns the training part by heart: see the README
+weight_decay = 0.1
+eval_every = 25          # ... which is watched closely
