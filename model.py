@@ -7,18 +7,19 @@ count. Two tables, which the tokenizer writes, say what each id does outside the
     keys (V, K)     which of a row of K switches the id turns on (1) or off (-1), one at most
 
 and the model is told their running sums at every position. For music the clock counts musical
-time and the switches are the keys of a keyboard:
+time, its beat is a quarter note of 24, and the switches are the keys of a keyboard:
 
-    id             on C4      shift 24      on E4           off C4      shift 24
-    clock          0          24            24              24          48
+    id             on C4      shift 12      on E4           off C4      shift 12
+    clock          0          12            12              12          24
+    in the beat    0          12            12              12          0
     keys down      C4         C4            C4 E4           E4          E4
     the hand       C4         C4            E4              C4          C4
 
 Half of the attention heads measure distance by the clock, so that "a bar ago" is one angle,
-whatever was played since. The keys that are down, and those that were pressed of late, are added
-to the embedding: by name, so that none is forgotten, and as the hand sees them that moved last,
-so that a third is a third wherever it lies (class Keyboard). For text the clock counts ids and K
-is 0: the same code.
+whatever was played since. The place in the beat is added to the embedding, so that no piece slips
+off it. So are the keys that are down, and those that were pressed of late: by name, so that none
+is forgotten, and as the hand sees them that moved last, so that a third is a third wherever it
+lies (class Keyboard). For text the clock counts ids, without a beat, and K is 0: the same code.
 
 Legend for shapes: B batch, T time, S time with the cache's, C channels (n_embd), H heads, D head
 size (C / H), K switches, W switches that are seen from one (2 * SPAN + 1), V vocabulary.
@@ -43,6 +44,7 @@ class ModelConfig:
     n_embd: int = 128
     dropout: float = 0.0
     n_keys: int = 0       # switches in a row that ids turn on and off
+    beat: int = 1         # units of the clock after which its beat comes round
 
     def __post_init__(self):
         smallest = {'context': 2, 'n_keys': 0}
@@ -105,13 +107,14 @@ def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tenso
 
 class State(NamedTuple):
     """What ids leave behind for those that come after: all that these can't see by themselves.
-    Times are by the clock and count from where the window begins; in a cache the clock runs on."""
+    Times are by the clock and count from the last beat before the window; in a cache they run on.
+    """
     clock: torch.Tensor       # (B,) where the clock stands
     keys: torch.Tensor        # (B, K) how many ids hold each switch on
     pressed: torch.Tensor     # (B, K) when each switch was last turned on; never: -inf
     hand: torch.Tensor        # (B,) the switch that was turned last, on or off; none yet: -1
     embedding: torch.Tensor   # (B, C) of the last id, for the look back
-    end: torch.Tensor         # (B,) when the piece is to end; below 0: not told
+    end: torch.Tensor         # (B,) when the piece is to end; not told: -inf
 
 
 SPAN = 24        # switches that are seen to each side of one: for keys, two octaves
@@ -278,6 +281,7 @@ class Transformer(nn.Module):
         self.embedding = nn.Embedding(V, C)
         self.keyboard = Keyboard(config) if K else None
         self.look_back = nn.Parameter(torch.empty(C))            # share of the predecessor
+        self.place = nn.Parameter(torch.empty(config.beat, C))   # in the beat
         self.ending = nn.Parameter(torch.empty(1 + len(END_LEVELS), C))    # 0: it is not told
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
         self.head = Linear(C, V)
@@ -296,7 +300,7 @@ class Transformer(nn.Module):
     def init_weights(self):
         unit = self.config.n_embd ** -0.5            # keeps the size of what a matrix is fed
         nn.init.normal_(self.embedding.weight)
-        for added in (self.look_back, self.ending):
+        for added in (self.look_back, self.place, self.ending):
             nn.init.zeros_(added)                    # nothing, until it helps
         if self.keyboard:
             nn.init.normal_(self.keyboard.by_name, std=0.1)
@@ -315,7 +319,7 @@ class Transformer(nn.Module):
         keys, never = zeros(batch, self.config.n_keys), float('-inf')
         return State(clock=zeros(batch), keys=keys, pressed=keys + never,
                      hand=zeros(batch, dtype=torch.long) - 1,
-                     embedding=zeros(batch, self.config.n_embd), end=zeros(batch) - 1)
+                     embedding=zeros(batch, self.config.n_embd), end=zeros(batch) + never)
 
     def turned(self, ids: torch.Tensor) -> torch.Tensor:
         """The switch that each id turns, on or off, a long tensor like ids; none: -1."""
@@ -344,16 +348,17 @@ class Transformer(nn.Module):
         """
         state = state or self.beginning(len(ids))
         clock = state.clock[:, None] + self.clock[ids].cumsum(dim=1)             # (B, T)
-        now = clock[:, -1:]
+        now = clock[:, -1:] % self.config.beat                   # (B, 1), in the beat
+        passed = clock[:, -1:] - now                             # whole beats
         none = clock.new_zeros(len(ids), self.config.vocab_size)
         counts = none.scatter_add(1, ids, torch.ones_like(clock))                # (B, V)
         latest = (none + float('-inf')).scatter_reduce(1, ids, clock, 'amax')    # (B, V)
         pressed = torch.where(self.keys > 0, latest[..., None], float('-inf')).amax(dim=1)
         hand = carry_on(torch.cat((state.hand[:, None], self.turned(ids)), dim=1))
-        end = torch.where(state.end < 0, state.end, (state.end - now[:, 0]).clamp(min=0))
-        return State(clock=torch.zeros_like(state.clock),
+        end = torch.where(state.end < 0, state.end, (state.end - passed[:, 0]).clamp(min=0))
+        return State(clock=now[:, 0],
                      keys=(state.keys + counts @ self.keys).clamp(min=0),
-                     pressed=torch.maximum(state.pressed, pressed) - now,
+                     pressed=torch.maximum(state.pressed, pressed) - passed,
                      hand=hand[:, -1],
                      embedding=self.embedding(ids[:, -1]),
                      end=end)
@@ -367,7 +372,9 @@ class Transformer(nn.Module):
             # wish whose time is up stands until it is fulfilled
             left = torch.where(now.end < 0, left, left.clamp(min=0))
         level = torch.bucketize(left, self.end_levels, right=True)
-        x = now.embedding + self.look_back * previous + F.embedding(level, self.ending)
+        place = (now.clock % self.config.beat).long()
+        x = now.embedding + self.look_back * previous
+        x = x + F.embedding(place, self.place) + F.embedding(level, self.ending)
         if self.keyboard:
             x = x + self.keyboard.look(traces_of(now), now.hand)
         return norm(x)

@@ -121,7 +121,8 @@ def write(folder: Path, tokenizer, unit: str, pieces: list[dict], stream):
     meta = {'format': 3, 'tokenizer': tokenizer.to_dict(), 'vocab_size': tokenizer.vocab_size,
             'dtype': dtype, 'unit': unit, 'units': {}, 'pieces': {},
             'end': tokenizer.end, 'augment': tokenizer.augment_table(),
-            'clock': tokenizer.clock_table(), 'keys': tokenizer.keys_table()}
+            'clock': tokenizer.clock_table(), 'keys': tokenizer.keys_table(),
+            'beat': tokenizer.beat}
     for split in ('train', 'val'):
         mine, tokens = [piece for piece in pieces if piece['split'] == split], 0
         with open(folder / f'{split}.bin.part', 'wb') as file:

@@ -88,6 +88,7 @@ class BPETokenizer:
             self.vocab[new] = token                             # 256 -> b'ug'
         self.end, self.vocab_size = len(self.vocab), len(self.vocab) + 1
         self.vocab[self.end] = EOT.encode()
+        self.beat = 1                             # text has none: every id is like the other
         self.cache = {}                                         # chunk -> its ids
 
     @classmethod

@@ -159,6 +159,7 @@ class MidiTokenizer:
         self.ids = {word: id for id, word in enumerate(self.words)}
         self.velocity, self.vocab_size = velocity, len(self.words)
         self.end = self.ids['end', 0]
+        self.beat = STEPS                         # by the clock: the model hears every quarter
 
     def encode(self, score: Score) -> list[int]:
         """A metre outside the vocabulary is left out; tempo and velocity are rounded to a word."""

@@ -97,8 +97,8 @@ def get_batch(corpora: list[dict], rows: int, context: int, table, generator: to
     """Random crops of the training parts, each transposed as one row of `table` (R, V) says.
 
     Returns the ids (B, T), the next ids (B, T), what comes before them in their piece (B, L), and
-    how far by the clock the piece still goes (B,), told in half of the rows, else -1: so that the
-    model can be asked for a length, and need not be.
+    how far by the clock the piece still goes (B,), told in half of the rows, else -inf: so that
+    the model can be asked for a length, and need not be.
     """
     starts = torch.tensor([len(corpus['train']) - context for corpus in corpora]).cumsum(0)
     crops, befores, lengths = [], [], []
@@ -113,7 +113,7 @@ def get_batch(corpora: list[dict], rows: int, context: int, table, generator: to
     ids = table[shift, torch.from_numpy(np.stack(crops))]                # (B, T + 1)
     before = table[shift, pad_left(befores, corpora[0]['end'])]
     told = torch.rand(rows, generator=generator) < 0.5
-    lengths = torch.where(told, torch.tensor(lengths, dtype=torch.float), -1)
+    lengths = torch.where(told, torch.tensor(lengths, dtype=torch.float), -torch.inf)
     return ids[:, :-1], ids[:, 1:], before, lengths
 
 
@@ -251,7 +251,7 @@ def start(config: Config, meta: dict, device: str) -> tuple[Transformer, dict]:
     shape = {name: getattr(config, name) for name in ('n_layer', 'n_head', 'n_embd', 'context')}
     if not config.resume and not config.init_from:
         shape |= {'vocab_size': meta['vocab_size'], 'dropout': config.dropout,
-                  'n_keys': len(meta['keys'][0])}
+                  'n_keys': len(meta['keys'][0]), 'beat': meta['beat']}
         return Transformer(ModelConfig(**shape), meta).to(device), {}
     path = f'{config.out_dir}/last.pt' if config.resume else f'{config.init_from}/ckpt.pt'
     model, checkpoint = load(path, device, config.dropout)
@@ -338,7 +338,8 @@ def train(config: Config) -> Transformer:
 
         x, y, before, lengths = get_batch(corpora, config.batch_size, config.context, table,
                                           generator)
-        state = model.state_after(before.to(device))._replace(end=lengths.to(device))
+        state = model.state_after(before.to(device))
+        state = state._replace(end=state.clock + lengths.to(device))
         logits = forward(x.to(device), state=state)                      # (B, T, V)
         loss = F.cross_entropy(logits.float().flatten(0, 1), y.to(device).flatten())
         loss.backward()

@@ -47,6 +47,14 @@ class ReadsTheClockOnly(Transformer):
         return clock[..., None, None] * self.frequencies[-1].expand_as(self.frequencies)
 
 
+class HearsNoBeat(Transformer):
+    """The place in the beat is not told."""
+
+    def init_weights(self):
+        super().init_weights()
+        self.place.requires_grad_(False)             # it begins as 0
+
+
 class NoKeyboard(Transformer):
     """Nothing is told of the keys."""
 
@@ -109,7 +117,7 @@ class IsToldNoEnd(Transformer):
     """The time to the end is never told."""
 
     def embed(self, now, before):
-        return super().embed(now._replace(end=torch.full_like(now.end, -1)), before)
+        return super().embed(now._replace(end=torch.full_like(now.end, -torch.inf)), before)
 
 
 # ---- what is added
@@ -191,6 +199,7 @@ ROWS = {
     'as_it_is': ({}, []),
     'no_clock': ({}, [(train, 'Transformer', CountsIdsOnly)]),
     'clock_only': ({}, [(train, 'Transformer', ReadsTheClockOnly)]),
+    'no_beat': ({}, [(train, 'Transformer', HearsNoBeat)]),
     'no_keyboard': ({}, [(train, 'Transformer', NoKeyboard)]),
     'no_names': ({}, [(model, 'Keyboard', NoNames)]),
     'no_hand': ({}, [(model, 'Keyboard', NoHand)]),

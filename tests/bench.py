@@ -64,7 +64,8 @@ def music_model(**config) -> Transformer:
     """A model with the tables of the MIDI tokenizer."""
     tokenizer = MidiTokenizer()
     tables = {'clock': tokenizer.clock_table(), 'keys': tokenizer.keys_table()}
-    config = ModelConfig(VOCAB, n_keys=len(tables['keys'][0]), **{**SHAPE, **config})
+    config = ModelConfig(VOCAB, n_keys=len(tables['keys'][0]), beat=tokenizer.beat,
+                         **{**SHAPE, **config})
     return Transformer(config, tables)
 
 

@@ -20,7 +20,7 @@ def tiny(context=16, **config) -> Transformer:
     clock = [0, 0, 0, 0, 0, 0, 0, 1, 6, 24, 0]
     keys = torch.zeros(11, 3)
     keys[1:4], keys[4:7] = torch.eye(3), -torch.eye(3)
-    config = ModelConfig(11, context, 2, 2, 16, n_keys=3, **config)
+    config = ModelConfig(11, context, 2, 2, 16, n_keys=3, beat=4, **config)
     model = Transformer(config, {'clock': clock, 'keys': keys}).eval()
     for p in model.parameters():
         torch.nn.init.normal_(p, std=0.3)
@@ -164,6 +164,20 @@ def test_which_key_is_let_go():
     assert changed.tolist() == [4 <= id <= 6 for id in range(11)]
 
 
+def test_the_place_in_the_beat():
+    """Forbids a beat that is lost when the window begins in the middle of it, or that is of another
+    length than the config says."""
+    model = tiny()
+    only(model, model.place)
+    ids = torch.tensor([[7, 8, 7, 0, 9, 7]])                     # 1, 7, 8, 8, 32, 33 by the clock
+    places = F.layer_norm(model.place, (16,))[[1, 3, 0, 0, 0, 1]]
+    assert torch.allclose(embed(model, ids[0].tolist()), places, atol=1e-4)
+    for cut in range(1, 6):
+        state = model.state_after(ids[:, :cut])
+        after = model.embed(model.follow(ids[:, cut:], state), state)[0]
+        assert torch.allclose(after, places[cut:], atol=1e-4)
+
+
 def test_the_look_back():
     """Forbids a look back at any id but the one before, and one that sees nothing."""
     model = tiny()
@@ -182,7 +196,7 @@ def test_the_end_that_is_told():
     def logits(end, training=False):
         model.train(training)
         return model(ids, state=model.beginning(1)._replace(end=torch.tensor([end])))[0]
-    untold, over = logits(-1.0), logits(48.0)
+    untold, over = logits(-math.inf), logits(48.0)
     assert not torch.allclose(over[0], untold[0], atol=1e-3)     # 24 left
     assert not torch.allclose(over[1], over[0], atol=1e-3)       # none left
     assert torch.allclose(over[2], logits(72.0)[2])              # over, and the wish stands
@@ -205,7 +219,7 @@ def test_the_state_goes_on_where_the_window_begins():
     ids = torch.randint(11, (3, 40))
     ids[:, :6] = torch.tensor([1, 2, 3, 1, 2, 3])      # all are down: no key is let go too often
     ids[(ids > 3) & (ids < 7) & (torch.arange(40) > 9)] = 0
-    beginning = model.beginning(3)._replace(end=torch.tensor([-1., 70, 300]))
+    beginning = model.beginning(3)._replace(end=torch.tensor([-math.inf, 70, 300]))
     whole = model(ids, state=beginning)
     assert not torch.allclose(model(ids)[1:], whole[1:], atol=1e-3)      # the end that was told
     for cut in (6, 20, 39):
@@ -216,14 +230,15 @@ def test_the_state_goes_on_where_the_window_begins():
 
 def test_the_state_is_the_last_of_those_that_follow():
     """Forbids a short cut to the state after ids that ends anywhere else than going step by step,
-    and times that do not count from where the next window begins."""
+    and times that do not count from the beat before the next window."""
     model, beginning = tiny(), tiny().beginning(2)
     ids = torch.tensor([[0, 2, 8, 5, 1, 9, 3, 1, 7], [9, 9, 0, 8, 7, 9, 0, 8, 9]])
     for cut in (1, 4, 8):
         state = model.state_after(ids[:, cut:], model.state_after(ids[:, :cut], beginning))
         last = State(*(after_each[:, -1] for after_each in model.follow(ids, beginning)))
-        assert torch.equal(state.clock, torch.zeros(2))
-        assert torch.equal(state.pressed, last.pressed - last.clock[:, None])
+        assert torch.equal(state.clock, last.clock % 4)          # the beat of this model
+        assert torch.equal(state.clock[:, None] - state.pressed,
+                           last.clock[:, None] - last.pressed)
         for name in ('keys', 'hand', 'embedding', 'end'):
             assert torch.equal(getattr(state, name), getattr(last, name)), name
 
