@@ -285,6 +285,7 @@ class Transformer(nn.Module):
         self.ending = nn.Parameter(torch.empty(1 + len(END_LEVELS), C))    # 0: it is not told
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
         self.head = Linear(C, V)
+        self.arrival = Linear(C, config.beat)                    # at each place in the beat
         blank = {'clock': torch.ones(V), 'keys': torch.zeros(V, K)}
         for name, empty in blank.items():
             table = torch.as_tensor((tables or blank)[name], dtype=torch.float)
@@ -307,6 +308,7 @@ class Transformer(nn.Module):
             nn.init.zeros_(self.keyboard.from_hand)
             nn.init.zeros_(self.keyboard.from_each.weight)
         nn.init.normal_(self.head.weight, std=0.5 * unit)    # nearly flat: first loss about ln V
+        nn.init.zeros_(self.arrival.weight)
         for block in self.blocks:
             for linear in (block.attention.qkv, block.mlp.up):
                 nn.init.normal_(linear.weight, std=0.25 * unit)   # small, for Muon to overwrite
@@ -409,6 +411,10 @@ class Transformer(nn.Module):
             cache.state = State(*(after_each[:, -1] for after_each in now))
         x = norm(x)
         logits = self.head(x)                                    # (B, T, V)
+        if self.config.beat > 1:
+            # where each id would lead: so one that leaves the beat is known for it, however rare
+            place = (now.clock[..., None] + self.clock) % self.config.beat       # (B, T, V)
+            logits = logits + self.arrival(x).gather(2, place.long())
         if self.keyboard:
             turns_off = (self.keys < 0).float()                  # (V, K)
             logits = logits + self.keyboard.turn_off(x, traces_of(now)) @ turns_off.T

@@ -48,11 +48,12 @@ class ReadsTheClockOnly(Transformer):
 
 
 class HearsNoBeat(Transformer):
-    """The place in the beat is not told."""
+    """The place in the beat is not told, nor where in the beat each id would lead."""
 
     def init_weights(self):
         super().init_weights()
-        self.place.requires_grad_(False)             # it begins as 0
+        self.place.requires_grad_(False)             # both begin as 0
+        self.arrival.requires_grad_(False)
 
 
 class NoKeyboard(Transformer):

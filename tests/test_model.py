@@ -178,6 +178,22 @@ def test_the_place_in_the_beat():
         assert torch.allclose(after, places[cut:], atol=1e-4)
 
 
+def test_where_an_id_would_lead():
+    """Forbids a word about a place in the beat that is not the one where the id would lead, and a
+    beat that counts from where the window begins."""
+    model = tiny()
+    only(model, model.arrival.weight, model.embedding.weight)    # after no block x is the input
+    ids = torch.tensor([[8, 7, 0, 9, 7]])                        # 6, 7, 7, 31, 32 by the clock
+    scores = layer_norm([model.embedding.weight[id] for id in ids[0]]) @ model.arrival.weight.T
+    steps = [0, 0, 0, 0, 0, 0, 0, 1, 6, 24, 0]                   # the clock of tiny()
+    logits = model(ids)[0]
+    for t, now in enumerate((6, 7, 7, 31, 32)):
+        want = torch.stack([scores[t, (now + step) % 4] for step in steps])
+        assert torch.allclose(logits[t], want, atol=1e-3)
+    state = model.state_after(ids[:, :2])
+    assert torch.allclose(model(ids[:, 2:], state=state)[0], logits[2:], atol=1e-4)
+
+
 def test_the_look_back():
     """Forbids a look back at any id but the one before, and one that sees nothing."""
     model = tiny()
