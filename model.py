@@ -323,10 +323,10 @@ class Transformer(nn.Module):
                      hand=zeros(batch, dtype=torch.long) - 1,
                      embedding=zeros(batch, self.config.n_embd), end=zeros(batch) + never)
 
-    def turned(self, ids: torch.Tensor) -> torch.Tensor:
-        """The switch that each id turns, on or off, a long tensor like ids; none: -1."""
-        number = torch.arange(1, self.config.n_keys + 1, device=ids.device, dtype=self.keys.dtype)
-        return (self.keys.abs() @ number)[ids].long() - 1
+    def turned(self, change: torch.Tensor) -> torch.Tensor:
+        """Rows of the table `keys` (..., K) -> the switch that each turns, on or off; none: -1."""
+        number = torch.arange(1, change.size(-1) + 1, device=change.device, dtype=change.dtype)
+        return (change.abs() @ number).long() - 1
 
     def follow(self, ids: torch.Tensor, state: State) -> State:
         """The state after each of ids (B, T), `state` being that before them: its tensors have a
@@ -336,7 +336,7 @@ class Transformer(nn.Module):
         keys = state.keys[:, None] + change.cumsum(dim=1)
         pressed = torch.where(change > 0, clock[..., None], float('-inf'))
         pressed = torch.cat((state.pressed[:, None], pressed), dim=1).cummax(dim=1).values[:, 1:]
-        hand = carry_on(torch.cat((state.hand[:, None], self.turned(ids)), dim=1))[:, 1:]
+        hand = carry_on(torch.cat((state.hand[:, None], self.turned(change)), dim=1))[:, 1:]
         end = state.end[:, None].expand_as(clock)
         return State(clock, keys, pressed, hand, self.embedding(ids), end)
 
@@ -356,7 +356,8 @@ class Transformer(nn.Module):
         counts = none.scatter_add(1, ids, torch.ones_like(clock))                # (B, V)
         latest = (none + float('-inf')).scatter_reduce(1, ids, clock, 'amax')    # (B, V)
         pressed = torch.where(self.keys > 0, latest[..., None], float('-inf')).amax(dim=1)
-        hand = carry_on(torch.cat((state.hand[:, None], self.turned(ids)), dim=1))
+        turned = self.turned(self.keys)[ids]                                     # (B, T)
+        hand = carry_on(torch.cat((state.hand[:, None], turned), dim=1))
         end = torch.where(state.end < 0, state.end, (state.end - passed[:, 0]).clamp(min=0))
         return State(clock=now[:, 0],
                      keys=(state.keys + counts @ self.keys).clamp(min=0),
