@@ -3,7 +3,7 @@
 dataset = 'goldberg,wtc,fugue'
 out_dir = 'out-bach'
 n_layer = 6
-n_embd = 192             # seven times the notes feed a wider model
+n_embd = 192             # nine times the notes feed a wider model
 max_steps = 1400         # an hour on one core with AVX2 only
 weight_decay = 0.1
 eval_every = 100
