@@ -366,8 +366,9 @@ class Transformer(nn.Module):
                      embedding=self.embedding(ids[:, -1]),
                      end=end)
 
-    def embed(self, now: State, before: State) -> torch.Tensor:
-        """What the first block reads (B, T, C): the states after each id, and that before them."""
+    def embed(self, now: State, before: State, traces: torch.Tensor) -> torch.Tensor:
+        """What the first block reads (B, T, C): the states after each id, that before them, and the
+        traces of the former."""
         previous = torch.cat((before.embedding[:, None], now.embedding[:, :-1]), dim=1)
         left = now.end - now.clock                               # (B, T), negative: not told
         if not self.training:
@@ -379,7 +380,7 @@ class Transformer(nn.Module):
         x = now.embedding + self.look_back * previous
         x = x + F.embedding(place, self.place) + F.embedding(level, self.ending)
         if self.keyboard:
-            x = x + self.keyboard.look(traces_of(now), now.hand)
+            x = x + self.keyboard.look(traces, now.hand)
         return norm(x)
 
     def angles(self, clock: torch.Tensor, start: int) -> torch.Tensor:
@@ -402,7 +403,8 @@ class Transformer(nn.Module):
             raise ValueError(f'{start + T} ids, more than the context of {self.config.context}')
         before = cache.state if cache else state or self.beginning(len(ids))
         now = self.follow(ids, before)                           # a state for each id
-        x = self.embed(now, before).to(self.dtype)               # (B, T, C)
+        traces = traces_of(now)                                  # (B, T, 2, K)
+        x = self.embed(now, before, traces).to(self.dtype)       # (B, T, C)
         angles = self.angles(now.clock, start)[:, :, None]       # (B, T, 1, H, D/2)
         cos, sin = angles.cos().to(self.dtype), angles.sin().to(self.dtype)
         for block in self.blocks:
@@ -418,7 +420,7 @@ class Transformer(nn.Module):
             logits = logits + self.arrival(x).gather(2, place.long())
         if self.keyboard:
             turns_off = (self.keys < 0).float()                  # (V, K)
-            logits = logits + self.keyboard.turn_off(x, traces_of(now)) @ turns_off.T
+            logits = logits + self.keyboard.turn_off(x, traces) @ turns_off.T
         return logits
 
     @torch.no_grad()

@@ -117,8 +117,9 @@ class ForgetsTheStart(Transformer):
 class IsToldNoEnd(Transformer):
     """The time to the end is never told."""
 
-    def embed(self, now, before):
-        return super().embed(now._replace(end=torch.full_like(now.end, -torch.inf)), before)
+    def embed(self, now, before, traces):
+        untold = now._replace(end=torch.full_like(now.end, -torch.inf))
+        return super().embed(untold, before, traces)
 
 
 # ---- what is added

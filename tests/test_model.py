@@ -36,8 +36,13 @@ def only(model, *kept):
 
 def embed(model, ids: list) -> torch.Tensor:
     """What the first block reads (T, C) of a piece that begins with ids."""
-    beginning = model.beginning(1)
-    return model.embed(model.follow(torch.tensor([ids]), beginning), beginning)[0]
+    return read(model, torch.tensor([ids]), model.beginning(1))
+
+
+def read(model, ids, state) -> torch.Tensor:
+    """... of ids (1, T) that come after `state`."""
+    now = model.follow(ids, state)
+    return model.embed(now, state, traces_of(now))[0]
 
 
 def layer_norm(rows: list) -> torch.Tensor:
@@ -174,7 +179,7 @@ def test_the_place_in_the_beat():
     assert torch.allclose(embed(model, ids[0].tolist()), places, atol=1e-4)
     for cut in range(1, 6):
         state = model.state_after(ids[:, :cut])
-        after = model.embed(model.follow(ids[:, cut:], state), state)[0]
+        after = read(model, ids[:, cut:], state)
         assert torch.allclose(after, places[cut:], atol=1e-4)
 
 
