@@ -76,9 +76,10 @@ class Linear(nn.Linear):
 
 # Times are by the clock, in music 24 to the quarter note. The heads that read it have wavelengths
 # from a sixteenth to 64 bars of 4/4; and how far a piece still goes is told as one of 16 levels,
-# the farther the coarser: from 0, 10, 24, 44, 72 ... steps on, the last from 45 bars of 4/4 on.
+# the farther the coarser: from 0, 10, 24, 44, 72 ... steps on, the last from 45 bars of 4/4 on. A
+# seventeenth, endless, stands for a piece of which nothing is told.
 SHORTEST, LONGEST = 6, 6144
-END_LEVELS = [24 * (2 ** (level / 2) - 1) for level in range(16)]
+END_LEVELS = [24 * (2 ** (level / 2) - 1) for level in range(16)] + [float('inf')]
 
 
 def head_frequencies(n_head: int, head_size: int) -> torch.Tensor:
@@ -99,10 +100,11 @@ def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tenso
     """Rotary positions (Su et al. 2021): turn each pair of channels by an angle that grows with
     time, so that query . key depends on how far apart the two are and not on where they stand.
 
-    x (..., D); cos and sin of the angles (..., D/2).
+    x (..., D): channel i and channel i + D/2, a and b, become a cos - b sin and a sin + b cos.
+    cos and sin (..., D) are those of the angles (..., D/2), negative in the first half.
     """
-    a, b = x.chunk(2, dim=-1)
-    return torch.cat((a * cos - b * sin, a * sin + b * cos), dim=-1)
+    partner = x.roll(x.size(-1) // 2, dims=-1)                   # b where a was, and a where b was
+    return x * cos + partner * sin
 
 
 class State(NamedTuple):
@@ -114,7 +116,7 @@ class State(NamedTuple):
     pressed: torch.Tensor     # (B, K) when each switch was last turned on; never: -inf
     hand: torch.Tensor        # (B,) the switch that was turned last, on or off; none yet: -1
     embedding: torch.Tensor   # (B, C) of the last id, for the look back
-    end: torch.Tensor         # (B,) when the piece is to end; not told: -inf
+    end: torch.Tensor         # (B,) when the piece is to end; not told: inf
 
 
 SPAN = 24        # switches that are seen to each side of one: for keys, two octaves
@@ -247,8 +249,10 @@ class Dropout(nn.Module):
         self.zeros = round(256 * p)                              # byte values that drop a channel
 
     def forward(self, x):
-        if not (self.training and self.zeros and x.is_cpu):     # a GPU's own is quick
-            return F.dropout(x, self.zeros / 256, self.training)
+        if not (self.training and self.zeros):
+            return x
+        if not x.is_cpu:                                         # a GPU's own is quick
+            return F.dropout(x, self.zeros / 256)
         coins = torch.randint(-2 ** 63, 2 ** 63 - 1, (x.numel() // 8 + 1,), device=x.device)
         keep = coins.view(torch.uint8)[:x.numel()].view(x.shape) >= self.zeros
         return x * (keep.to(x.dtype) * (256 / (256 - self.zeros)))
@@ -282,7 +286,7 @@ class Transformer(nn.Module):
         self.keyboard = Keyboard(config) if K else None
         self.look_back = nn.Parameter(torch.empty(C))            # share of the predecessor
         self.place = nn.Parameter(torch.empty(config.beat, C))   # in the beat
-        self.ending = nn.Parameter(torch.empty(1 + len(END_LEVELS), C))    # 0: it is not told
+        self.ending = nn.Parameter(torch.empty(len(END_LEVELS), C))    # how far it is
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
         self.head = Linear(C, V)
         self.arrival = Linear(C, config.beat)                    # at each place in the beat
@@ -292,6 +296,15 @@ class Transformer(nn.Module):
             if table.shape != empty.shape:
                 raise ValueError(f'{name} is {tuple(table.shape)}: must be {tuple(empty.shape)}')
             self.register_buffer(name, table)
+        # what follows from the two tables: which switch each id turns, on or off (none: -1), which
+        # it turns off, and where in the beat it leads from each place there
+        number = torch.arange(1, K + 1, dtype=torch.float)
+        place = torch.arange(config.beat)
+        derived = {'switch': (self.keys.abs() @ number).long() - 1,              # (V)
+                   'turns_off': (self.keys < 0).float(),                         # (V, K)
+                   'leads_to': (place[:, None] + self.clock.long()) % config.beat}    # (beat, V)
+        for name, table in derived.items():
+            self.register_buffer(name, table, persistent=False)
         self.register_buffer('end_levels', torch.tensor(END_LEVELS), persistent=False)
         self.register_buffer('frequencies', head_frequencies(config.n_head, C // config.n_head),
                              persistent=False)
@@ -318,25 +331,20 @@ class Transformer(nn.Module):
     def beginning(self, batch: int) -> State:
         """The state before a piece: nothing has come, every switch is off, no end is told."""
         zeros = self.clock.new_zeros
-        keys, never = zeros(batch, self.config.n_keys), float('-inf')
-        return State(clock=zeros(batch), keys=keys, pressed=keys + never,
+        keys = zeros(batch, self.config.n_keys)
+        return State(clock=zeros(batch), keys=keys, pressed=keys - float('inf'),
                      hand=zeros(batch, dtype=torch.long) - 1,
-                     embedding=zeros(batch, self.config.n_embd), end=zeros(batch) + never)
-
-    def turned(self, change: torch.Tensor) -> torch.Tensor:
-        """Rows of the table `keys` (..., K) -> the switch that each turns, on or off; none: -1."""
-        number = torch.arange(1, change.size(-1) + 1, device=change.device, dtype=change.dtype)
-        return (change.abs() @ number).long() - 1
+                     embedding=zeros(batch, self.config.n_embd), end=zeros(batch) + float('inf'))
 
     def follow(self, ids: torch.Tensor, state: State) -> State:
         """The state after each of ids (B, T), `state` being that before them: its tensors have a
         further axis, (B, T, ...)."""
         clock = state.clock[:, None] + self.clock[ids].cumsum(dim=1)
-        change = F.embedding(ids, self.keys)                     # (B, T, K)
+        change = self.keys[ids]                                  # (B, T, K)
         keys = state.keys[:, None] + change.cumsum(dim=1)
         pressed = torch.where(change > 0, clock[..., None], float('-inf'))
         pressed = torch.cat((state.pressed[:, None], pressed), dim=1).cummax(dim=1).values[:, 1:]
-        hand = carry_on(torch.cat((state.hand[:, None], self.turned(change)), dim=1))[:, 1:]
+        hand = carry_on(torch.cat((state.hand[:, None], self.switch[ids]), dim=1))[:, 1:]
         end = state.end[:, None].expand_as(clock)
         return State(clock, keys, pressed, hand, self.embedding(ids), end)
 
@@ -356,32 +364,35 @@ class Transformer(nn.Module):
         counts = none.scatter_add(1, ids, torch.ones_like(clock))                # (B, V)
         latest = (none + float('-inf')).scatter_reduce(1, ids, clock, 'amax')    # (B, V)
         pressed = torch.where(self.keys > 0, latest[..., None], float('-inf')).amax(dim=1)
-        turned = self.turned(self.keys)[ids]                                     # (B, T)
-        hand = carry_on(torch.cat((state.hand[:, None], turned), dim=1))
-        end = torch.where(state.end < 0, state.end, (state.end - passed[:, 0]).clamp(min=0))
+        hand = carry_on(torch.cat((state.hand[:, None], self.switch[ids]), dim=1))
         return State(clock=now[:, 0],
                      keys=(state.keys + counts @ self.keys).clamp(min=0),
                      pressed=torch.maximum(state.pressed, pressed) - passed,
                      hand=hand[:, -1],
                      embedding=self.embedding(ids[:, -1]),
-                     end=end)
+                     end=state.end - passed[:, 0])
 
     def embed(self, now: State, before: State, traces: torch.Tensor) -> torch.Tensor:
         """What the first block reads (B, T, C): the states after each id, that before them, and the
         traces of the former."""
         previous = torch.cat((before.embedding[:, None], now.embedding[:, :-1]), dim=1)
-        left = now.end - now.clock                               # (B, T), negative: not told
-        if not self.training:
-            # in training a window runs past the end, into a piece of which nothing is told; but a
-            # wish whose time is up stands until it is fulfilled
-            left = torch.where(now.end < 0, left, left.clamp(min=0))
-        level = torch.bucketize(left, self.end_levels, right=True)
-        place = (now.clock % self.config.beat).long()
+        left = now.end - now.clock                               # (B, T) until the piece is to end
+        if self.training:
+            # a window may run past the end, into a piece of which nothing is told
+            left = torch.where(left < 0, float('inf'), left)
+        else:
+            # a wish whose time is up stands until it is fulfilled
+            left = left.clamp(min=0)
+        level = torch.bucketize(left, self.end_levels, right=True) - 1
         x = now.embedding + self.look_back * previous
-        x = x + F.embedding(place, self.place) + F.embedding(level, self.ending)
+        x = x + F.embedding(self.place_in_beat(now.clock), self.place)
+        x = x + F.embedding(level, self.ending)
         if self.keyboard:
             x = x + self.keyboard.look(traces, now.hand)
         return norm(x)
+
+    def place_in_beat(self, clock: torch.Tensor) -> torch.Tensor:
+        return (clock % self.config.beat).long()
 
     def angles(self, clock: torch.Tensor, start: int) -> torch.Tensor:
         """Clock (B, T) at positions from `start` on -> the angles of all heads (B, T, H, D/2)."""
@@ -406,6 +417,7 @@ class Transformer(nn.Module):
         traces = traces_of(now)                                  # (B, T, 2, K)
         x = self.embed(now, before, traces).to(self.dtype)       # (B, T, C)
         angles = self.angles(now.clock, start)[:, :, None]       # (B, T, 1, H, D/2)
+        angles = torch.cat((-angles, angles), dim=-1)            # for both channels of each pair
         cos, sin = angles.cos().to(self.dtype), angles.sin().to(self.dtype)
         for block in self.blocks:
             x = block(x, cos, sin, cache)
@@ -416,11 +428,10 @@ class Transformer(nn.Module):
         logits = self.head(x)                                    # (B, T, V)
         if self.config.beat > 1:
             # where each id would lead: so one that leaves the beat is known for it, however rare
-            place = (now.clock[..., None] + self.clock) % self.config.beat       # (B, T, V)
-            logits = logits + self.arrival(x).gather(2, place.long())
+            arrivals = self.leads_to[self.place_in_beat(now.clock)]      # (B, T, V)
+            logits = logits + self.arrival(x).gather(2, arrivals)
         if self.keyboard:
-            turns_off = (self.keys < 0).float()                  # (V, K)
-            logits = logits + self.keyboard.turn_off(x, traces) @ turns_off.T
+            logits = logits + self.keyboard.turn_off(x, traces) @ self.turns_off.T
         return logits
 
     @torch.no_grad()
@@ -498,15 +509,18 @@ def draw(logits: torch.Tensor, temperature: float, top_k: int, top_p: float, min
         return logits.argmax(dim=-1)
     sorted_logits, ids = (logits / temperature).sort(dim=-1, descending=True)
     p = sorted_logits.softmax(dim=-1)
-    likeliest = p[:, :1].clone()
-    p[p.cumsum(dim=-1) - p >= top_p] = 0                         # what comes before reaches top_p
-    p[p < min_p * likeliest] = 0
-    if top_k:
-        p[:, top_k:] = 0
+    enough = torch.zeros_like(p, dtype=torch.bool)
+    if top_p < 1:
+        enough |= p.cumsum(dim=-1) - p >= top_p                  # what comes before reaches top_p
+    if min_p > 0:
+        enough |= p < min_p * p[:, :1]
+    if top_k > 0:
+        enough[:, top_k:] = True
+    p = p.masked_fill(enough, 0)
     return ids.gather(1, torch.multinomial(p, 1, generator=generator))[:, 0]
 
 
-FORMAT = 3               # of a checkpoint: what another version of this repo would not understand
+FORMAT = 4               # of a checkpoint: what another version of this repo would not understand
 
 
 def save(path: str, checkpoint: dict):
@@ -529,7 +543,7 @@ def load(path: str, device: str = 'cpu', dropout: float = 0.0) -> tuple[Transfor
         if version != FORMAT:
             raise ValueError(f'format {version}, and this version reads {FORMAT}: train again')
         config = ModelConfig(**{**checkpoint['model_config'], 'dropout': dropout})
-        model = Transformer(config)
+        model = Transformer(config, checkpoint['model'])
         model.load_state_dict(checkpoint['model'])
     except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, LookupError, TypeError,
             AttributeError, ValueError) as e:

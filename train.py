@@ -97,7 +97,7 @@ def get_batch(corpora: list[dict], rows: int, context: int, table, generator: to
     """Random crops of the training parts, each transposed as one row of `table` (R, V) says.
 
     Returns the ids (B, T), the next ids (B, T), what comes before them in their piece (B, L), and
-    how far by the clock the piece still goes (B,), told in half of the rows, else -inf: so that
+    how far by the clock the piece still goes (B,), told in half of the rows, else inf: so that
     the model can be asked for a length, and need not be.
     """
     starts = torch.tensor([len(corpus['train']) - context for corpus in corpora]).cumsum(0)
@@ -113,7 +113,7 @@ def get_batch(corpora: list[dict], rows: int, context: int, table, generator: to
     ids = table[shift, torch.from_numpy(np.stack(crops))]                # (B, T + 1)
     before = table[shift, pad_left(befores, corpora[0]['end'])]
     told = torch.rand(rows, generator=generator) < 0.5
-    lengths = torch.where(told, torch.tensor(lengths, dtype=torch.float), -torch.inf)
+    lengths = torch.where(told, torch.tensor(lengths, dtype=torch.float), torch.inf)
     return ids[:, :-1], ids[:, 1:], before, lengths
 
 

@@ -118,7 +118,7 @@ class IsToldNoEnd(Transformer):
     """The time to the end is never told."""
 
     def embed(self, now, before, traces):
-        untold = now._replace(end=torch.full_like(now.end, -torch.inf))
+        untold = now._replace(end=torch.full_like(now.end, torch.inf))
         return super().embed(untold, before, traces)
 
 

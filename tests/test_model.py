@@ -76,7 +76,10 @@ def test_only_distances_matter():
 
     def dot(time, distance):
         now, then = time * frequencies, (time - distance) * frequencies
-        return (rotate(q, now.cos(), now.sin()) * rotate(k, then.cos(), then.sin())).sum(-1)
+        turned = [rotate(x, *(torch.cat(both, dim=-1) for both in (
+            (angles.cos(), angles.cos()), (-angles.sin(), angles.sin()))))
+            for x, angles in ((q, now), (k, then))]
+        return (turned[0] * turned[1]).sum(-1)
     assert torch.allclose(dot(7, 7), dot(39, 7), atol=1e-4)
     assert not torch.allclose(dot(7, 7), dot(7, 2), atol=1e-3)
 
@@ -217,7 +220,7 @@ def test_the_end_that_is_told():
     def logits(end, training=False):
         model.train(training)
         return model(ids, state=model.beginning(1)._replace(end=torch.tensor([end])))[0]
-    untold, over = logits(-math.inf), logits(48.0)
+    untold, over = logits(math.inf), logits(48.0)
     assert not torch.allclose(over[0], untold[0], atol=1e-3)     # 24 left
     assert not torch.allclose(over[1], over[0], atol=1e-3)       # none left
     assert torch.allclose(over[2], logits(72.0)[2])              # over, and the wish stands
@@ -240,7 +243,7 @@ def test_the_state_goes_on_where_the_window_begins():
     ids = torch.randint(11, (3, 40))
     ids[:, :6] = torch.tensor([1, 2, 3, 1, 2, 3])      # all are down: no key is let go too often
     ids[(ids > 3) & (ids < 7) & (torch.arange(40) > 9)] = 0
-    beginning = model.beginning(3)._replace(end=torch.tensor([-math.inf, 70, 300]))
+    beginning = model.beginning(3)._replace(end=torch.tensor([math.inf, 70, 300]))
     whole = model(ids, state=beginning)
     assert not torch.allclose(model(ids)[1:], whole[1:], atol=1e-3)      # the end that was told
     for cut in (6, 20, 39):
