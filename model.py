@@ -188,7 +188,8 @@ class Cache:
         config, like = model.config, model.head.weight
         shape = (config.n_layer, batch, config.n_head, config.context,
                  config.n_embd // config.n_head)
-        self.keys, self.values = like.new_zeros(shape), like.new_zeros(shape)
+        self.keys = like.new_zeros(shape, dtype=model.dtype)
+        self.values = self.keys.clone()
         self.restart(state or model.beginning(batch))
 
     def restart(self, state: State):
@@ -202,6 +203,18 @@ class Cache:
         self.keys[layer, :, :, self.length:end] = k
         self.values[layer, :, :, self.length:end] = v
         return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
+
+
+def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """Attention (Vaswani et al. 2017) written out: softmax(q k' / sqrt(D)) v, each query seeing the
+    keys up to its own.
+
+    q (B, H, T, D) are the last T of the S positions of k and v (B, H, S, D) -> (B, H, T, D).
+    """
+    (T, D), S = q.shape[2:], k.size(2)
+    later = torch.full((T, S), float('-inf'), dtype=q.dtype, device=q.device).triu(S - T + 1)
+    scores = (q * D ** -0.5) @ k.mT + later                      # (B, H, T, S)
+    return scores.softmax(dim=-1) @ v
 
 
 class Attention(nn.Module):
@@ -220,12 +233,12 @@ class Attention(nn.Module):
         q, k = rotate(norm(qkv[:, :, :2]), cos, sin).permute(2, 0, 3, 1, 4)    # (B, H, T, D) each
         if cache is not None:
             k, v = cache.append(self.layer, k, v)                # (B, H, S, D), S >= T
-        if x.is_cpu:     # there PyTorch's bfloat16 attention is slower than its float32
-            q, k, v = q.float(), k.float(), v.float()
         S = k.size(2)
-        seen = None if T in (1, S) else torch.ones(T, S, device=x.device).tril(S - T).bool()
-        y = F.scaled_dot_product_attention(q, k, v, seen, is_causal=T == S)
-        return self.proj(y.transpose(1, 2).reshape(B, T, C).to(x.dtype))
+        if T not in (1, S) or (x.is_cpu and x.dtype == torch.bfloat16):
+            y = attend(q, k, v)
+        else:            # the same from PyTorch: faster, but for bfloat16 on a CPU
+            y = F.scaled_dot_product_attention(q, k, v, is_causal=T == S)
+        return self.proj(y.transpose(1, 2).reshape(B, T, C))
 
 
 class MLP(nn.Module):

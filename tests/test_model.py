@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model import (FADE, SPAN, Cache, ModelConfig, State, Transformer, carry_on, draw,
+from model import (FADE, SPAN, Cache, ModelConfig, State, Transformer, attend, carry_on, draw,
                    head_frequencies, load, rotate, save, traces_of)
 
 
@@ -82,6 +82,26 @@ def test_only_distances_matter():
         return (turned[0] * turned[1]).sum(-1)
     assert torch.allclose(dot(7, 7), dot(39, 7), atol=1e-4)
     assert not torch.allclose(dot(7, 7), dot(7, 2), atol=1e-3)
+
+
+@pytest.mark.parametrize('T', [1, 3, 7])
+def test_attention_written_out(T):
+    """Forbids written-out attention that is not PyTorch's, sees what comes later, or takes its
+    queries for the first positions where they are the last."""
+    q, k, v = torch.randn(3, 2, 4, 7, 8)                                          # (B, H, S, D)
+    want = F.scaled_dot_product_attention(q, k, v, is_causal=True)[:, :, -T:]
+    assert torch.allclose(attend(q[:, :, -T:], k, v), want, atol=1e-6)
+
+
+def test_bfloat16_computes_alike():
+    """Forbids a precision that fails with a cache, or that computes something else."""
+    model, ids = tiny(), torch.randint(1, 10, (2, 8))
+    want = model(ids)
+    model.dtype = torch.bfloat16
+    cache = Cache(model, 2)
+    halves = torch.cat((model(ids[:, :5], cache), model(ids[:, 5:], cache)), dim=1)
+    for logits in (model(ids), halves):
+        assert (logits - want).abs().max() < 0.05 * want.abs().max()
 
 
 def test_half_of_the_heads_measure_by_the_clock():
