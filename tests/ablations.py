@@ -234,15 +234,17 @@ ROWS = {
 }
 
 
+BASE = train.Config(**{name: value for _, name, value in
+                       read_config(str(ROOT / 'config' / 'goldberg.py'))})
+
+
 def run_row(name: str, steps: int, seed: int, dataset: str):
     """Train one row and print its line."""
     settings, stand_ins = ROWS[name]
-    given = {name: value for _, name, value in read_config(str(ROOT / 'config' / 'goldberg.py'))}
-    config = train.Config(**given)
+    config = replace(BASE, **settings)
     with tempfile.TemporaryDirectory() as folder:
-        config = replace(config, dataset=dataset, max_steps=steps, warmup_steps=20, seed=seed,
-                         eval_every=steps, out_dir=folder, log_every=50)
-        config = replace(config, **settings)
+        config = replace(config, dataset=dataset, max_steps=steps, seed=seed, eval_every=steps,
+                         log_every=50, out_dir=folder)
         began = time.perf_counter()
         patches = [mock.patch.object(*stand_in) for stand_in in stand_ins]
         for patch in patches:
@@ -262,7 +264,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
     parser.add_argument('names', nargs='+', metavar='NAME', choices=['all', *ROWS],
                         help=f'all, or any of: {", ".join(ROWS)}')
-    parser.add_argument('--steps', type=int, default=300)
+    parser.add_argument('--steps', type=int, default=BASE.max_steps)
     parser.add_argument('--seed', type=int, default=1)
     parser.add_argument('--dataset', default='goldberg')
     args = parser.parse_args()
