@@ -2,7 +2,8 @@
 
 Each row trains the model of config/goldberg.py with one thing changed, and prints its bits/note on
 the held-out variations after the last step, split into what, when and how long. `all` runs every
-row; --steps=N, --seed=N and --dataset=goldberg,wtc change all of them.
+row; --steps=N, --seed=N and --dataset=goldberg,wtc change all of them. With --grade, 16 pieces are
+drawn of each and graded, too.
 """
 
 import argparse
@@ -23,10 +24,11 @@ import torch.nn.functional as F                                         # noqa: 
 import model                                                            # noqa: E402
 import train                                                            # noqa: E402
 from config import read_config                                          # noqa: E402
-from evaluate import bits_by_kind                                       # noqa: E402
+from evaluate import bits_by_kind, describe, grade, load_scores         # noqa: E402
 from model import (MLP, Attention, Keyboard, Linear, Transformer,       # noqa: E402
                    norm, rotate, traces_of)
-from sample import load_tokenizer                                       # noqa: E402
+from sample import Config, draw_pieces, load_tokenizer                  # noqa: E402
+from tokenizer_midi import Score                                        # noqa: E402
 
 
 # ---- what is taken away
@@ -238,7 +240,21 @@ BASE = train.Config(**{name: value for _, name, value in
                        read_config(str(ROOT / 'config' / 'goldberg.py'))})
 
 
-def run_row(name: str, steps: int, seed: int, dataset: str):
+def judge(trained, dataset: str) -> str:
+    """The grade of 16 pieces, drawn as sample.py does by default, and their notes off the grid."""
+    first = dataset.split(',')[0]
+    tokenizer = load_tokenizer(train.load_corpus(first)['tokenizer'])
+    prompt = tokenizer.encode(Score())[:-1]
+    trained.dtype = torch.float32
+    rows, _ = draw_pieces(trained, tokenizer, prompt, Config(num_samples=16))
+    scores = [tokenizer.decode(row) for row in rows]
+    scores = [score for score in scores if score.notes]
+    graded = grade(scores, *load_scores(dataset))['grades']
+    off = describe(scores)['off 16ths and triplets, %']
+    return f'grade {graded["samples"]:.3f} (held-out {graded["held-out"]:.3f}), off grid {off:.1f} %'
+
+
+def run_row(name: str, steps: int, seed: int, dataset: str, graded: bool):
     """Train one row and print its line."""
     settings, stand_ins = ROWS[name]
     config = replace(BASE, **settings)
@@ -256,6 +272,8 @@ def run_row(name: str, steps: int, seed: int, dataset: str):
             split = ', '.join(f'{kind} {value:.3f}' for kind, value in bits.items())
             print(f'{name:18} {corpus["name"]:10} {sum(bits.values()):.3f} bits/note ({split}) '
                   f'step {steps}, seed {seed}, {seconds:.0f} s', flush=True)
+        if graded:
+            print(f'{name:18} {judge(trained, dataset)}', flush=True)
         for patch in patches:
             patch.stop()
 
@@ -267,9 +285,10 @@ def main():
     parser.add_argument('--steps', type=int, default=BASE.max_steps)
     parser.add_argument('--seed', type=int, default=1)
     parser.add_argument('--dataset', default='goldberg')
+    parser.add_argument('--grade', action='store_true', help='draw 16 pieces and grade them')
     args = parser.parse_args()
     for name in ROWS if 'all' in args.names else args.names:
-        run_row(name, args.steps, args.seed, args.dataset)
+        run_row(name, args.steps, args.seed, args.dataset, args.grade)
 
 
 if __name__ == '__main__':
