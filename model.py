@@ -447,7 +447,7 @@ class Transformer(nn.Module):
             logits = logits + self.keyboard.turn_off(x, traces) @ self.turns_off.T
         return logits
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def generate(self, ids: torch.Tensor, temperature: float = 1.0, top_k: int = 0,
                  top_p: float = 1.0, min_p: float = 0.0, stop: int | None = None, grammar=None,
                  length: torch.Tensor | None = None, generator: torch.Generator | None = None,
