@@ -115,7 +115,6 @@ class State(NamedTuple):
     keys: torch.Tensor        # (B, K) how many ids hold each switch on
     pressed: torch.Tensor     # (B, K) when each switch was last turned on; never: -inf
     hand: torch.Tensor        # (B,) the switch that was turned last, on or off; none yet: -1
-    embedding: torch.Tensor   # (B, C) of the last id, for the look back
     end: torch.Tensor         # (B,) when the piece is to end; not told: inf
 
 
@@ -177,9 +176,12 @@ class Keyboard(nn.Module):
         return scores.roll(SPAN, dims=-1)[..., :K]
 
 
+LOOK_BACK = 3    # positions before each that a block mixes in
+
+
 class Cache:
     """What a model needs of the positions seen so far: their keys and values, in arrays allocated
-    once, and the state that they left.
+    once, what each LookBack read at the last of them, and the state that they left.
 
     With it a new id costs one position of work instead of the whole context again.
     """
@@ -196,6 +198,7 @@ class Cache:
         """Forget all positions; the next ids come after `state`."""
         self.length = 0                                          # positions filled
         self.state = state
+        self.recent = {}                                         # of each LookBack
 
     def append(self, layer: int, k: torch.Tensor, v: torch.Tensor):
         """Write k, v (B, H, T, D) after what is there; return all (B, H, length + T, D)."""
@@ -203,6 +206,30 @@ class Cache:
         self.keys[layer, :, :, self.length:end] = k
         self.values[layer, :, :, self.length:end] = v
         return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
+
+    def recall(self, reader: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        """x (B, T, C) with what `reader` read at the LOOK_BACK positions before, in one row."""
+        before = self.recent.get(reader, x.new_zeros(x.size(0), LOOK_BACK, x.size(2)))
+        row = torch.cat((before, x), dim=1)                      # (B, LOOK_BACK + T, C)
+        self.recent[reader] = row[:, -LOOK_BACK:]
+        return row
+
+
+class LookBack(nn.Module):
+    """Every position takes a share of each of the three before it, channel by channel: a causal
+    convolution, which Allen-Zhu 2025 calls a canon layer. What happened just now is then at hand,
+    and attention is free to look for what lies further back."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.shares = nn.Parameter(torch.empty(LOOK_BACK, 1, config.n_embd))    # farthest first
+
+    def forward(self, x, cache=None):
+        T = x.size(1)
+        row = cache.recall(self, x) if cache else F.pad(x, (0, 0, LOOK_BACK, 0))
+        for first, share in enumerate(self.shares.to(x.dtype)):
+            x = x + share * row[:, first:first + T]              # (B, T, C)
+        return x
 
 
 def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
@@ -272,13 +299,21 @@ class Dropout(nn.Module):
 
 
 class Block(nn.Module):
+    """Attention looks for what matters, the MLP thinks about it; before each, a look at what has
+    just been. All of them add to x."""
+
     def __init__(self, config: ModelConfig, layer: int):
         super().__init__()
-        self.attention, self.mlp = Attention(config, layer), MLP(config)
+        self.look_back = LookBack(config)
+        self.attention = Attention(config, layer)
+        self.look_back_again = LookBack(config)
+        self.mlp = MLP(config)
         self.dropout = Dropout(config.dropout)
 
     def forward(self, x, cos, sin, cache=None):
+        x = self.look_back(x, cache)
         x = x + self.dropout(self.attention(norm(x), cos, sin, cache))
+        x = self.look_back_again(x, cache)
         x = x + self.dropout(self.mlp(norm(x)))
         return x
 
@@ -297,7 +332,6 @@ class Transformer(nn.Module):
         V, K, C = config.vocab_size, config.n_keys, config.n_embd
         self.embedding = nn.Embedding(V, C)
         self.keyboard = Keyboard(config) if K else None
-        self.look_back = nn.Parameter(torch.empty(C))            # share of the predecessor
         self.place = nn.Parameter(torch.empty(config.beat, C))   # in the beat
         self.ending = nn.Parameter(torch.empty(len(END_LEVELS), C))    # how far it is
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
@@ -327,7 +361,7 @@ class Transformer(nn.Module):
     def init_weights(self):
         unit = self.config.n_embd ** -0.5            # keeps the size of what a matrix is fed
         nn.init.normal_(self.embedding.weight)
-        for added in (self.look_back, self.place, self.ending):
+        for added in (self.place, self.ending):
             nn.init.zeros_(added)                    # nothing, until it helps
         if self.keyboard:
             nn.init.normal_(self.keyboard.by_name, std=0.1)
@@ -340,14 +374,15 @@ class Transformer(nn.Module):
                 nn.init.normal_(linear.weight, std=0.25 * unit)   # small, for Muon to overwrite
             for linear in (block.attention.proj, block.mlp.down):
                 nn.init.zeros_(linear.weight)        # each block starts as the identity
+            for look_back in (block.look_back, block.look_back_again):
+                nn.init.zeros_(look_back.shares)
 
     def beginning(self, batch: int) -> State:
         """The state before a piece: nothing has come, every switch is off, no end is told."""
         zeros = self.clock.new_zeros
         keys = zeros(batch, self.config.n_keys)
         return State(clock=zeros(batch), keys=keys, pressed=keys - float('inf'),
-                     hand=zeros(batch, dtype=torch.long) - 1,
-                     embedding=zeros(batch, self.config.n_embd), end=zeros(batch) + float('inf'))
+                     hand=zeros(batch, dtype=torch.long) - 1, end=zeros(batch) + float('inf'))
 
     def follow(self, ids: torch.Tensor, state: State) -> State:
         """The state after each of ids (B, T), `state` being that before them: its tensors have a
@@ -359,7 +394,7 @@ class Transformer(nn.Module):
         pressed = torch.cat((state.pressed[:, None], pressed), dim=1).cummax(dim=1).values[:, 1:]
         hand = carry_on(torch.cat((state.hand[:, None], self.switch[ids]), dim=1))[:, 1:]
         end = state.end[:, None].expand_as(clock)
-        return State(clock, keys, pressed, hand, self.embedding(ids), end)
+        return State(clock, keys, pressed, hand, end)
 
     @torch.no_grad()
     def state_after(self, ids: torch.Tensor, state: State | None = None) -> State:
@@ -382,13 +417,11 @@ class Transformer(nn.Module):
                      keys=(state.keys + counts @ self.keys).clamp(min=0),
                      pressed=torch.maximum(state.pressed, pressed) - passed,
                      hand=hand[:, -1],
-                     embedding=self.embedding(ids[:, -1]),
                      end=state.end - passed[:, 0])
 
-    def embed(self, now: State, before: State, traces: torch.Tensor) -> torch.Tensor:
-        """What the first block reads (B, T, C): the states after each id, that before them, and the
-        traces of the former."""
-        previous = torch.cat((before.embedding[:, None], now.embedding[:, :-1]), dim=1)
+    def embed(self, ids: torch.Tensor, now: State, traces: torch.Tensor) -> torch.Tensor:
+        """What the first block reads (B, T, C): ids (B, T), the states after each and the traces of
+        those."""
         left = now.end - now.clock                               # (B, T) until the piece is to end
         if self.training:
             # a window may run past the end, into a piece of which nothing is told
@@ -397,8 +430,7 @@ class Transformer(nn.Module):
             # a wish whose time is up stands until it is fulfilled
             left = left.clamp(min=0)
         level = torch.bucketize(left, self.end_levels, right=True) - 1
-        x = now.embedding + self.look_back * previous
-        x = x + F.embedding(self.place_in_beat(now.clock), self.place)
+        x = self.embedding(ids) + F.embedding(self.place_in_beat(now.clock), self.place)
         x = x + F.embedding(level, self.ending)
         if self.keyboard:
             x = x + self.keyboard.look(traces, now.hand)
@@ -428,7 +460,7 @@ class Transformer(nn.Module):
         before = cache.state if cache else state or self.beginning(len(ids))
         now = self.follow(ids, before)                           # a state for each id
         traces = traces_of(now)                                  # (B, T, 2, K)
-        x = self.embed(now, before, traces).to(self.dtype)       # (B, T, C)
+        x = self.embed(ids, now, traces).to(self.dtype)       # (B, T, C)
         angles = self.angles(now.clock, start)[:, :, None]       # (B, T, 1, H, D/2)
         angles = torch.cat((-angles, angles), dim=-1)            # for both channels of each pair
         cos, sin = angles.cos().to(self.dtype), angles.sin().to(self.dtype)

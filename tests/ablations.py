@@ -25,8 +25,8 @@ import model                                                            # noqa: 
 import train                                                            # noqa: E402
 from config import read_config                                          # noqa: E402
 from evaluate import bits_by_kind, describe, grade, load_scores         # noqa: E402
-from model import (MLP, Attention, Keyboard, Linear, Transformer,       # noqa: E402
-                   norm, rotate, traces_of)
+from model import (MLP, Attention, Keyboard, Linear, LookBack,          # noqa: E402
+                   Transformer, norm, rotate, traces_of)
 from sample import Config, draw_pieces, load_tokenizer                  # noqa: E402
 from tokenizer_midi import Score                                        # noqa: E402
 
@@ -96,12 +96,15 @@ class SaysNothingOfOffs(Keyboard):
         return traces[:, :, 0] * 0
 
 
-class DoesNotLookBack(Transformer):
-    """No share of the predecessor's embedding."""
+class NoLookBack(LookBack):
+    """No share of the positions just before."""
 
-    def init_weights(self):
-        super().init_weights()
-        self.look_back.requires_grad_(False)
+    def __init__(self, config):
+        super().__init__(config)
+        self.shares = nn.Parameter(torch.empty(0))
+
+    def forward(self, x, cache=None):
+        return x
 
 
 class ForgetsTheStart(Transformer):
@@ -119,9 +122,9 @@ class ForgetsTheStart(Transformer):
 class IsToldNoEnd(Transformer):
     """The time to the end is never told."""
 
-    def embed(self, now, before, traces):
+    def embed(self, ids, now, traces):
         untold = now._replace(end=torch.full_like(now.end, torch.inf))
-        return super().embed(untold, before, traces)
+        return super().embed(ids, untold, traces)
 
 
 # ---- what is added
@@ -157,14 +160,10 @@ class SharedParts(Transformer):
         self.register_buffer('parts', torch.cat((turned_on @ parts, turned_off @ parts), dim=1))
         self.shared = nn.Parameter(0.3 * torch.randn(46, config.n_embd))
 
-    def follow(self, ids, state):
-        now = super().follow(ids, state)
-        return now._replace(embedding=now.embedding + F.embedding(ids, self.parts) @ self.shared)
-
-    def state_after(self, ids, state=None):
-        after = super().state_after(ids, state)
-        part = F.embedding(ids[:, -1], self.parts) @ self.shared
-        return after._replace(embedding=after.embedding + part)
+    def embed(self, ids, now, traces):
+        names = self.embedding.weight + self.parts @ self.shared
+        with mock.patch.object(self, 'embedding', lambda ids: F.embedding(ids, names)):
+            return super().embed(ids, now, traces)
 
 
 class SwiGLU(MLP):
@@ -209,7 +208,7 @@ ROWS = {
     'no_hand': ({}, [(model, 'Keyboard', NoHand)]),
     'down_only': ({}, [(model, 'Keyboard', DownOnly)]),
     'offs_by_head': ({}, [(model, 'Keyboard', SaysNothingOfOffs)]),
-    'no_look_back': ({}, [(train, 'Transformer', DoesNotLookBack)]),
+    'no_look_back': ({}, [(model, 'LookBack', NoLookBack)]),
     'no_state': ({}, [(train, 'Transformer', ForgetsTheStart)]),
     'no_end': ({}, [(train, 'Transformer', IsToldNoEnd)]),
     'ons_by_distance': ({}, [(train, 'Transformer', OnsByDistance)]),

@@ -9,8 +9,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model import (FADE, SPAN, Cache, ModelConfig, State, Transformer, attend, carry_on, draw,
-                   head_frequencies, load, rotate, save, traces_of)
+from model import (FADE, SPAN, Cache, LookBack, ModelConfig, State, Transformer, attend, carry_on,
+                   draw, head_frequencies, load, rotate, save, traces_of)
 
 
 def tiny(context=16, **config) -> Transformer:
@@ -42,7 +42,7 @@ def embed(model, ids: list) -> torch.Tensor:
 def read(model, ids, state) -> torch.Tensor:
     """... of ids (1, T) that come after `state`."""
     now = model.follow(ids, state)
-    return model.embed(now, state, traces_of(now))[0]
+    return model.embed(ids, now, traces_of(now))[0]
 
 
 def layer_norm(rows: list) -> torch.Tensor:
@@ -223,12 +223,17 @@ def test_where_an_id_would_lead():
 
 
 def test_the_look_back():
-    """Forbids a look back at any id but the one before, and one that sees nothing."""
-    model = tiny()
-    table, look = model.embedding.weight, model.look_back
-    only(model, table, look)
-    want = [table[7], table[8] + look * table[7], table[9] + look * table[8]]
-    assert torch.allclose(embed(model, [7, 8, 9]), layer_norm(want), atol=1e-4)
+    """Forbids a look back at what comes later, at other positions than the three before, or, with
+    a cache, at less than without."""
+    look_back = LookBack(ModelConfig(11, n_embd=8))
+    torch.nn.init.normal_(look_back.shares)
+    x, (three, two, one) = torch.randn(2, 6, 8), look_back.shares
+    before = torch.cat((torch.zeros(2, 3, 8), x), dim=1)
+    want = x + one * before[:, 2:-1] + two * before[:, 1:-2] + three * before[:, :-3]
+    assert torch.allclose(look_back(x), want, atol=1e-5)
+    cache = Cache(tiny(), 2)
+    pieces = [look_back(piece, cache) for piece in x.split([1, 1, 4], dim=1)]
+    assert torch.allclose(torch.cat(pieces, dim=1), want, atol=1e-5)
 
 
 def test_the_end_that_is_told():
@@ -283,7 +288,7 @@ def test_the_state_is_the_last_of_those_that_follow():
         assert torch.equal(state.clock, last.clock % 4)          # the beat of this model
         assert torch.equal(state.clock[:, None] - state.pressed,
                            last.clock[:, None] - last.pressed)
-        for name in ('keys', 'hand', 'embedding', 'end'):
+        for name in ('keys', 'hand', 'end'):
             assert torch.equal(getattr(state, name), getattr(last, name)), name
 
 
