@@ -1,7 +1,7 @@
 """A decoder-only transformer in one file: network, key/value cache, sampling, save and load.
 
-It turns ids into logits, bottom-up, and knows nothing of music, text, data or training. But it can
-count. Two tables, which the tokenizer writes, say what each id does outside the row of ids:
+It turns ids into logits, bottom-up, and knows no music, text, data or training. But it can count.
+Two tables, which the tokenizer writes, say what each id does outside the row of ids:
 
     clock (V)       how far the id moves a clock
     keys (V, K)     which of a row of K switches the id turns on (1) or off (-1), one at most
@@ -20,6 +20,10 @@ whatever was played since. The place in the beat is added to the embedding, so t
 off it. So are the keys that are down, and those that were pressed of late: by name, so that none
 is forgotten, and as the hand sees them that moved last, so that a third is a third wherever it
 lies (class Keyboard). For text the clock counts ids, without a beat, and K is 0: the same code.
+
+Otherwise it differs from GPT-2 in this: positions are rotary, queries and keys are normed, norms
+and matrices have no gain and no bias, the MLP squares its ReLU, and every block first mixes in what
+stood at the three positions before (class LookBack).
 
 Legend for shapes: B batch, T time, S time with the cache's, C channels (n_embd), H heads, D head
 size (C / H), K switches, W switches that are seen from one (2 * SPAN + 1), V vocabulary.
