@@ -226,7 +226,8 @@ class LookBack(nn.Module):
 
     def __init__(self, config: ModelConfig):
         super().__init__()
-        self.shares = nn.Parameter(torch.empty(LOOK_BACK, 1, config.n_embd))    # farthest first
+        # farthest first, for each position: no matrix between activations, so none for Muon
+        self.shares = nn.Parameter(torch.empty(LOOK_BACK, 1, config.n_embd))
 
     def forward(self, x, cache=None):
         T = x.size(1)
