@@ -250,7 +250,8 @@ def judge(trained, dataset: str) -> str:
     scores = [score for score in scores if score.notes]
     graded = grade(scores, *load_scores(dataset))['grades']
     off = describe(scores)['off 16ths and triplets, %']
-    return f'grade {graded["samples"]:.3f} (held-out {graded["held-out"]:.3f}), off grid {off:.1f} %'
+    return (f'grade {graded["samples"]:.3f} (held-out {graded["held-out"]:.3f}), '
+            f'off grid {off:.1f} %')
 
 
 def run_row(name: str, steps: int, seed: int, dataset: str, graded: bool):
