@@ -162,7 +162,7 @@ class SharedParts(Transformer):
 
     def embed(self, ids, now, traces):
         names = self.embedding.weight + self.parts @ self.shared
-        with mock.patch.object(self, 'embedding', lambda ids: F.embedding(ids, names)):
+        with mock.patch.object(self.embedding, 'forward', lambda ids: F.embedding(ids, names)):
             return super().embed(ids, now, traces)
 
 
