@@ -87,7 +87,9 @@ END_LEVELS = [24 * (2 ** (level / 2) - 1) for level in range(16)] + [float('inf'
 
 
 def head_frequencies(n_head: int, head_size: int) -> torch.Tensor:
-    """How fast each head turns its pairs of channels, (H, D/2), in radians a unit of its distance.
+    """How fast each head turns its channels: (2, H, D), in radians an id and in radians a unit of
+    the clock, one of which is 0. The two channels of a pair turn alike; the sign in the first half
+    is the one that `rotate` wants.
 
     The first half of the heads measures distance in ids, with the wavelengths of Su et al. 2021;
     the others measure it by the clock, with wavelengths from SHORTEST to LONGEST.
@@ -96,8 +98,11 @@ def head_frequencies(n_head: int, head_size: int) -> torch.Tensor:
     by_ids = 10000.0 ** -steps
     steps = torch.linspace(0, 1, head_size // 2)
     by_clock = 2 * torch.pi / SHORTEST * (SHORTEST / LONGEST) ** steps
-    heads_by_clock = n_head // 2
-    return torch.stack([by_ids] * (n_head - heads_by_clock) + [by_clock] * heads_by_clock)
+    frequencies = torch.zeros(2, n_head, head_size // 2)
+    heads_by_ids = n_head - n_head // 2
+    frequencies[0, :heads_by_ids] = by_ids
+    frequencies[1, heads_by_ids:] = by_clock
+    return torch.cat((-frequencies, frequencies), dim=-1)
 
 
 def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
@@ -105,7 +110,7 @@ def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tenso
     time, so that query . key depends on how far apart the two are and not on where they stand.
 
     x (..., D): channel i and channel i + D/2, a and b, become a cos - b sin and a sin + b cos.
-    cos and sin (..., D) are those of the angles (..., D/2), negative in the first half.
+    cos and sin (..., D) are those of the angles, which are negative in the first half.
     """
     partner = x.roll(x.size(-1) // 2, dims=-1)                   # b where a was, and a where b was
     return x * cos + partner * sin
@@ -232,7 +237,10 @@ class LookBack(nn.Module):
     def forward(self, x, cache=None):
         T = x.size(1)
         row = cache.recall(self, x) if cache else F.pad(x, (0, 0, LOOK_BACK, 0))
-        for first, share in enumerate(self.shares.to(x.dtype)):
+        shares = self.shares.to(x.dtype)                         # (LOOK_BACK, 1, C)
+        if T == 1:                                               # the loop below in one sum
+            return x + (row[:, :LOOK_BACK] * shares[:, 0]).sum(dim=1, keepdim=True)
+        for first, share in enumerate(shares):
             x = x + share * row[:, first:first + T]              # (B, T, C)
         return x
 
@@ -445,12 +453,10 @@ class Transformer(nn.Module):
         return (clock % self.config.beat).long()
 
     def angles(self, clock: torch.Tensor, start: int) -> torch.Tensor:
-        """Clock (B, T) at positions from `start` on -> the angles of all heads (B, T, H, D/2)."""
-        B, T = clock.shape
-        H = self.config.n_head
-        count = torch.arange(start, start + T, device=clock.device).expand(B, T)
-        distance = torch.stack([count] * (H - H // 2) + [clock] * (H // 2), dim=-1)    # (B, T, H)
-        return distance[..., None] * self.frequencies
+        """Clock (B, T) at positions from `start` on -> the angles of all heads (B, T, H, D)."""
+        count = torch.arange(start, start + clock.size(1), device=clock.device)
+        an_id, a_unit = self.frequencies
+        return count[:, None, None] * an_id + clock[..., None, None] * a_unit
 
     def forward(self, ids: torch.Tensor, cache: Cache | None = None,
                 state: State | None = None) -> torch.Tensor:
@@ -466,8 +472,7 @@ class Transformer(nn.Module):
         now = self.follow(ids, before)                           # a state for each id
         traces = traces_of(now)                                  # (B, T, 2, K)
         x = self.embed(ids, now, traces).to(self.dtype)       # (B, T, C)
-        angles = self.angles(now.clock, start)[:, :, None]       # (B, T, 1, H, D/2)
-        angles = torch.cat((-angles, angles), dim=-1)            # for both channels of each pair
+        angles = self.angles(now.clock, start)[:, :, None]       # (B, T, 1, H, D)
         cos, sin = angles.cos().to(self.dtype), angles.sin().to(self.dtype)
         for block in self.blocks:
             x = block(x, cos, sin, cache)
@@ -557,8 +562,10 @@ def draw(logits: torch.Tensor, temperature: float, top_k: int, top_p: float, min
         raise ValueError(f'min_p = {min_p}: must be at least 0, at most 1')
     if temperature == 0:
         return logits.argmax(dim=-1)
-    sorted_logits, ids = (logits / temperature).sort(dim=-1, descending=True)
-    p = sorted_logits.softmax(dim=-1)
+    p = (logits / temperature).softmax(dim=-1)
+    if top_k == 0 and top_p == 1 and min_p == 0:             # nothing to cut, so nothing to sort
+        return torch.multinomial(p, 1, generator=generator)[:, 0]
+    p, ids = p.sort(dim=-1, descending=True)
     enough = torch.zeros_like(p, dtype=torch.bool)
     if top_p < 1:
         enough |= p.cumsum(dim=-1) - p >= top_p                  # what comes before reaches top_p

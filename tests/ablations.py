@@ -37,16 +37,16 @@ class CountsIdsOnly(Transformer):
     """All heads measure distance in ids."""
 
     def angles(self, clock, start):
-        count = torch.arange(start, start + clock.size(1)).expand(clock.shape)
-        self.frequencies[:] = self.frequencies[0]
-        return super().angles(count, start)
+        self.frequencies[0] = self.frequencies[0, 0]
+        return super().angles(0 * clock, start)
 
 
 class ReadsTheClockOnly(Transformer):
     """All heads measure distance by the clock."""
 
     def angles(self, clock, start):
-        return clock[..., None, None] * self.frequencies[-1].expand_as(self.frequencies)
+        by_clock = self.frequencies[1, -1]
+        return (clock[..., None, None] * by_clock).expand(-1, -1, self.config.n_head, -1)
 
 
 class HearsNoBeat(Transformer):

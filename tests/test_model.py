@@ -71,15 +71,12 @@ def test_first_loss_is_ln_v():
 
 def test_only_distances_matter():
     """Forbids angles that depend on where a stretch stands: shifted alike, query . key stays."""
-    frequencies = head_frequencies(n_head=2, head_size=8)[:, None]                # (H, 1, D/2)
-    q, k = torch.randn(2, 2, 1, 8).double()
+    frequencies = head_frequencies(n_head=2, head_size=8).sum(dim=0).double()     # (H, D)
+    q, k = torch.randn(2, 2, 8).double()
 
     def dot(time, distance):
         now, then = time * frequencies, (time - distance) * frequencies
-        turned = [rotate(x, *(torch.cat(both, dim=-1) for both in (
-            (angles.cos(), angles.cos()), (-angles.sin(), angles.sin()))))
-            for x, angles in ((q, now), (k, then))]
-        return (turned[0] * turned[1]).sum(-1)
+        return (rotate(q, now.cos(), now.sin()) * rotate(k, then.cos(), then.sin())).sum(-1)
     assert torch.allclose(dot(7, 7), dot(39, 7), atol=1e-4)
     assert not torch.allclose(dot(7, 7), dot(7, 2), atol=1e-3)
 
@@ -112,12 +109,13 @@ def test_half_of_the_heads_measure_by_the_clock():
     for ids, time in ((waiting, [6, 30, 36]), (pressing, [0, 0, 6])):
         clock = model.follow(ids, model.beginning(1)).clock
         assert clock.tolist() == [time]
-        angles = model.angles(clock, start=5)                                     # (1, 3, 2, 4)
-        by_ids, by_clock = model.frequencies
+        angles = model.angles(clock, start=5)                                     # (1, 3, 2, 8)
+        by_ids, by_clock = model.frequencies[0, 0], model.frequencies[1, 1]
         assert torch.allclose(angles[0, :, 0], torch.tensor([5., 6, 7])[:, None] * by_ids)
         assert torch.allclose(angles[0, :, 1], torch.tensor(time)[:, None] * by_clock)
-    assert 2 * math.pi / by_clock[0] == pytest.approx(6)
-    assert 2 * math.pi / by_clock[-1] == pytest.approx(6144)
+    assert by_ids[4] == 1
+    assert 2 * math.pi / by_clock[4] == pytest.approx(6)
+    assert 2 * math.pi / by_clock[7] == pytest.approx(6144)
 
 
 def test_the_keys_that_are_down():
