@@ -163,14 +163,15 @@ def sampling(length: int = 1024):
     print(f'the cache makes it {seconds["plain"] / seconds["cached"]:.1f} times as fast')
 
 
-# temperature, top_p, min_p
-CHOICES = [(1.0, 1.0, 0.0), (0.95, 1.0, 0.0), (0.9, 1.0, 0.0), (1.0, 0.98, 0.0), (1.0, 0.95, 0.0),
-           (0.9, 0.95, 0.0), (1.0, 1.0, 0.01), (1.0, 1.0, 0.03)]
+# temperature, top_p, min_p; the first is what sample.py does by default
+CHOICES = [(1.0, 1.0, 0.01), (1.0, 1.0, 0.0), (1.0, 1.0, 0.02), (1.0, 1.0, 0.04), (0.95, 1.0, 0.0),
+           (0.9, 1.0, 0.0), (1.0, 0.98, 0.0), (1.0, 0.95, 0.0)]
+LOTS = 3                 # of 16 pieces each: how far their grades differ is chance
 
 
 def choosing():
-    """How to draw: the grade of 16 pieces for each choice of temperature, top_p and min_p, by each
-    of out-goldberg and out-bach that is trained."""
+    """How to draw: for each choice of temperature, top_p and min_p, the grades of three lots of 16
+    pieces by each of out-goldberg and out-bach that is trained, and what can go wrong in them."""
     torch.set_num_threads(1)
     for folder in ('out-goldberg', 'out-bach'):
         try:
@@ -180,17 +181,24 @@ def choosing():
             continue
         tokenizer = load_tokenizer(checkpoint['tokenizer'])
         train, val = load_scores(checkpoint['train_config']['dataset'])
+        pitches = [note.pitch for score in train for note in score.notes]
+        lowest, highest = min(pitches) - 5, max(pitches) + 6     # in any key that it was trained in
         prompt = tokenizer.encode(Score())[:-1]                  # as sample.py begins a piece
-        print(f'{folder}, 16 pieces of 32 bars, seed 1')
+        print(f'{folder}, {LOTS} times 16 pieces of 32 bars, seed 1')
         for temperature, top_p, min_p in CHOICES:
-            config = Config(num_samples=16, temperature=temperature, top_p=top_p, min_p=min_p)
+            config = Config(num_samples=16 * LOTS, temperature=temperature, top_p=top_p,
+                            min_p=min_p)
             rows, grammar = draw_pieces(model, tokenizer, prompt, config)
             scores = [tokenizer.decode(row) for row in rows]
             scores = [score for score in scores if score.notes]
-            judged = grade(scores, train, val)['grade']
-            print(f'temperature {temperature}, top_p {top_p}, min_p {min_p}: grade {judged:.2f}')
+            grades = [grade(scores[lot::LOTS], train, val)['grade'] for lot in range(LOTS)]
+            print(f'temperature {temperature}, top_p {top_p}, min_p {min_p}: grade '
+                  f'{statistics.mean(grades):.2f} ({min(grades):.2f} to {max(grades):.2f})')
             for name, value in describe(scores).items():
                 print(f'    {name}: {value:.2f}')
+            beyond = sum(not lowest <= note.pitch <= highest
+                         for score in scores for note in score.notes)
+            print(f'    notes beyond the compass of the training pieces: {beyond}')
             print(f'    draws that the grammar refused: {sum(grammar.refused)}', flush=True)
 
 
