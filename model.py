@@ -58,8 +58,8 @@ class ModelConfig:
                 raise ValueError(f'{name} = {value}: must be at least {least}')
         if self.n_embd % (2 * self.n_head):
             raise ValueError(f'n_embd = {self.n_embd}: no even multiple of n_head = {self.n_head}')
-        if not 0 <= self.dropout < 0.99:
-            raise ValueError(f'dropout = {self.dropout}: must be at least 0 and below 0.99')
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f'dropout = {self.dropout}: must be at least 0 and below 1')
 
 
 def norm(x: torch.Tensor) -> torch.Tensor:
@@ -293,24 +293,6 @@ class MLP(nn.Module):
         return self.down(F.relu(self.up(x)).square())            # (B, T, C) -> 4C -> (B, T, C)
 
 
-class Dropout(nn.Module):
-    """Dropout (Srivastava et al. 2014) that throws bytes for coins: a random 64-bit number serves
-    eight channels, so that it costs a quarter of nn.Dropout on a CPU. p is rounded to 1/256."""
-
-    def __init__(self, p: float):
-        super().__init__()
-        self.zeros = round(256 * p)                              # byte values that drop a channel
-
-    def forward(self, x):
-        if not (self.training and self.zeros):
-            return x
-        if not x.is_cpu:                                         # a GPU's own is quick
-            return F.dropout(x, self.zeros / 256)
-        coins = torch.randint(-2 ** 63, 2 ** 63 - 1, (x.numel() // 8 + 1,), device=x.device)
-        keep = coins.view(torch.uint8)[:x.numel()].view(x.shape) >= self.zeros
-        return x * (keep.to(x.dtype) * (256 / (256 - self.zeros)))
-
-
 class Block(nn.Module):
     """Attention looks for what matters, the MLP thinks about it; before each, a look at what has
     just been. All of them add to x."""
@@ -321,7 +303,7 @@ class Block(nn.Module):
         self.attention = Attention(config, layer)
         self.look_back_again = LookBack(config)
         self.mlp = MLP(config)
-        self.dropout = Dropout(config.dropout)
+        self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x, cos, sin, cache=None):
         x = self.look_back(x, cache)

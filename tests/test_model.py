@@ -69,6 +69,25 @@ def test_first_loss_is_ln_v():
     assert abs(loss.item() - math.log(50)) < 0.3
 
 
+def test_dropout():
+    """Forbids a dropout that is absent, drops another share than it is told, or goes on when the
+    model composes."""
+    model = Transformer(ModelConfig(50, 64, dropout=0.3))
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    dropped = []
+    for block in model.blocks:
+        block.dropout.register_forward_hook(
+            lambda module, inputs, output: dropped.append((output == 0).float().mean().item()))
+    ids = torch.randint(50, (4, 64))
+    assert not torch.equal(model(ids), model(ids))
+    assert len(dropped) == 2 * 2 * len(model.blocks)                  # attention's and the MLP's
+    assert all(abs(share - 0.3) < 0.02 for share in dropped)
+    model.eval()
+    assert torch.equal(model(ids), model(ids))
+    assert not any(dropped[-4 * len(model.blocks):])
+
+
 def test_only_distances_matter():
     """Forbids angles that depend on where a stretch stands: shifted alike, query . key stays."""
     frequencies = head_frequencies(n_head=2, head_size=8).sum(dim=0).double()     # (H, D)
