@@ -1,11 +1,14 @@
 """Train the transformer on any prepared corpus: python train.py config/goldberg.py
 
 It knows ids only: what they mean stands in the corpus's meta.json, which goes into the checkpoint.
+On N GPUs, torchrun --nproc_per_node=N train.py config/bach_gpu.py: every process trains on rows of
+its own, and the result is that of one process whose batch is N times as large.
 """
 
 import csv
 import json
 import math
+import os
 import signal
 import time
 from collections import defaultdict
@@ -14,7 +17,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
+from torch.nn.parallel import DistributedDataParallel
 
 from config import run
 from model import FORMAT, ModelConfig, Transformer, load, save
@@ -36,7 +41,7 @@ class Config:
     dropout: float = 0.1            # share of each block's output dropped in training
     # optimization
     max_steps: int = 600            # optimizer steps; the learning rate decays over them to 0
-    batch_size: int = 16            # rows of `context` ids a step
+    batch_size: int = 16            # rows of `context` ids a step, in each process
     muon_lr: float = 0.02           # learning rate of the matrices inside the blocks
     adam_lr: float = 0.003          # learning rate of the embedding and the head
     weight_decay: float = 0.0       # of all weights, a share of the learning rate
@@ -51,7 +56,7 @@ class Config:
     seed: int = 1                   # of weights, batches and dropout
     device: str = 'auto'            # cuda, mps, cpu or auto
     dtype: str = 'auto'             # float32, bfloat16 or auto: what is faster here
-    compile: bool = False           # torch.compile (needs a C++ compiler)
+    compile: str = 'auto'           # torch.compile: true, false or auto, which is on CUDA only
 
 
 def load_corpus(name: str) -> dict:
@@ -93,34 +98,39 @@ def time_to_end(corpus: dict, start: int) -> int:
     return corpus['clock'][corpus['train'][start:min(end, start + FAR)]].sum()
 
 
-def get_batch(corpora: list[dict], rows: int, context: int, table, generator: torch.Generator):
-    """Random crops of the training parts, each transposed as one row of `table` (R, V) says.
+def get_batch(corpora: list[dict], rows: int, context: int, table, generator: torch.Generator,
+              rank: int = 0, world: int = 1):
+    """Random crops of the training parts, each transposed as one row of `table` (R, V) says. Of
+    `world` processes with generators alike, each gets its share of one large batch.
 
     Returns the ids (B, T), the next ids (B, T), what comes before them in their piece (B, L), and
     how far by the clock the piece still goes (B,), told in half of the rows, else inf: so that
     the model can be asked for a length, and need not be.
     """
+    mine = slice(rank * rows, (rank + 1) * rows)
     starts = torch.tensor([len(corpus['train']) - context for corpus in corpora]).cumsum(0)
+    drawn = torch.randint(int(starts[-1]), (world * rows,), generator=generator)
     crops, befores, lengths = [], [], []
-    for start in torch.randint(int(starts[-1]), (rows,), generator=generator).tolist():
+    for start in drawn[mine].tolist():
         number = int((starts <= start).sum())                # which corpus, and where in it
         start -= int(starts[number - 1]) if number else 0
         corpus = corpora[number]
         crops.append(corpus['train'][start:start + context + 1].astype(np.int64))
         befores.append(piece_before(corpus['train'], corpus['ends'], start))
         lengths.append(time_to_end(corpus, start))
-    shift = torch.randint(len(table), (rows, 1), generator=generator)
+    shift = torch.randint(len(table), (world * rows, 1), generator=generator)[mine]
     ids = table[shift, torch.from_numpy(np.stack(crops))]                # (B, T + 1)
     before = table[shift, pad_left(befores, corpora[0]['end'])]
-    told = torch.rand(rows, generator=generator) < 0.5
+    told = torch.rand(world * rows, generator=generator)[mine] < 0.5
     lengths = torch.where(told, torch.tensor(lengths, dtype=torch.float), torch.inf)
     return ids[:, :-1], ids[:, 1:], before, lengths
 
 
 @torch.no_grad()
-def validation_losses(model, corpus: dict, context: int):
+def validation_losses(model, corpus: dict, context: int, rank: int = 0, world: int = 1):
     """Yield (targets, losses in nats), each (N), until every id of the held-out part but the first
-    has been scored once, with half a context or all that there is before it."""
+    has been scored once, with half a context or all that there is before it. Of `world` processes,
+    each yields its share."""
     model.eval()
     device = next(model.parameters()).device
     ids, last = corpus['val'], len(corpus['val']) - 1
@@ -130,6 +140,7 @@ def validation_losses(model, corpus: dict, context: int):
         end = min(last, scored + (context // 2 if scored else context))
         windows.append((end - context, scored - (end - context)))        # (start, first new id)
         scored = end
+    windows = windows[rank::world]
     for i in range(0, len(windows), 32):
         starts = [start for start, _ in windows[i:i + 32]]
         crops = np.stack([ids[start:start + context + 1] for start in starts])
@@ -143,10 +154,43 @@ def validation_losses(model, corpus: dict, context: int):
     model.train()
 
 
-def validate(model, corpus: dict, context: int) -> float:
-    """Mean loss in nats of the held-out part."""
-    total = sum(losses.sum().item() for _, losses in validation_losses(model, corpus, context))
-    return total / (len(corpus['val']) - 1)
+def validate(model, corpus: dict, context: int, rank: int = 0, world: int = 1) -> float:
+    """Mean loss in nats of the held-out part, the same in every process."""
+    total = torch.zeros(())
+    for _, losses in validation_losses(model, corpus, context, rank, world):
+        total += losses.sum().item()
+    return sum_over(world, total).item() / (len(corpus['val']) - 1)
+
+
+# ---- several processes: torchrun starts them and tells each who it is
+
+def join_processes() -> tuple[int, int]:
+    """Which of the processes that torchrun started this is, and how many there are; 0 and 1 without
+    torchrun. On CUDA, each takes the GPU of its number on this machine."""
+    if 'RANK' not in os.environ:
+        return 0, 1
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ['LOCAL_RANK']))
+    dist.init_process_group()
+    return dist.get_rank(), dist.get_world_size()
+
+
+def sum_over(world: int, tensor: torch.Tensor) -> torch.Tensor:
+    """The sum of the tensors that all processes give."""
+    if world > 1:
+        dist.all_reduce(tensor)
+    return tensor
+
+
+def as_first(world: int, value):
+    """What the first process has for `value`: so that all decide alike."""
+    values = [value]
+    if world > 1:
+        dist.broadcast_object_list(values)
+    return values[0]
+
+
+# ---- the optimizers
 
 
 class Muon(torch.optim.Optimizer):
@@ -266,108 +310,212 @@ def start(config: Config, meta: dict, device: str) -> tuple[Transformer, dict]:
     return model, checkpoint if config.resume else {}
 
 
+def step_seed(config: Config, step: int) -> int:
+    """Of all that is random in a step: a resumed run draws the same."""
+    return 1_000_003 * config.seed + step
+
+
+def compiled(model, config: Config, device: str):
+    """The model as the loop calls it. On a CPU torch.compile gains nothing that a minute of
+    compiling would not cost; what it can't compile on CUDA, runs as it is."""
+    if config.compile not in ('auto', 'true', 'false'):
+        raise ValueError(f'compile = {config.compile}: must be auto, true or false')
+    if config.compile == 'false' or (config.compile == 'auto' and device != 'cuda'):
+        return model
+    if config.compile == 'auto':
+        torch._dynamo.config.suppress_errors = True
+    return torch.compile(model)
+
+
+def how_long(config: Config, steps: int, a_step: float, a_validation: float) -> str:
+    """What a run takes in which `steps` steps are still to come, in words; both times in seconds.
+    If that is over ten minutes, what would fit."""
+    a_step += a_validation / max(1, config.eval_every)
+    minutes = math.ceil(steps * a_step / 60)
+    words = f'about {minutes} minutes from here on this machine' if minutes > 1 else \
+        'about a minute from here on this machine'
+    if minutes <= 10:
+        return words
+    fit = round(600 / a_step, -2) or round(600 / a_step)             # no figure is that exact
+    return f'{words}; with --max_steps={fit:.0f}, ten, and a somewhat weaker model'
+
+
+class Log:
+    """out_dir/log.csv and the terminal, of the first process; the others keep silent."""
+
+    def __init__(self, config: Config, corpora: list[dict], rank: int, goes_on: bool):
+        self.silent = rank > 0
+        if self.silent:
+            return
+        out = Path(config.out_dir)
+        out.mkdir(parents=True, exist_ok=True)
+        columns = ['step', 'loss', 'lr', 'tokens_per_second', 'seconds']
+        for corpus in corpora:
+            columns += [f'nats_{corpus["name"]}', f'bits_{corpus["name"]}']
+        self.file = open(out / 'log.csv', 'a' if goes_on else 'w', newline='', buffering=1)
+        self.table = csv.DictWriter(self.file, columns)
+        if not goes_on:
+            self.table.writeheader()
+
+    def say(self, line: str):
+        if not self.silent:
+            print(line, flush=True)
+
+    def write(self, row: dict):
+        if not self.silent:
+            self.table.writerow(row)
+
+
+class Interrupt:
+    """Ctrl-C asks the loop to save and end; a second one ends at once."""
+
+    def __enter__(self):
+        self.pressed = False
+        self.previous = signal.signal(signal.SIGINT, self.press)
+        return self
+
+    def press(self, number, frame):
+        self.pressed = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def __exit__(self, *error):
+        signal.signal(signal.SIGINT, self.previous)
+
+
 def train(config: Config) -> Transformer:
     """Train until max_steps, patience or Ctrl-C ends it; returns the model as it is then."""
-    # ---- the corpora, the model, the optimizers
+    # ---- the processes, the corpora, the device
+    rank, world = join_processes()
     corpora = [load_corpus(name) for name in config.dataset.replace(' ', '').split(',')]
     check(corpora, config.context)
     meta, unit = corpora[0], corpora[0]['unit']
     table = torch.tensor(meta['augment'] if config.augment else [list(range(meta['vocab_size']))])
-    device, dtype = pick_device(config.device, config.dtype, config.n_embd)
+    device, dtype = as_first(world, pick_device(config.device, config.dtype, config.n_embd))
+    torch.set_float32_matmul_precision('high')           # TF32, where there is such a thing
+
+    # ---- the model and its optimizers, new or those of a run that goes on
     torch.manual_seed(config.seed)
-    generator = torch.Generator().manual_seed(config.seed)               # draws the batches
     model, last = start(config, meta, device)
     dtype = last.get('dtype', dtype)
     model.dtype = getattr(torch, dtype)
-    forward = torch.compile(model) if config.compile else model
     optimizers = make_optimizers(model, config.weight_decay, model.dtype)
     step, evaluated, best, best_step, seconds = 0, -1, math.inf, 0, 0.0
-    if last:                                                             # go on, exactly
+    if last:
         step, evaluated, best, best_step, seconds = last['progress']
         for optimizer, state in zip(optimizers, last['optimizers']):
             optimizer.load_state_dict(state)
-        rng, batches, *cuda = [state.cpu() for state in last['rng']]
-        torch.set_rng_state(rng)
-        generator.set_state(batches)
-        torch.cuda.set_rng_state_all(cuda)
-    out = Path(config.out_dir)
-    out.mkdir(parents=True, exist_ok=True)
-    log = csv.DictWriter(open(out / 'log.csv', 'a' if last else 'w', newline='', buffering=1),
-                         ['step', 'loss', 'lr', 'tokens_per_second', 'seconds'] +
-                         [f'{what}_{c["name"]}' for c in corpora for what in ('nats', 'bits')])
-    if not last:
-        log.writeheader()
-    print(f'{sum(p.numel() for p in model.parameters()):,} parameters on {device} in {dtype}')
+    forward = model
+    if world > 1:                                        # it averages the gradients
+        forward = DistributedDataParallel(model)
+    forward = compiled(forward, config, device)
+    generator = torch.Generator()                        # draws the batches
 
-    def snapshot() -> dict:
-        return {'format': FORMAT, 'model': model.state_dict(), 'model_config': asdict(model.config),
+    out = Path(config.out_dir)
+    log = Log(config, corpora, rank, goes_on=bool(last))
+    log.say(f'{sum(p.numel() for p in model.parameters()):,} parameters on {device} in {dtype}')
+
+    def save_as(name: str):
+        if rank == 0:
+            save(out / name, {
+                'format': FORMAT, 'model': model.state_dict(), 'model_config': asdict(model.config),
                 'train_config': asdict(config), 'tokenizer': meta['tokenizer'], 'dtype': dtype,
                 'optimizers': [optimizer.state_dict() for optimizer in optimizers],
-                'progress': [step, evaluated, best, best_step, seconds],
-                'rng': [torch.get_rng_state(), generator.get_state(),
-                        *torch.cuda.get_rng_state_all()]}
+                'progress': [step, evaluated, best, best_step, seconds]})
 
-    def interrupt(number, frame):                # Ctrl-C: save and end; a second one: end at once
-        interrupted.append(number)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    interrupted, previous = [], signal.signal(signal.SIGINT, interrupt)
+    def to_device(tensor: torch.Tensor) -> torch.Tensor:
+        if device == 'cuda':                             # pinned, the copy need not be waited for
+            return tensor.pin_memory().to(device, non_blocking=True)
+        return tensor.to(device)
 
     # ---- the loop
-    losses, clock = [], time.perf_counter()
-    while True:
-        if step > evaluated and (step % max(1, config.eval_every) == 0 or step == config.max_steps):
-            evaluated, began, row = step, time.perf_counter(), {'step': step}
-            for corpus in corpora:
-                nats = validate(model, corpus, config.context)
-                bits = nats * (len(corpus['val']) - 1) / math.log(2) / corpus['units']['val']
-                row |= {f'nats_{corpus["name"]}': nats, f'bits_{corpus["name"]}': bits}
-                print(f'step {step:5} | val {corpus["name"]}: {nats:.3f} nats/token, '
-                      f'{bits:.3f} bits/{unit}')
-            log.writerow(row | {'seconds': round(seconds + began - clock, 1)})
-            mean = sum(row[f'bits_{corpus["name"]}'] for corpus in corpora) / len(corpora)
-            if not math.isfinite(mean):
-                raise ValueError(f'the loss is {mean} at step {step}: lower the learning rates')
-            if mean < best:
-                best, best_step = mean, step
-                save(out / 'ckpt.pt', snapshot())
-            save(out / 'last.pt', snapshot())
-            clock += time.perf_counter() - began     # validation is not counted
-        stale = step - best_step >= config.patience * config.eval_every
-        if step >= config.max_steps or stale or interrupted:
-            break
+    first, promised, validating = step, False, 0.0
+    clock, losses = time.perf_counter(), []              # since the last log line
+    with Interrupt() as interrupt:
+        while True:
+            # validate
+            due = step % max(1, config.eval_every) == 0 or step == config.max_steps
+            if due and step > evaluated:
+                began, evaluated, row = time.perf_counter(), step, {'step': step}
+                for corpus in corpora:
+                    name, count = corpus['name'], len(corpus['val']) - 1
+                    nats = validate(model, corpus, config.context, rank, world)
+                    bits = nats * count / math.log(2) / corpus['units']['val']
+                    row |= {f'nats_{name}': nats, f'bits_{name}': bits}
+                    log.say(f'step {step:5} | val {name}: {nats:.3f} nats/token, '
+                            f'{bits:.3f} bits/{unit}')
+                mean = sum(row[f'bits_{corpus["name"]}'] for corpus in corpora) / len(corpora)
+                if not math.isfinite(mean):
+                    raise ValueError(f'the loss is {mean} at step {step}: lower the learning rates')
+                log.write(row | {'seconds': round(seconds + began - clock, 1)})
+                if mean < best:
+                    best, best_step = mean, step
+                    save_as('ckpt.pt')
+                save_as('last.pt')
+                validating = time.perf_counter() - began
+                clock += validating                      # validation is not counted
 
-        x, y, before, lengths = get_batch(corpora, config.batch_size, config.context, table,
-                                          generator)
-        state = model.state_after(before.to(device))
-        state = state._replace(end=state.clock + lengths.to(device))
-        logits = forward(x.to(device), state=state)                      # (B, T, V)
-        loss = F.cross_entropy(logits.float().flatten(0, 1), y.to(device).flatten())
-        loss.backward()
-        rate = schedule(step, config)
-        for optimizer, peak in zip(optimizers, (config.muon_lr, config.adam_lr)):
-            for group in optimizer.param_groups:
-                group['lr'] = peak * rate
-            optimizer.step()
-            optimizer.zero_grad()
-        losses.append(loss.item())
-        step += 1
+            # end
+            stale = step - best_step >= config.patience * config.eval_every
+            interrupted = interrupt.pressed
+            if world > 1:                                # all must end at the same step
+                interrupted = sum_over(world, torch.tensor(int(interrupted))).item() > 0
+            if step >= config.max_steps or stale or interrupted:
+                break
 
-        if step % max(1, config.log_every) == 0:
-            now = time.perf_counter()
-            seconds, spent, clock = seconds + now - clock, (now - clock) / len(losses), now
-            row = {'step': step, 'loss': sum(losses) / len(losses), 'seconds': round(seconds, 1),
-                   'lr': config.muon_lr * rate,
-                   'tokens_per_second': round(config.batch_size * config.context / spent)}
-            print('step {step:5} | loss {loss:.3f} | lr {lr:.4f} | {tokens_per_second:7,} tokens/s'
-                  .format(**row), f'| {(config.max_steps - step) * spent:.0f} s left')
-            log.writerow(row)
-            losses = []
-    signal.signal(signal.SIGINT, previous)
-    save(out / 'last.pt', snapshot())
+            # a batch and its loss
+            generator.manual_seed(step_seed(config, step))
+            torch.manual_seed(step_seed(config, step) + 10 ** 9 * rank)            # dropout
+            x, y, before, lengths = map(to_device, get_batch(
+                corpora, config.batch_size, config.context, table, generator, rank, world))
+            state = model.state_after(before)
+            state = state._replace(end=state.clock + lengths)
+            logits = forward(x, state=state)                                       # (B, T, V)
+            loss = F.cross_entropy(logits.float().flatten(0, 1), y.flatten())
+
+            # a step
+            loss.backward()
+            rate = schedule(step, config)
+            for optimizer, peak in zip(optimizers, (config.muon_lr, config.adam_lr)):
+                for group in optimizer.param_groups:
+                    group['lr'] = peak * rate
+                optimizer.step()
+                optimizer.zero_grad()
+            losses.append(loss.detach())                 # read at log lines only: a GPU runs ahead
+            step += 1
+
+            # a line in the log
+            if step % max(1, config.log_every) == 0:
+                mean = sum_over(world, torch.stack(losses).mean()).item() / world
+                now = time.perf_counter()
+                seconds, spent, clock = seconds + now - clock, (now - clock) / len(losses), now
+                speed = round(config.batch_size * config.context * world / spent)
+                log.say(f'step {step:5} | loss {mean:.3f} | lr {config.muon_lr * rate:.4f} | '
+                        f'{speed:7,} tokens/s | {(config.max_steps - step) * spent:.0f} s left')
+                if not promised and step >= first + 10:
+                    log.say(how_long(config, config.max_steps - step, spent, validating))
+                    promised = True
+                log.write({'step': step, 'loss': mean, 'seconds': round(seconds, 1),
+                           'lr': config.muon_lr * rate, 'tokens_per_second': speed})
+                losses = []
+
+    save_as('last.pt')
     why = 'stopped, go on with --resume' if interrupted else 'no longer better' if stale else 'done'
-    print(f'{why}; best: {best:.3f} bits/{unit} at step {best_step}, in {out / "ckpt.pt"}')
+    log.say(f'{why}; best: {best:.3f} bits/{unit} at step {best_step}, in {out / "ckpt.pt"}')
+    if world > 1:
+        dist.destroy_process_group()
     return model
 
 
+def main(config: Config):
+    try:
+        train(config)
+    except RuntimeError as error:
+        if 'RANK' not in os.environ:
+            raise
+        why = str(error).splitlines()[0]
+        raise ValueError('a process of this run has failed, so all end; last.pt is whole, --resume '
+                         f'goes on from there ({why:.200})') from None
+
+
 if __name__ == '__main__':
-    run(train, Config)
+    run(main, Config)

@@ -5,6 +5,9 @@ import json
 import math
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,8 +17,9 @@ import torch.nn.functional as F
 import train
 from model import ModelConfig, Transformer
 from tokenizer_midi import MidiTokenizer
-from train import (FAR, Config, Muon, get_batch, load_corpus, make_optimizers, orthogonalize,
-                   pad_left, piece_before, schedule, time_to_end, validate)
+from train import (FAR, Config, Muon, get_batch, how_long, load_corpus, make_optimizers,
+                   orthogonalize, pad_left, piece_before, schedule, time_to_end, validate,
+                   validation_losses)
 
 SMALL = {'dataset': 'toy', 'n_layer': 2, 'n_head': 2, 'n_embd': 32, 'context': 32, 'batch_size': 4,
          'dtype': 'float32', 'log_every': 5, 'warmup_steps': 2}
@@ -191,6 +195,67 @@ def test_batches():
     assert starts.min() == 0 and ((starts < 32) | (starts >= 100)).all() and starts.max() == 291
     share = (starts < 100).float().mean().item()
     assert abs(share - 32 / 224) < 0.06
+
+
+def test_processes_share_one_batch():
+    """Forbids two processes that train on the same rows, or on others than one process would."""
+    corpora = [{'train': np.arange(0, 400), 'ends': np.array([399]), 'clock': np.ones(400, int),
+                'end': 7}]
+    table = torch.stack([torch.arange(400)] * 3)
+
+    def batch(rows, *process):
+        return get_batch(corpora, rows, 8, table, torch.Generator().manual_seed(5), *process)
+    whole = batch(6)
+    parts = [batch(2, rank, 3) for rank in range(3)]
+    for i in (0, 1, 3):                              # ids, next ids, time to the end
+        assert torch.equal(whole[i], torch.cat([part[i] for part in parts]))
+
+
+def test_processes_share_validation():
+    """Forbids a window that two processes validate, or none."""
+    class Noted(Stateless):
+        def forward(self, ids, state):
+            return F.one_hot(ids, 300).float()
+    corpus = {'val': np.arange(200), 'end': 250}
+    whole = [t for targets, _ in validation_losses(Noted(1, 1), corpus, 16) for t in targets]
+    parts = [t for rank in range(3) for targets, _ in
+             validation_losses(Noted(1, 1), corpus, 16, rank, 3) for t in targets]
+    assert len(parts) == len(whole) == 199 and set(map(int, parts)) == set(range(1, 200))
+
+
+def test_two_processes_are_one_with_twice_the_batch(corpus):
+    """Forbids gradients that are not averaged over the processes, weights that drift apart, and a
+    validation that leaves out what the other one did: torchrun's two end where one ends."""
+    settings = {**SMALL, 'max_steps': 12, 'eval_every': 6, 'dropout': 0.0, 'batch_size': 2}
+    script = corpus / 'both.py'
+    script.write_text(f'''
+import sys, pathlib
+sys.path.insert(0, {str(Path(train.__file__).parent)!r})
+import torch, train
+torch.set_num_threads(1)
+train.DATA = pathlib.Path({str(corpus)!r})
+train.main(train.Config(out_dir={str(corpus / "two")!r}, **{settings!r}))
+''')
+    done = subprocess.run([sys.executable, '-m', 'torch.distributed.run', '--standalone',
+                           '--nproc_per_node=2', str(script)], capture_output=True, text=True,
+                          timeout=100)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count('done; best') == 1      # one of them speaks
+    one = run(corpus, 'one', **{**settings, 'batch_size': 4})
+    two = torch.load(corpus / 'two' / 'last.pt', weights_only=True)
+    for name, tensor in one['model'].items():
+        assert torch.allclose(tensor, two['model'][name], atol=1e-5), name
+    assert one['progress'][2] == pytest.approx(two['progress'][2], abs=1e-5)
+
+
+def test_it_says_how_long_it_takes():
+    """Forbids a promise that leaves validation out, or advice that would not make it fit."""
+    config = Config(max_steps=2000, eval_every=50)
+    assert how_long(config, 1990, 0.1, 2.0) == 'about 5 minutes from here on this machine'
+    assert '--max_steps' not in how_long(config, 1990, 0.25, 2.0)
+    slow = how_long(config, 1990, 1.0, 10.0)
+    assert 'about 40 minutes' in slow and '--max_steps=500' in slow
+    assert 'about a minute' in how_long(config, 10, 0.01, 0.1)
 
 
 class Stateless(torch.nn.Linear):
