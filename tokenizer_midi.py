@@ -250,13 +250,18 @@ class Grammar:
     def __init__(self, tokenizer: MidiTokenizer, batch: int):
         self.words, self.end = tokenizer.words, tokenizer.end
         kinds = np.array([kind for kind, _ in tokenizer.words])
-        self.follow = {kind: np.isin(kinds, after.split()) for kind, after in self.FOLLOW.items()}
+        self.number = {kind: number for number, kind in enumerate(self.FOLLOW)}
+        self.number['whole'] = len(self.FOLLOW)             # a whole shift: it may go on
+        self.follow = np.stack([np.isin(kinds, after.split()) for after in self.FOLLOW.values()])
         if tokenizer.velocity:                              # then no key is pressed without one
-            for kind in set(self.FOLLOW) - {'velocity'}:
-                self.follow[kind] &= kinds != 'on'
-        self.follow['whole'] = self.follow['shift'] | (kinds == 'shift')    # a long shift goes on
-        self.on, self.off = np.flatnonzero(kinds == 'on'), np.flatnonzero(kinds == 'off')
-        self.last = ['begin'] * batch                       # kind of the last word
+            without = [self.number[kind] for kind in self.FOLLOW if kind != 'velocity']
+            self.follow[without] &= kinds != 'on'
+        shift_too = self.follow[self.number['shift']] | (kinds == 'shift')
+        self.follow = np.vstack((self.follow, shift_too))   # (kinds, V): which words may come next
+        self.before_off = [self.number[kind] for kind in ('shift', 'whole', 'off')]
+        self.on, self.off = (slice(tokenizer.ids[kind, 0], tokenizer.ids[kind, 127] + 1)
+                             for kind in ('on', 'off'))
+        self.last = np.full(batch, self.number['begin'])    # kind of the last word, by its number
         self.now = np.zeros((batch, 1), int)                # steps since the beginning
         self.since = np.zeros((batch, 128), int)            # when each key moved last
         self.down = np.zeros((batch, 128), int)             # how often each key is down
@@ -265,16 +270,17 @@ class Grammar:
 
     def allowed(self) -> np.ndarray:
         """(B, V), True for the words that may come next."""
-        mask = np.stack([self.follow[kind] for kind in self.last])
+        mask = self.follow[self.last]
         down, held = self.down > 0, self.now - self.since
         mask[:, self.on] &= ~down
         mask[:, self.off] &= down & (held > 0)
         may_end = ~down.any(axis=1) & (self.now[:, 0] >= self.earliest)
-        mask[:, self.end] &= may_end | (np.array(self.last) == 'end')
+        mask[:, self.end] &= may_end | (self.last == self.number['end'])
         late = down & (held >= self.MAX_HOLD)
-        rows = late.any(axis=1) & np.isin(self.last, ('shift', 'whole', 'off'))
-        mask[rows] = False
-        mask[:, self.off] |= late & rows[:, None]
+        if late.any():                                      # then nothing else, at once
+            rows = late.any(axis=1) & np.isin(self.last, self.before_off)
+            mask[rows] = False
+            mask[:, self.off] |= late & rows[:, None]
         return mask
 
     def refuse(self, rows):
@@ -284,7 +290,7 @@ class Grammar:
     def advance(self, ids):
         """Take note of the ids (B,) that were drawn."""
         for row, (kind, value) in enumerate(self.words[id] for id in ids):
-            self.last[row] = 'whole' if (kind, value) == ('shift', WHOLE) else kind
+            self.last[row] = self.number['whole' if (kind, value) == ('shift', WHOLE) else kind]
             if kind == 'shift':
                 self.now[row] += value
             elif kind in ('on', 'off'):
