@@ -28,8 +28,8 @@ from evaluate import describe, grade, load_scores                      # noqa: E
 from model import ModelConfig, Transformer, load                       # noqa: E402
 from sample import Config, draw_pieces, load_tokenizer                 # noqa: E402
 from tokenizer_bpe import EOT, PATTERN, BPETokenizer                   # noqa: E402
-from tokenizer_midi import MidiTokenizer, Score                        # noqa: E402
-from train import make_optimizers, pick_device                         # noqa: E402
+from tokenizer_midi import MidiTokenizer, Score, read_midi             # noqa: E402
+from train import load_corpus, make_optimizers, pick_device, validate  # noqa: E402
 
 SHAPE = {'context': 256, 'n_layer': 4, 'n_head': 4, 'n_embd': 128}
 VOCAB = MidiTokenizer().vocab_size
@@ -145,22 +145,79 @@ def training():
                   f'dropout {dropout}')
 
 
-def sampling(length: int = 1024):
-    """Tokens a second of one sequence of 1,024 ids, with the cache and without."""
-    torch.set_num_threads(1)
-    model = music_model(context=length)
-    torch.nn.init.normal_(model.head.weight, std=0.02)
+def our_ids(rows: int, cached: bool):
+    """Draw as many ids as a context holds, by an untrained model of the music's vocabulary."""
+    model = music_model()
 
-    def run(cached):
-        generator = torch.Generator().manual_seed(0)
-        ids = torch.zeros(1, 1, dtype=torch.long)
-        return [id.item() for id, _ in zip(model.generate(ids, generator=generator, cached=cached),
-                                           range(length))]
-    assert run(True)[:200] == run(False)[:200]
-    seconds = in_turns({'cached': lambda: run(True), 'plain': lambda: run(False)}, rounds=2)
-    for name, took in seconds.items():
-        print(f'{name:16} {length / took:9,.0f} tokens/s')
-    print(f'the cache makes it {seconds["plain"] / seconds["cached"]:.1f} times as fast')
+    def run():
+        start = torch.zeros(rows, 1, dtype=torch.long)
+        for number, _ in enumerate(model.generate(start, cached=cached), 2):
+            if number == SHAPE['context']:
+                break
+    return run
+
+
+def gpt2_ids(rows: int, cached: bool):
+    """The same of transformers' GPT-2 of equal shape."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+    model = GPT2LMHeadModel(GPT2Config(
+        vocab_size=VOCAB, n_positions=SHAPE['context'], n_embd=SHAPE['n_embd'],
+        n_layer=SHAPE['n_layer'], n_head=SHAPE['n_head'], bos_token_id=0, eos_token_id=None)).eval()
+    start = torch.ones(rows, 1, dtype=torch.long)            # 0 would be taken for padding
+    return lambda: model.generate(start, do_sample=True, use_cache=cached, pad_token_id=0,
+                                  top_k=0, max_new_tokens=SHAPE['context'] - 1)
+
+
+def sampling():
+    """Ids a second of one sequence, with the cache and without, and of eight at once; against GPT-2
+    of the same shape. One thread each."""
+    torch.set_num_threads(1)
+    jobs = {}
+    kinds = [(1, True), (1, False), (8, True)]
+    has_peer = not missing('transformers')
+    for rows, cached in kinds:
+        jobs['ours', rows, cached] = our_ids(rows, cached)
+        if has_peer:
+            jobs['GPT-2', rows, cached] = gpt2_ids(rows, cached)
+    seconds = in_turns(jobs, rounds=5)
+    for (who, rows, cached), took in seconds.items():
+        line = (f'{who:6} {rows} at once, {"cached" if cached else "plain":7}'
+                f'{rows * SHAPE["context"] / took:9,.0f} ids/s')
+        if who == 'GPT-2':
+            line += f'; ours {took / seconds["ours", rows, cached]:.2f} times as fast'
+        print(line)
+    gain = seconds['ours', 1, False] / seconds['ours', 1, True]
+    print(f'the cache makes {SHAPE["context"]} ids {gain:.1f} times as fast')
+
+
+def validation():
+    """Held-out tokens a second, beside those of training without dropout."""
+    try:
+        corpus = load_corpus('goldberg')
+    except ValueError as error:
+        return print(error)
+    _, best = pick_device('cpu', 'auto', SHAPE['n_embd'])
+    model = music_model()
+    model.dtype = getattr(torch, best)
+    seconds = in_turns({'validation': lambda: validate(model, corpus, SHAPE['context']),
+                        'training': our_step(model.dtype, 0.0)}, rounds=3)
+    print(f'validation {len(corpus["val"]) / seconds["validation"]:9,.0f} tokens/s in {best}')
+    print(f'training   {BATCH * SHAPE["context"] / seconds["training"]:9,.0f} tokens/s')
+
+
+def reading():
+    """MIDI files to ids, all of data/goldberg, against miditok (whose reader is written in C++)."""
+    paths = sorted((ROOT / 'data' / 'goldberg').glob('*.mid'))
+    tokenizer = MidiTokenizer()
+    jobs = {'ours': lambda: [tokenizer.encode(read_midi(str(path))) for path in paths]}
+    if not missing('miditok'):
+        import miditok
+        peer = miditok.MIDILike()
+        jobs['miditok'] = lambda: [peer(path) for path in paths]
+    seconds = in_turns(jobs, rounds=3)
+    size = sum(path.stat().st_size for path in paths) / 1e3
+    for who, took in seconds.items():
+        print(f'{who:8} {size / took:9,.0f} kB/s')
 
 
 # temperature, top_p, min_p; the first is what sample.py does by default
@@ -274,7 +331,7 @@ def textbook_large():
     textbook(1_000_000, 1024)
 
 
-BENCHES = [training, sampling, choosing, textbook, rust, tiktoken, textbook_large]
+BENCHES = [training, validation, sampling, reading, choosing, textbook, rust, tiktoken, textbook_large]
 
 
 def main():
