@@ -15,12 +15,14 @@ import torch
 import torch.nn.functional as F
 
 import train
+from config import read_config
 from model import ModelConfig, Transformer
 from tokenizer_midi import MidiTokenizer
 from train import (FAR, Config, Muon, get_batch, how_long, load_corpus, make_optimizers,
                    orthogonalize, pad_left, piece_before, schedule, time_to_end, validate,
                    validation_losses)
 
+CONFIGS = Path(train.__file__).parent / 'config'
 SMALL = {'dataset': 'toy', 'n_layer': 2, 'n_head': 2, 'n_embd': 32, 'context': 32, 'batch_size': 4,
          'dtype': 'float32', 'log_every': 5, 'warmup_steps': 2}
 
@@ -329,6 +331,18 @@ def test_clear_errors(corpus, settings, says):
     with pytest.raises(ValueError, match=says) as error:
         run(corpus, 'a', max_steps=1, **settings)
     assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize('path', sorted(CONFIGS.glob('[a-z]*.py')), ids=lambda path: path.stem)
+def test_committed_configs_train(corpus, path):
+    """Forbids a committed config with a setting that there is not, or settings that do not go
+    together; at toy size."""
+    settings = {name: value for _, name, value in read_config(str(path))}
+    toy = {'dataset': 'toy', 'init_from': '', 'n_layer': 1, 'n_embd': 32, 'context': 32,
+           'batch_size': 2, 'max_steps': 2, 'dtype': 'float32'}
+    assert settings.keys() >= {'dataset', 'out_dir'}
+    settings.pop('out_dir')
+    assert run(corpus, path.stem, **{**settings, **toy})['progress'][0] == 2
 
 
 def test_held_out_pieces_stay_held_out(corpus):
