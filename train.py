@@ -367,16 +367,20 @@ class Log:
 
 
 class Interrupt:
-    """Ctrl-C asks the loop to save and end; a second one ends at once."""
+    """Ctrl-C asks the loop to save and end; another one, a second or more later, ends at once. (Two
+    in one second are one: torchrun passes on what the terminal has sent to each process already.)
+    """
 
     def __enter__(self):
-        self.pressed = False
+        self.pressed = 0.0                                   # when; not yet: 0
         self.previous = signal.signal(signal.SIGINT, self.press)
         return self
 
     def press(self, number, frame):
-        self.pressed = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        now = time.monotonic()
+        if self.pressed and now > self.pressed + 1:
+            raise KeyboardInterrupt
+        self.pressed = self.pressed or now
 
     def __exit__(self, *error):
         signal.signal(signal.SIGINT, self.previous)
@@ -391,7 +395,8 @@ def train(config: Config) -> Transformer:
     meta, unit = corpora[0], corpora[0]['unit']
     table = torch.tensor(meta['augment'] if config.augment else [list(range(meta['vocab_size']))])
     device, dtype = as_first(world, pick_device(config.device, config.dtype, config.n_embd))
-    torch.set_float32_matmul_precision('high')           # TF32, where there is such a thing
+    if device == 'cuda':
+        torch.set_float32_matmul_precision('high')       # TF32 for what stays in float32
 
     # ---- the model and its optimizers, new or those of a run that goes on
     torch.manual_seed(config.seed)
@@ -456,9 +461,7 @@ def train(config: Config) -> Transformer:
 
             # end
             stale = step - best_step >= config.patience * config.eval_every
-            interrupted = interrupt.pressed
-            if world > 1:                                # all must end at the same step
-                interrupted = sum_over(world, torch.tensor(int(interrupted))).item() > 0
+            interrupted = sum_over(world, torch.tensor(interrupt.pressed)).item() > 0
             if step >= config.max_steps or stale or interrupted:
                 break
 
