@@ -339,12 +339,12 @@ class Transformer(nn.Module):
                 raise ValueError(f'{name} is {tuple(table.shape)}: must be {tuple(empty.shape)}')
             self.register_buffer(name, table)
         # what follows from the two tables: which switch each id turns, on or off (none: -1), which
-        # it turns off, and where in the beat it leads from each place there
+        # it turns off, and which have each length, but for whole beats
         number = torch.arange(1, K + 1, dtype=torch.float)
-        place = torch.arange(config.beat)
+        length = self.clock.long() % config.beat
         derived = {'switch': (self.keys.abs() @ number).long() - 1,              # (V)
                    'turns_off': (self.keys < 0).float(),                         # (V, K)
-                   'leads_to': (place[:, None] + self.clock.long()) % config.beat}    # (beat, V)
+                   'has_length': F.one_hot(length, config.beat).float().T}       # (beat, V)
         for name, table in derived.items():
             self.register_buffer(name, table, persistent=False)
         self.register_buffer('end_levels', torch.tensor(END_LEVELS), persistent=False)
@@ -465,8 +465,10 @@ class Transformer(nn.Module):
         logits = self.head(x)                                    # (B, T, V)
         if self.config.beat > 1:
             # where each id would lead: so one that leaves the beat is known for it, however rare
-            arrivals = self.leads_to[self.place_in_beat(now.clock)]      # (B, T, V)
-            logits = logits + self.arrival(x).gather(2, arrivals)
+            length = torch.arange(self.config.beat, device=ids.device)
+            places = (self.place_in_beat(now.clock)[..., None] + length) % self.config.beat
+            arrivals = self.arrival(x).gather(2, places)         # (B, T, beat), after each length
+            logits = logits + arrivals @ self.has_length.to(x.dtype)
         if self.keyboard:
             logits = logits + self.keyboard.turn_off(x, traces) @ self.turns_off.T
         return logits
