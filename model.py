@@ -470,7 +470,8 @@ class Transformer(nn.Module):
             arrivals = self.arrival(x).gather(2, places)         # (B, T, beat), after each length
             logits = logits + arrivals @ self.has_length.to(x.dtype)
         if self.keyboard:
-            logits = logits + self.keyboard.turn_off(x, traces) @ self.turns_off.T
+            scores = self.keyboard.turn_off(x, traces).to(x.dtype)
+            logits = logits + scores @ self.turns_off.to(x.dtype).T
         return logits
 
     @torch.inference_mode()
