@@ -218,8 +218,9 @@ class Cache:
 
     def recall(self, reader: nn.Module, x: torch.Tensor) -> torch.Tensor:
         """x (B, T, C) with what `reader` read at the LOOK_BACK positions before, in one row."""
-        before = self.recent.get(reader, x.new_zeros(x.size(0), LOOK_BACK, x.size(2)))
-        row = torch.cat((before, x), dim=1)                      # (B, LOOK_BACK + T, C)
+        if reader not in self.recent:
+            self.recent[reader] = x.new_zeros(x.size(0), LOOK_BACK, x.size(2))
+        row = torch.cat((self.recent[reader], x), dim=1)         # (B, LOOK_BACK + T, C)
         self.recent[reader] = row[:, -LOOK_BACK:]
         return row
 
