@@ -197,10 +197,10 @@ class Cache:
 
     def __init__(self, model: 'Transformer', batch: int, state: State | None = None):
         config, like = model.config, model.head.weight
-        shape = (config.n_layer, batch, config.n_head, config.context,
-                 config.n_embd // config.n_head)
-        self.keys = like.new_zeros(shape, dtype=model.dtype)
-        self.values = self.keys.clone()
+        shape = (batch, config.n_head, config.context, config.n_embd // config.n_head)
+        layers = range(config.n_layer)
+        self.keys = [like.new_zeros(shape, dtype=model.dtype) for _ in layers]
+        self.values = [like.new_zeros(shape, dtype=model.dtype) for _ in layers]
         self.restart(state or model.beginning(batch))
 
     def restart(self, state: State):
@@ -211,10 +211,10 @@ class Cache:
 
     def append(self, layer: int, k: torch.Tensor, v: torch.Tensor):
         """Write k, v (B, H, T, D) after what is there; return all (B, H, length + T, D)."""
-        end = self.length + k.size(2)
-        self.keys[layer, :, :, self.length:end] = k
-        self.values[layer, :, :, self.length:end] = v
-        return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
+        keys, values, end = self.keys[layer], self.values[layer], self.length + k.size(2)
+        keys[:, :, self.length:end] = k
+        values[:, :, self.length:end] = v
+        return keys[:, :, :end], values[:, :, :end]
 
     def recall(self, reader: nn.Module, x: torch.Tensor) -> torch.Tensor:
         """x (B, T, C) with what `reader` read at the LOOK_BACK positions before, in one row."""
@@ -340,12 +340,15 @@ class Transformer(nn.Module):
                 raise ValueError(f'{name} is {tuple(table.shape)}: must be {tuple(empty.shape)}')
             self.register_buffer(name, table)
         # what follows from the two tables: which switch each id turns, on or off (none: -1), which
-        # it turns off, and which have each length, but for whole beats
+        # it turns off, and which ids have each length, but for whole beats; and the place in the
+        # beat to which each length leads from each place
         number = torch.arange(1, K + 1, dtype=torch.float)
         length = self.clock.long() % config.beat
+        place = torch.arange(config.beat)
         derived = {'switch': (self.keys.abs() @ number).long() - 1,              # (V)
                    'turns_off': (self.keys < 0).float(),                         # (V, K)
-                   'has_length': F.one_hot(length, config.beat).float().T}       # (beat, V)
+                   'has_length': F.one_hot(length, config.beat).float().T,       # (beat, V)
+                   'leads_to': (place[:, None] + place) % config.beat}           # (beat, beat)
         for name, table in derived.items():
             self.register_buffer(name, table, persistent=False)
         self.register_buffer('end_levels', torch.tensor(END_LEVELS), persistent=False)
@@ -466,9 +469,8 @@ class Transformer(nn.Module):
         logits = self.head(x)                                    # (B, T, V)
         if self.config.beat > 1:
             # where each id would lead: so one that leaves the beat is known for it, however rare
-            length = torch.arange(self.config.beat, device=ids.device)
-            places = (self.place_in_beat(now.clock)[..., None] + length) % self.config.beat
-            arrivals = self.arrival(x).gather(2, places)         # (B, T, beat), after each length
+            places = self.leads_to[self.place_in_beat(now.clock)]          # (B, T, beat)
+            arrivals = self.arrival(x).gather(2, places)         # after each length
             logits = logits + arrivals @ self.has_length.to(x.dtype)
         if self.keyboard:
             scores = self.keyboard.turn_off(x, traces).to(x.dtype)
