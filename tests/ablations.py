@@ -226,7 +226,7 @@ ROWS = {
     'layers_4': ({'n_layer': 4}, []),
     'layers_8': ({'n_layer': 8}, []),
     'width_192': ({'n_embd': 192}, []),
-    'heads_2': ({'n_head': 2}, []),
+    'heads_4': ({'n_head': 4}, []),
     'heads_8': ({'n_head': 8}, []),
     'muon_lr_half': ({'muon_lr': 0.01}, []),
     'muon_lr_double': ({'muon_lr': 0.04}, []),
