@@ -505,6 +505,7 @@ def train(config: Config) -> Transformer:
     why = 'stopped, go on with --resume' if interrupted else 'no longer better' if stale else 'done'
     log.say(f'{why}; best: {best:.3f} bits/{unit} at step {best_step}, in {out / "ckpt.pt"}')
     if world > 1:
+        dist.barrier()                                   # nobody leaves while others still talk
         dist.destroy_process_group()
     return model
 
