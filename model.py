@@ -22,8 +22,8 @@ is forgotten, and as the hand sees them that moved last, so that a third is a th
 lies (class Keyboard). For text the clock counts ids, without a beat, and K is 0: the same code.
 
 Otherwise it differs from GPT-2 in this: positions are rotary, queries and keys are normed, norms
-and matrices have no gain and no bias, the MLP squares its ReLU, and every block first mixes in what
-stood at the three positions before (class LookBack).
+and matrices have no gain and no bias, the MLP squares its ReLU, and the blocks of the first half
+mix in what stood at the three positions before (class LookBack).
 
 Legend for shapes: B batch, T time, S time with the cache's, C channels (n_embd), H heads, D head
 size (C / H), K switches, W switches that are seen from one (2 * SPAN + 1), V vocabulary.
@@ -185,7 +185,7 @@ class Keyboard(nn.Module):
         return scores.roll(SPAN, dims=-1)[..., :K]
 
 
-LOOK_BACK = 3    # positions before each that a block mixes in
+LOOK_BACK = 3    # positions before each that a block of the first half mixes in
 
 
 class Cache:
@@ -295,21 +295,26 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention looks for what matters, the MLP thinks about it; before each, a look at what has
-    just been. All of them add to x."""
+    """Attention looks for what matters, the MLP thinks about it; in the first half of the blocks, a
+    look at what has just been goes before each (in the second half it gains nothing). All of them
+    add to x."""
 
     def __init__(self, config: ModelConfig, layer: int):
         super().__init__()
-        self.look_back = LookBack(config)
+        self.looks_back = layer < config.n_layer / 2
+        if self.looks_back:
+            self.look_back = LookBack(config)
+            self.look_back_again = LookBack(config)
         self.attention = Attention(config, layer)
-        self.look_back_again = LookBack(config)
         self.mlp = MLP(config)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x, cos, sin, cache=None):
-        x = self.look_back(x, cache)
+        if self.looks_back:
+            x = self.look_back(x, cache)
         x = x + self.dropout(self.attention(norm(x), cos, sin, cache))
-        x = self.look_back_again(x, cache)
+        if self.looks_back:
+            x = self.look_back_again(x, cache)
         x = x + self.dropout(self.mlp(norm(x)))
         return x
 
@@ -373,8 +378,9 @@ class Transformer(nn.Module):
                 nn.init.normal_(linear.weight, std=0.25 * unit)   # small, for Muon to overwrite
             for linear in (block.attention.proj, block.mlp.down):
                 nn.init.zeros_(linear.weight)        # each block starts as the identity
-            for look_back in (block.look_back, block.look_back_again):
-                nn.init.zeros_(look_back.shares)
+            if block.looks_back:
+                nn.init.zeros_(block.look_back.shares)
+                nn.init.zeros_(block.look_back_again.shares)
 
     def beginning(self, batch: int) -> State:
         """The state before a piece: nothing has come, every switch is off, no end is told."""
@@ -565,7 +571,7 @@ def draw(logits: torch.Tensor, temperature: float, top_k: int, top_p: float, min
     return ids.gather(1, torch.multinomial(p, 1, generator=generator))[:, 0]
 
 
-FORMAT = 4               # of a checkpoint: what another version of this repo would not understand
+FORMAT = 5               # of a checkpoint: what another version of this repo would not understand
 
 
 def save(path: str, checkpoint: dict):
