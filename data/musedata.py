@@ -59,6 +59,28 @@ def read_musedata(parts: list[str]) -> Score:
                  [(step, *metre) for step, metre in sorted(metres.items())])
 
 
+def modern(part: str) -> str:
+    """A part in the older MuseData -> in the form that `read_musedata` knows.
+
+    The older form has a head of about 8 lines, the last two of which say `bars key units divisions`
+    and `beats unit ...`. Durations stand one column further left: `A4   12-` -> `A4    12-`.
+    """
+    lines = part.splitlines()
+    last = next(number for number, line in enumerate(lines)
+                if re.fullmatch(r'\d+ +-?\d+ +\d+ +\d+ *', line))
+    divisions = lines[last].split()[3]
+    beats, unit = lines[last + 1].split()[:2]
+    rows = [f'$ Q:{divisions} T:{beats}/{unit}']
+    duration = ''
+    for line in lines[last + 2:]:
+        found = re.match(r'( ?[A-G][#f]*\d|rest) *(\d*)(-?)', line)
+        if found:                                       # else a bar line, or `deleted`
+            name, given, tie = found.groups()
+            duration = given or duration                # a chord tone has none of its own
+            rows.append(f'{name:5}{duration:>3}{tie}')
+    return '\n'.join(rows)
+
+
 def encodings(folder: Path, count: int, pattern: str):
     """Yield (match, parts) of every piece of the archive whose path ends like the pattern: a piece
     is a .zip, a part a file in it named by a number. None if the folder has `count` pieces."""
@@ -70,7 +92,7 @@ def encodings(folder: Path, count: int, pattern: str):
     print('encodings (c) CCARH, Stanford: to learn from, not to publish again')
     with tarfile.open(archive) as tar:
         for member in tar:
-            found = re.search(f'corpus/bach/{pattern}$', member.name)
+            found = re.search(f'corpus/{pattern}$', member.name)
             if found:
                 with zipfile.ZipFile(BytesIO(tar.extractfile(member).read())) as inner:
                     parts = [inner.read(name).decode('latin-1') for name in sorted(inner.namelist())

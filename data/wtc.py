@@ -7,7 +7,7 @@ from data.musedata import encodings, write_piece
 
 def collect(folder: Path):
     """Write the 96 pieces as data/wtc/BOOK-NUMBER-bwvNNN-{prelude,fugue}.mid, once."""
-    for found, parts in encodings(folder, 96, r'bwv(8[4-9]\d)/0([12])\.zip'):
+    for found, parts in encodings(folder, 96, r'bach/bwv(8[4-9]\d)/0([12])\.zip'):
         bwv = int(found[1])
         if 846 <= bwv <= 893:
             book, number = divmod(bwv - 846, 24)

@@ -9,9 +9,8 @@ import pytest
 
 import data.musedata
 import prepare
-from data import fugue, wtc
-from data.fugue import modern
-from data.musedata import read_musedata
+from data import fugue, quartets, wtc
+from data.musedata import modern, read_musedata
 from tokenizer_midi import read_midi
 
 # the file of one voice, as it lies in the archive
@@ -38,16 +37,27 @@ def test_the_older_form(case):
     assert score.metres == [(0, 3, 4)]
 
 
+def test_heads_of_other_lengths():
+    """Forbids a head that must have eight lines: some titles take one line, some three."""
+    for title in ('', 'vol. 14\r\n', 'one\r\n2 3\r\n'):
+        old = OLD.format('18 6\r\n3 4 0 0 31', 'C4   12').replace('chaft', title + 'chaft')
+        score = read_musedata([modern(old)])
+        assert [note[:3] for note in score.notes] == [(0, 60, 48)] and score.metres == [(0, 3, 4)]
+
+
 @pytest.fixture
 def archive(tmp_path, monkeypatch):
     """An archive like music21's, each voice of which holds one note, unlike the others.
     -> the list of all fetches."""
     fetched = []
-    pieces = {f'artOfFugue_bwv1080/{number:02}': (number, 4) for number in range(1, 22)}
-    pieces |= {'artOfFugue_bwv1080/13': (13, 6), 'bwv845/01': (1, 1), 'bwv894/02': (1, 1)}
+    pieces = {f'bach/artOfFugue_bwv1080/{number:02}': (number, 4) for number in range(1, 22)}
+    pieces |= {'bach/artOfFugue_bwv1080/13': (13, 6)}
+    pieces |= {'bach/bwv845/01': (1, 1), 'bach/bwv894/02': (1, 1)}
     for bwv in range(846, 894):
         for kind in (1, 2):
-            pieces[f'bwv{bwv}/0{kind}'] = (bwv - 840 + 50 * (kind - 1), 1)
+            pieces[f'bach/bwv{bwv}/0{kind}'] = (bwv - 840 + 50 * (kind - 1), 1)
+    pieces |= {'haydn/opus1no0/movement5': (7, 4), 'mozart/k465/movement2': (8, 4),
+               'haydn/symphony94/02': (9, 4), 'haydn/opus20no5/movement1': (10, 4)}
     with tarfile.open(tmp_path / 'archive.tar.gz', 'w:gz') as tar:
         for path, (length, voices) in pieces.items():
             file = io.BytesIO()
@@ -56,10 +66,10 @@ def archive(tmp_path, monkeypatch):
                 inner.writestr('x/read.me', 'not music')
                 for voice in reversed(range(1, voices + 1)):
                     text = f'$ Q:24\nC{voice}   {length:3}\n'
-                    if 'Fugue' in path:
+                    if 'Fugue' in path or 'bach' not in path:
                         text = OLD.format('96 24\r\n4 4 0 0 31', f'C{voice}  {length:3}')
                     inner.writestr(f'x/{voice:02}', text)
-            member = tarfile.TarInfo(f'music21-0/music21/corpus/bach/{path}.zip')
+            member = tarfile.TarInfo(f'music21-0/music21/corpus/{path}.zip')
             member.size = file.tell()
             file.seek(0)
             tar.addfile(member, file)
@@ -71,10 +81,10 @@ def archive(tmp_path, monkeypatch):
     return fetched
 
 
-def read_folder(folder):
+def read_folder(folder, pattern='*'):
     """-> {name: [(pitch, duration)]} of all files; there is nothing but whole MIDI files."""
     return {path.name: [(note.pitch, note.duration) for note in read_midi(str(path)).notes]
-            for path in folder.iterdir()}
+            for path in folder.glob(pattern)}
 
 
 def test_the_art_of_fugue(tmp_path, archive):
@@ -108,6 +118,19 @@ def test_the_well_tempered_clavier(tmp_path, archive):
     assert pieces['1-24-bwv869-fugue.mid'] == [(24, 79)]
     assert pieces['2-01-bwv870-prelude.mid'] == [(24, 30)]
     assert pieces['2-24-bwv893-fugue.mid'] == [(24, 103)]
+
+
+def test_the_quartets(tmp_path, archive, monkeypatch):
+    """Forbids a lost or misnamed movement, a symphony among them, and a work with movements on both
+    sides of the split."""
+    monkeypatch.setattr(prepare, 'DATA', tmp_path)
+    prepare.main(prepare.Config('quartets', jobs=1))
+    pieces = read_folder(tmp_path / 'quartets', '*.mid')
+    assert set(pieces) == {'haydn-opus1no0-5.mid', 'mozart-k465-2.mid', 'haydn-opus20no5-1.mid'}
+    assert pieces['mozart-k465-2.mid'] == [(12 * octave, 8) for octave in (2, 3, 4, 5)]
+    meta = json.loads((tmp_path / 'quartets/meta.json').read_text())
+    held_out = {piece['name'] for piece in meta['pieces']['val']}
+    assert held_out == {'mozart-k465-2.mid', 'haydn-opus20no5-1.mid'}
 
 
 def test_other_forms_stand_on_one_side(tmp_path, archive, monkeypatch):
