@@ -32,6 +32,7 @@ FAR = 20_000             # ids from the beginning or to the end of a piece that 
 class Config:
     # data
     dataset: str = 'goldberg'       # folder under data/, or several: goldberg,wtc
+    extra: str = ''                 # corpora to learn from at first, less and less, to none
     augment: bool = True            # transpose every row of a batch at random (music)
     # model
     n_layer: int = 4                # blocks
@@ -74,6 +75,11 @@ def load_corpus(name: str) -> dict:
     return {**meta, **ids, 'ends': ends, 'clock': np.array(meta['clock']), 'name': name}
 
 
+def load_corpora(names: str) -> list[dict]:
+    """The corpora of 'goldberg,wtc'."""
+    return [load_corpus(name) for name in names.replace(' ', '').split(',') if name]
+
+
 def piece_before(ids, ends, start: int) -> np.ndarray:
     """What comes before ids[start] in its piece, and the end of the piece before that: all that the
     state at `start` depends on, since a piece leaves no key down. The last FAR ids at most."""
@@ -98,22 +104,24 @@ def time_to_end(corpus: dict, start: int) -> int:
     return corpus['clock'][corpus['train'][start:min(end, start + FAR)]].sum()
 
 
-def get_batch(corpora: list[dict], rows: int, context: int, table, generator: torch.Generator,
-              rank: int = 0, world: int = 1):
-    """Random crops of the training parts, each transposed as one row of `table` (R, V) says. Of
-    `world` processes with generators alike, each gets its share of one large batch.
+def get_batch(corpora: list[dict], shares: list[float], rows: int, context: int, table,
+              generator: torch.Generator, rank: int = 0, world: int = 1):
+    """Random crops of the training parts, each transposed as one row of `table` (R, V) says. A
+    corpus is drawn as often as its size times its share says. Of `world` processes with generators
+    alike, each gets its part of one large batch.
 
     Returns the ids (B, T), the next ids (B, T), what comes before them in their piece (B, L), and
     how far by the clock the piece still goes (B,), told in half of the rows, else inf: so that
     the model can be asked for a length, and need not be.
     """
     mine = slice(rank * rows, (rank + 1) * rows)
-    starts = torch.tensor([len(corpus['train']) - context for corpus in corpora]).cumsum(0)
-    drawn = torch.randint(int(starts[-1]), (world * rows,), generator=generator)
+    starts = torch.tensor([len(corpus['train']) - context for corpus in corpora])
+    numbers = torch.multinomial(starts * torch.tensor(shares), world * rows, replacement=True,
+                                generator=generator)                     # which corpus
+    places = torch.rand(world * rows, dtype=torch.double, generator=generator)
+    firsts = (places * starts[numbers]).long()                           # where in it
     crops, befores, lengths = [], [], []
-    for start in drawn[mine].tolist():
-        number = int((starts <= start).sum())                # which corpus, and where in it
-        start -= int(starts[number - 1]) if number else 0
+    for number, start in zip(numbers[mine].tolist(), firsts[mine].tolist()):
         corpus = corpora[number]
         crops.append(corpus['train'][start:start + context + 1].astype(np.int64))
         befores.append(piece_before(corpus['train'], corpus['ends'], start))
@@ -301,7 +309,7 @@ def start(config: Config, meta: dict, device: str) -> tuple[Transformer, dict]:
     model, checkpoint = load(path, device, config.dropout)
     if checkpoint['tokenizer'] != meta['tokenizer']:
         raise ValueError(f'{path} has another tokenizer than data/{meta["name"]}: train anew')
-    had, wanted = checkpoint['train_config'], shape
+    had, wanted = asdict(Config()) | checkpoint['train_config'], shape
     if config.resume:                            # all must be as it was, but for what is harmless
         free = 'resume max_steps eval_every log_every patience out_dir device compile'.split()
         wanted = {name: value for name, value in asdict(config).items() if name not in free}
@@ -390,8 +398,9 @@ def train(config: Config) -> Transformer:
     """Train until max_steps, patience or Ctrl-C ends it; returns the model as it is then."""
     # ---- the processes, the corpora, the device
     rank, world = join_processes()
-    corpora = [load_corpus(name) for name in config.dataset.replace(' ', '').split(',')]
-    check(corpora, config.context)
+    corpora = load_corpora(config.dataset)
+    extra = load_corpora(config.extra)                   # trained on, not validated on
+    check(corpora + extra, config.context)
     meta, unit = corpora[0], corpora[0]['unit']
     table = torch.tensor(meta['augment'] if config.augment else [list(range(meta['vocab_size']))])
     device, dtype = as_first(world, pick_device(config.device, config.dtype, config.n_embd))
@@ -468,8 +477,10 @@ def train(config: Config) -> Transformer:
             # a batch and its loss
             generator.manual_seed(step_seed(config, step))
             torch.manual_seed(step_seed(config, step) + 10 ** 9 * rank)            # dropout
+            shares = [1.0] * len(corpora) + [1 - step / config.max_steps] * len(extra)
             x, y, before, lengths = map(to_device, get_batch(
-                corpora, config.batch_size, config.context, table, generator, rank, world))
+                corpora + extra, shares, config.batch_size, config.context, table, generator, rank,
+                world))
             state = model.state_after(before)
             state = state._replace(end=state.clock + lengths)
             logits = forward(x, state=state)                                       # (B, T, V)

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -74,7 +75,8 @@ def test_one_batch_is_learned_by_heart(corpus):
     """Forbids a gradient, an optimizer or a target that is wired wrongly."""
     torch.manual_seed(0)
     table = torch.arange(515)[None]
-    x, y, _, _ = get_batch([load_corpus('toy')], 4, 32, table, torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    x, y, _, _ = get_batch([load_corpus('toy')], [1.0], 4, 32, table, generator)
     model = Transformer(ModelConfig(515, 32, 2, 2, 64))
     optimizers = make_optimizers(model, 0.0, torch.float32)
     optimizers[1].param_groups[0]['lr'] = 0.01
@@ -180,7 +182,7 @@ def test_batches():
     seen = []
     for seed in range(40):
         generator = torch.Generator().manual_seed(seed)
-        x, y, before, lengths = get_batch(corpora, 16, 8, table, generator)
+        x, y, before, lengths = get_batch(corpora, [1.0, 1.0], 16, 8, table, generator)
         assert torch.equal(x[:, 1:], y[:, :-1]) and (y - x == 1).all()
         assert x.shape == (16, 8)
         for row, first in zip((before % 1000).tolist(), (x[:, 0] % 1000).tolist()):
@@ -199,6 +201,36 @@ def test_batches():
     assert abs(share - 32 / 224) < 0.06
 
 
+def test_extra_corpora_fade_out(corpus, monkeypatch):
+    """Forbids an extra corpus that is never drawn, that is drawn to the end, that is validated on,
+    or whose training part holds what is held out of the others."""
+    shutil.copytree(corpus / 'toy', corpus / 'other')
+    meta = json.loads((corpus / 'other' / 'meta.json').read_text())
+    meta['pieces'] = {'train': [{'name': 'x', 'fingerprint': 'x'}], 'val': []}
+    (corpus / 'other' / 'meta.json').write_text(json.dumps(meta))
+    ids = np.full(20_000, 300, np.uint16)                    # one id, to tell
+    ids[-1] = meta['end']
+    ids.tofile(corpus / 'other' / 'train.bin')
+    shares = []
+
+    def drawn(corpora, *rest):
+        batch = get_batch(corpora, *rest)
+        shares.append((batch[0] == batch[0][:, :1]).all(dim=1).float().mean().item())
+        return batch
+    monkeypatch.setattr(train, 'get_batch', drawn)
+    last = run(corpus, 'a', max_steps=30, batch_size=32, extra='other')
+    assert len(shares) == 30 and np.mean(shares[:5]) > 0.6
+    assert np.mean(shares[:5]) > np.mean(shares[10:20]) > np.mean(shares[25:]) and shares[-1] < 0.4
+    rows = list(csv.DictReader(open(corpus / 'a' / 'log.csv')))
+    assert 'bits_toy' in rows[0] and 'bits_other' not in rows[0]
+    assert last['train_config']['extra'] == 'other'
+    toy = json.loads((corpus / 'toy' / 'meta.json').read_text())
+    meta['pieces']['train'] = toy['pieces']['val']
+    (corpus / 'other' / 'meta.json').write_text(json.dumps(meta))
+    with pytest.raises(ValueError, match='held out'):
+        run(corpus, 'b', max_steps=2, extra='other')
+
+
 def test_processes_share_one_batch():
     """Forbids two processes that train on the same rows, or on others than one process would."""
     corpora = [{'train': np.arange(0, 400), 'ends': np.array([399]), 'clock': np.ones(400, int),
@@ -206,7 +238,7 @@ def test_processes_share_one_batch():
     table = torch.stack([torch.arange(400)] * 3)
 
     def batch(rows, *process):
-        return get_batch(corpora, rows, 8, table, torch.Generator().manual_seed(5), *process)
+        return get_batch(corpora, [1.0], rows, 8, table, torch.Generator().manual_seed(5), *process)
     whole = batch(6)
     parts = [batch(2, rank, 3) for rank in range(3)]
     for i in (0, 1, 3):                              # ids, next ids, time to the end
