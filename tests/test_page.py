@@ -1,0 +1,423 @@
+"""The pages of page.py, read as a browser would. Each docstring names the mistake it forbids."""
+
+import base64
+import json
+import math
+import re
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+
+import pytest
+
+import page
+from page import (Excerpt, PACE, ROW, TOP, Pair, Piece, Text, chance, draw_curve, find_best,
+                  log_ticks, piano_roll, read_curve, ticks, write_page, write_quiz)
+from synth import seconds
+from tokenizer_midi import Note, Score, find_bars
+
+HOSTILE = '"><script>alert(1)</script>\'&'
+LOG = 'step,loss,lr,tokens_per_second,seconds,nats_toy,bits_toy\r\n'
+
+
+class Page(HTMLParser):
+    """All elements of a page as (tag, attributes, text within, classes of what is around)."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.elements, self.open = [], []
+        self.feed(path.read_text('utf-8'))
+
+    def handle_starttag(self, tag, attributes):
+        element = {'tag': tag, 'text': '', 'in': [e.get('class') for e in self.open]}
+        element.update(attributes)
+        self.elements.append(element)
+        if tag not in ('meta', 'input'):
+            self.open.append(element)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop()['tag'] == tag, f'</{tag}> closes something else'
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        self.open.pop()
+
+    def handle_data(self, data):
+        for element in self.open:
+            element['text'] += data
+
+    def all(self, tag, **wanted):
+        return [element for element in self.elements if element['tag'] == tag
+                and all(element.get(name) == value for name, value in wanted.items())]
+
+    def notes(self):
+        """(kind, x, y, width, tip) of all notes, in the order of the page."""
+        return [(rect['in'][-1], *(float(rect[name]) for name in ('x', 'y', 'width')),
+                 rect['data-tip']) for rect in self.all('rect') if 'data-tip' in rect]
+
+
+@pytest.fixture
+def score():
+    """Two bars of 3/4, then 6/8; from the second bar on half as fast; a chord and a triplet."""
+    notes = [Note(0, 60, 72), Note(0, 64, 24), Note(24, 66, 12), Note(72, 55, 8), Note(80, 67, 16),
+             Note(144, 72, 36), Note(180, 48, 36), Note(216, 84, 36)]
+    return Score(notes, tempos=[(0, 120.0), (72, 60.0)], metres=[(0, 3, 4), (144, 6, 8)])
+
+
+def write(tmp_path, *samples, facts=None, curve=None):
+    path = tmp_path / 'index.html'
+    write_page(path, 'out-toy', facts or {}, list(samples), curve)
+    return Page(path)
+
+
+def bar_xs(document):
+    """Where the bar lines are, of an SVG or a page."""
+    strokes = ' '.join(re.findall(r'class="bar(?: strong)?" d="([^"]*)"', document))
+    return sorted(float(x) for x in re.findall(r'M([\d.]+) ', strokes))
+
+
+# ---- the roll
+
+def test_every_note_is_drawn_once_when_it_sounds_and_where_its_key_is(tmp_path, score):
+    """Forbids a note that is lost or drawn twice, a time in beats that leaves the sound at a change
+    of tempo, and a roll that stands on its head."""
+    drawn = sorted(write(tmp_path, Piece('a', score)).notes(), key=lambda note: note[1:3])
+    expected = sorted(seconds(score), key=lambda note: (note[0], -note[2]))
+    assert len(drawn) == len(score.notes)
+    for (_, x, y, width, _), (start, duration, pitch, _) in zip(drawn, expected):
+        assert abs(x / PACE - start) < 0.002
+        assert abs((width + 1) / PACE - duration) < 0.003
+        assert y == TOP + (84 + 2 - pitch) * ROW
+    assert drawn[-1][1] / PACE == pytest.approx(7.5, abs=0.002)      # 0.5 * 3 + 6 beats of 1 s
+
+
+def test_bar_lines_follow_metre_and_tempo(score):
+    """Forbids bars of 4/4 throughout, bars that go on through a change of metre, and bar lines that
+    leave the notes at a change of tempo."""
+    assert [(bar.start, bar.beat) for bar in find_bars(score)] == [
+        (0, 24), (72, 24), (144, 12), (216, 12)]
+    assert bar_xs(piano_roll(Piece('a', score))) == [0, 1.5 * PACE, 4.5 * PACE, 7.5 * PACE]
+    assert len(find_bars(Score(score.notes))) == 3                    # nothing is said: 4/4
+
+
+def test_a_metre_inside_a_bar_begins_a_new_one():
+    """Forbids a bar line at the end of a bar that a new metre has cut short."""
+    score = Score([Note(0, 60, 144)], metres=[(0, 4, 4), (48, 3, 4)])
+    assert [bar.start for bar in find_bars(score)] == [0, 48, 120]
+
+
+def test_bars_are_numbered_sparsely():
+    """Forbids numbers that lie on each other in quick, short bars."""
+    score = Score([Note(36 * bar, 60, 36) for bar in range(64)], [(0, 216.0)], [(0, 3, 8)])
+    root = ET.fromstring(piano_roll(Piece('a', score)))
+    texts = [text for text in root.iter('{http://www.w3.org/2000/svg}text') if text.get('dx')]
+    numbers = [int(text.text) for text in texts]
+    places = [float(text.get('x')) for text in texts]
+    assert numbers == list(range(1, 65, 8))
+    assert min(b - a for a, b in zip(places, places[1:])) > 50
+
+
+def test_three_kinds_of_notes(tmp_path, score):
+    """Forbids a note of the prompt that is shown as copied, and a count in the legend that is not
+    that of the roll."""
+    copied = [True] * 4 + [False] * 2 + [True] * 2
+    document = write(tmp_path, Piece('a', score, given=3, copied=copied))
+    kinds = {tip.split(' ·')[0]: kind for kind, *_, tip in document.notes()}
+    assert kinds == {'C4': 'prompt', 'E4': 'prompt', 'F#4': 'prompt', 'G3': 'copied',
+                     'G4': 'composed', 'C5': 'composed', 'C3': 'copied', 'C6': 'copied'}
+    assert [item['text'] for item in document.all('li')] == [
+        'prompt (3)', 'composed (2)', 'found in the training pieces (3)']
+
+
+def test_the_legend_says_nothing_copied_only_if_it_was_looked_for(tmp_path, score):
+    """Forbids "0 copied" where nobody has looked."""
+    unknown = write(tmp_path, Piece('a', score))
+    assert [item['text'] for item in unknown.all('li')] == ['composed (8)']
+    known = write(tmp_path, Piece('a', score, copied=[False] * 8))
+    assert [item['text'] for item in known.all('li')][1] == 'found in the training pieces (0)'
+
+
+def test_the_tip_says_name_place_length_and_surprise(tmp_path, score):
+    """Forbids a beat that is counted from 0, in quarters where the metre has eighths, or a number
+    of bits that belongs to another note."""
+    bits = [math.nan, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.25]
+    tips = {tip for *_, tip in write(tmp_path, Piece('a', score, 1, bits)).notes()}
+    assert tips == {'C4 · bar 1, beat 1 · 3/4 note · prompt',
+                    'E4 · bar 1, beat 1 · 1/4 note · 1.0 bits',
+                    'F#4 · bar 1, beat 2 · 1/8 note · 2.0 bits',
+                    'G3 · bar 2, beat 1 · 1/12 note · 3.0 bits',
+                    'G4 · bar 2, beat 1.33 · 1/6 note · 4.0 bits',
+                    'C5 · bar 3, beat 1 · 3/8 note · 5.0 bits',
+                    'C3 · bar 3, beat 4 · 3/8 note · 6.0 bits',
+                    'C6 · bar 4, beat 1 · 3/8 note · 7.2 bits'}
+
+
+@pytest.mark.parametrize('name', ['bits', 'copied'])
+def test_a_list_that_does_not_fit_the_notes_is_refused(score, name):
+    """Forbids bits of the wrong notes, because those of the prompt were forgotten."""
+    with pytest.raises(ValueError, match=f'a: 7 {name} for 8 notes'):
+        Piece('a', score, **{name: [1.0] * 7})
+
+
+def test_the_roll_stands_alone(score):
+    """Forbids an image that is empty without the page: no namespace, no colours, none for the dark,
+    a name that breaks it, or ids that another roll has, too."""
+    svg = piano_roll(Piece(HOSTILE, score))
+    root = ET.fromstring(svg)
+    assert root.tag == '{http://www.w3.org/2000/svg}svg'
+    assert HOSTILE in root.get('aria-label')
+    assert float(root.get('width')) > 9 * PACE and float(root.get('height')) > 30 * ROW
+    assert 'prefers-color-scheme: dark' in svg and '--composed:' in svg
+    assert 'data-tip' not in svg and ' id=' not in svg
+    assert svg.replace('xmlns="http://www.w3.org/2000/svg"', '').count('http') == 0
+
+
+def test_the_first_bars_only(score):
+    """Forbids an excerpt that is as wide as the piece, and notes that stick out of it."""
+    score.notes.insert(0, Note(0, 50, 200))                  # it sounds on behind the second bar
+    root = ET.fromstring(piano_roll(Piece('a', score), bars=2))
+    rects = [rect for rect in root.iter('{http://www.w3.org/2000/svg}rect') if rect.get('x')]
+    assert len(rects) == 6
+    assert float(root.get('width')) < 4.5 * PACE + 50
+    assert max(float(rect.get('x')) + float(rect.get('width')) for rect in rects) <= 4.5 * PACE
+    assert len(bar_xs(piano_roll(Piece('a', score), bars=99))) == 4
+
+
+# ---- the page
+
+def test_a_piece_has_its_player_its_facts_and_its_files(tmp_path, score):
+    """Forbids a player of another file, a cursor at another pace than the notes, facts out of
+    order, and two players whose notes have one id."""
+    first = Piece('sample-1', score, facts={'bars': '4', 'key': 'C major'})
+    second = Piece('sample-2', score, sound='ogg')
+    document = write(tmp_path, first, second, facts={'steps': '250'})
+    assert [audio['src'] for audio in document.all('audio')] == ['sample-1.wav', 'sample-2.ogg']
+    assert all('controls' in audio for audio in document.all('audio'))    # without scripts, too
+    assert [(a['href'], a['text']) for a in document.all('a')] == [
+        ('sample-1.mid', 'MIDI'), ('sample-1.wav', 'WAV'),
+        ('sample-2.mid', 'MIDI'), ('sample-2.ogg', 'OGG')]
+    assert [dt['text'] for dt in document.all('dt')] == ['steps', 'bars', 'key']
+    assert [dd['text'] for dd in document.all('dd')] == ['250', '4', 'C major']
+    players = document.all('div', **{'class': 'player'})
+    assert [player['data-pace'] for player in players] == [str(PACE)] * 2
+    sounding = max(start + duration for start, duration, *_ in seconds(score))
+    assert float(document.all('input')[0]['max']) == pytest.approx(sounding, abs=0.01)
+    ids = [element['id'] for element in document.elements if 'id' in element]
+    assert len(ids) == len(set(ids))
+    assert {use['href'][1:] for use in document.all('use')} <= set(ids)
+
+
+def test_keyboard_and_screen_readers_are_served(tmp_path, score):
+    """Forbids a button, slider or roll that has no name or can't be reached with Tab."""
+    document = write(tmp_path, Piece('a', score))
+    [button], [slider] = document.all('button'), document.all('input', type='range')
+    [roll] = document.all('div', tabindex='0')
+    names = [element['aria-label'].split('.')[0] for element in (button, slider, roll)]
+    assert names == ['Play a', 'Position in a', 'Piano roll of a']
+    for key in ("' '", 'ArrowLeft', 'ArrowRight'):
+        assert key in page.SCRIPT
+    assert ':focus-visible' in page.STYLE
+
+
+def test_what_comes_from_outside_does_no_harm(tmp_path, score):
+    """Forbids a name, fact, prompt or text that is read as HTML, and a link that leaves the folder
+    or calls a script."""
+    facts = {HOSTILE: HOSTILE}
+    samples = [Piece(HOSTILE, score, facts=facts),
+               Text(HOSTILE, HOSTILE, HOSTILE, [(0, 9)], facts),
+               Piece('javascript:alert(1)//x.y/', score)]
+    curve = [{'step': 1.0, f'nats_{HOSTILE}': 1.0, f'bits_{HOSTILE}': 1.0}]
+    path = tmp_path / 'index.html'
+    write_page(path, HOSTILE, facts, samples, curve)
+    document = Page(path)
+    assert [script['text'] for script in document.all('script')] == [page.SCRIPT]
+    assert document.all('title')[0]['text'] == HOSTILE
+    assert [h2['text'] for h2 in document.all('h2')][:2] == [HOSTILE, HOSTILE]
+    assert document.all('blockquote')[0]['text'] == 2 * HOSTILE
+    assert set(document.all('dd')[0]['text']) == set(HOSTILE)
+    links = [a['href'] for a in document.all('a')] + [a['src'] for a in document.all('audio')]
+    assert all(re.fullmatch(r'[\w.~%-]+', link) for link in links)
+
+
+def test_nothing_is_fetched(tmp_path, score):
+    """Forbids a page that needs the network: a font, a style sheet, somebody's script."""
+    path = tmp_path / 'index.html'
+    write_page(path, 'a', {}, [Piece('a', score)], [{'step': 0.0, 'loss': 1.0}])
+    write_quiz(tmp_path / 'quiz.html', pairs(score))
+    for name in ('index.html', 'quiz.html'):
+        source = (tmp_path / name).read_text('utf-8')
+        assert 'http' not in source and '@import' not in source and 'url(' not in source
+        for element in Page(tmp_path / name).elements:
+            assert element['tag'] not in ('link', 'iframe', 'img', 'object')
+            assert element['tag'] == 'audio' or 'src' not in element
+
+
+def test_sixteen_pieces_of_a_thousand_notes_stay_small(tmp_path):
+    """Forbids a page that a telephone is slow to open."""
+    notes = [Note(7 * i, 36 + i * 29 % 48, 11, 80) for i in range(1000)]
+    bits = [12.345678] * 1000
+    pieces = [Piece(f'sample-{n}', Score(notes, [(0, 97.3)], [(0, 3, 4)]), 40, bits, [True] * 1000)
+              for n in range(16)]
+    document = write(tmp_path, *pieces)
+    assert len(document.notes()) == 16_000
+    assert (tmp_path / 'index.html').stat().st_size < 3_000_000
+
+
+def test_a_piece_without_notes(tmp_path):
+    """Forbids a page that fails because one of its samples is empty."""
+    document = write(tmp_path, Piece('a', Score(), bits=[], copied=[]), Piece('b', Score()))
+    assert len(document.all('audio')) == 2 and not document.notes()
+    ET.fromstring(piano_roll(Piece('a', Score()), bars=4))
+    write(tmp_path)
+
+
+def test_copied_stretches_of_a_text_are_marked(tmp_path):
+    """Forbids marks that lose or double characters where stretches touch, overlap, end with the
+    text or stand in no order."""
+    text = 'To be, or <not> to be'
+    document = write(tmp_path, Text('a', 'HAMLET: ', text, [(14, 99), (0, 2), (2, 5), (3, 5)]))
+    assert document.all('blockquote')[0]['text'] == 'HAMLET: ' + text
+    assert document.all('b')[0]['text'] == 'HAMLET: '
+    marks = [mark['text'] for mark in document.all('mark')]
+    assert ''.join(marks) == 'To be' + text[14:] + 'Marked'
+    assert not write(tmp_path, Text('a', '', text)).all('mark')
+
+
+# ---- the curve
+
+def test_the_log_is_read_as_it_was_written(tmp_path):
+    """Forbids empty columns that become numbers."""
+    log = tmp_path / 'log.csv'
+    log.write_text(LOG + '0,,,,0.0,6.5,25.0\r\n10,5.0,0.01,4000,0.3,,\r\n', newline='')
+    assert read_curve(log) == [
+        {'step': 0, 'seconds': 0, 'nats_toy': 6.5, 'bits_toy': 25},
+        {'step': 10, 'loss': 5, 'lr': 0.01, 'tokens_per_second': 4000, 'seconds': 0.3}]
+
+
+@pytest.mark.parametrize('content', [None, '', LOG, LOG[:9], LOG + ',5.0,,,,,\r\n',
+                                     LOG + '10,,,,\r\n', LOG + '10,nan,,,\r\n',
+                                     'no,log\r\n1,2\r\n', '\0\xff\n\0\n'])
+def test_a_log_that_says_nothing_is_no_curve(tmp_path, content):
+    """Forbids a page that fails because the log is missing, empty, cut off or no log."""
+    if content is not None:
+        (tmp_path / 'log.csv').write_text(content, 'latin-1', newline='')
+    curve = read_curve(tmp_path / 'log.csv')
+    assert not write(tmp_path, curve=curve).all('svg', **{'class': 'curve'})
+
+
+def test_a_line_cut_off_is_no_figure(tmp_path):
+    """Forbids 1.4 for a loss of 14.1 that was being written when the power failed."""
+    (tmp_path / 'log.csv').write_text(LOG + '10,5.0,0.1,9,1,,\r\n20,1', newline='')
+    assert [row['step'] for row in read_curve(tmp_path / 'log.csv')] == [10]
+
+
+def test_steps_taken_again_replace_what_was_lost(tmp_path):
+    """Forbids a curve that runs backwards after a run was killed and went on."""
+    rows = '0,,,,0,6,9\r\n10,5,,,,,\r\n20,4,,,,,\r\n20,,,,1,3,8\r\n30,3,,,,,\r\n'
+    (tmp_path / 'log.csv').write_text(LOG + rows + '20,4.5,,,,,\r\n', newline='')
+    curve = read_curve(tmp_path / 'log.csv')
+    assert [row['step'] for row in curve] == [0, 10, 20]
+    assert curve[-1]['loss'] == 4.5
+
+
+def curve_of(*bits):
+    """Three validations of two corpora, 100 steps apart, and training losses in between."""
+    curve = [{'step': 50.0 * i, 'loss': 5.0 - i} for i in range(5)]
+    for i, (first, second) in enumerate(bits):
+        curve.append({'step': 100.0 * i, 'nats_a': first / 4, 'bits_a': first,
+                      'nats_b': second / 4, 'bits_b': second})
+    return curve
+
+
+def test_the_best_validation_is_the_one_whose_model_is_kept(tmp_path):
+    """Forbids marking the last, or the best of one corpus: train.py keeps the best mean of bits."""
+    curve = curve_of((9.0, 9.0), (5.0, 6.0), (4.5, 7.0))
+    assert find_best(curve)['step'] == 100
+    root = ET.fromstring(draw_curve(curve))
+    marked = [circle for circle in root.iter('circle') if circle.get('class') == 'marked']
+    paths = [path.get('d') for path in root.iter('path') if path.get('class') == 'validation']
+    second_points = sorted(path[1:].split('L')[1] for path in paths)
+    assert sorted(f'{c.get("cx")} {c.get("cy")}' for c in marked) == second_points
+    assert 'best validation: step 100' in [text.text for text in root.iter('text')]
+    assert find_best([{'step': 1.0, 'loss': 1.0}]) is None
+
+
+def test_the_curve_has_its_lines_axes_and_names():
+    """Forbids an axis without a name or numbers, a loss that grows downwards, and labels that lie
+    on each other."""
+    root = ET.fromstring(draw_curve(curve_of((9.0, 9.1), (5.0, 5.1), (5.0, 5.1))))
+    texts = [text.text for text in root.iter('text')]
+    assert {'steps', 'nats/token', '0', '50', '100', '150', '200', '2', '3'} <= set(texts)
+    assert {'1.000 training', '1.250 validation: a', '1.275 validation: b'} <= set(texts)
+    [training] = [path.get('d') for path in root.iter('path') if path.get('class') == 'training']
+    heights = [float(point.split()[1]) for point in training[1:].split('L')]
+    assert len(heights) == 5 and heights == sorted(heights)
+    ends = sorted(float(text.get('y')) for text in root.iter('text')
+                  if text.get('class') in ('training', 'validation'))
+    assert min(b - a for a, b in zip(ends, ends[1:])) >= 15.9
+
+
+@pytest.mark.parametrize('curve', [[{'step': 0.0, 'nats_a': 6.5, 'bits_a': 24.0}],
+                                   [{'step': 10.0, 'loss': 3.0}, {'step': 20.0, 'loss': math.inf}],
+                                   [{'step': 10.0, 'loss': 3.0}, {'step': 20.0, 'loss': 0.0}],
+                                   [{'step': 10.0, 'loss': 1e-5}, {'step': 20.0, 'loss': 9.0}]])
+def test_a_curve_of_little_or_of_extremes(curve):
+    """Forbids a division by zero at step 0 and the logarithm of a loss of 0."""
+    svg = draw_curve(curve)
+    ET.fromstring(svg)
+    assert 'nan' not in svg.replace('nats', '') and 'inf' not in svg
+
+
+def test_ticks_are_round_and_within():
+    """Forbids an axis with 0, 41.7, 83.3 or with one number only."""
+    assert ticks(0, 250) == [0, 50, 100, 150, 200, 250]
+    assert ticks(0, 2000) == [0, 500, 1000, 1500, 2000]
+    assert ticks(0, 1) == [0, 0.2, 0.4, 0.6, 0.8, 1]
+    assert log_ticks(0.8, 6.4) == [1, 1.5, 2, 3, 5]
+    assert len(log_ticks(1.41, 1.45)) > 2
+
+
+# ---- Bach or machine?
+
+def pairs(score, count=10):
+    return [Pair(Excerpt(f'quiz-{n}a.wav', score, f'Variation {n}, bars 9 to 16'),
+                 Excerpt(f'quiz-{n}b.wav', score, f'sample {n}, seed 1 {HOSTILE}'),
+                 'ab'[n % 2]) for n in range(count)]
+
+
+def test_the_quiz_does_not_tell_before_it_is_asked(tmp_path, score):
+    """Forbids an answer that can be read in the page's source or its labels, and one that is not
+    there at all."""
+    write_quiz(tmp_path / 'quiz.html', pairs(score))
+    document = Page(tmp_path / 'quiz.html')
+    source = (tmp_path / 'quiz.html').read_text('utf-8')
+    for word in ('Variation', 'sample 3', 'seed 1', 'alert(1)', 'happen by guessing'):
+        assert word not in source
+    labels = ' '.join(element.get('aria-label', '') for element in document.elements)
+    assert 'Bach' not in labels
+    [key] = document.all('script', id='key')
+    key = json.loads(base64.b64decode(key['text']))
+    assert [pair['bach'] for pair in key['pairs']] == list('ab' * 5)
+    assert key['pairs'][3] == {'bach': 'b', 'a': 'Variation 3, bars 9 to 16',
+                               'b': f'sample 3, seed 1 {HOSTILE}'}
+    assert len(key['verdicts']) == 11
+
+
+def test_the_quiz_has_two_players_and_two_buttons_a_pair(tmp_path, score):
+    """Forbids a pair that lacks a side, has them the wrong way round, or shows its notes in two
+    colours, one of which would be the machine's."""
+    write_quiz(tmp_path / 'quiz.html', pairs(score))
+    document = Page(tmp_path / 'quiz.html')
+    assert [audio['src'] for audio in document.all('audio')][2:4] == ['quiz-1a.wav', 'quiz-1b.wav']
+    choices = document.all('button', **{'class': 'choice'})
+    assert [choice['value'] for choice in choices] == list('ab' * 10)
+    assert [choice['text'] for choice in choices[:2]] == ['A is Bach', 'B is Bach']
+    assert {kind for kind, *_ in document.notes()} == {'composed'}
+    assert len(document.notes()) == 20 * len(score.notes)
+
+
+def test_what_chance_would_give():
+    """Forbids the odds of exactly eight where those of eight or more are asked for."""
+    assert chance(8, 10) == '8 or more of 10 happen by guessing in one case of 18.'
+    assert chance(10, 10) == '10 of 10 happen by guessing in one case of 1,024.'
+    assert chance(5, 10) == '5 or more of 10 happen by guessing in 62 cases of 100.'
+    assert chance(0, 10) == '0 or more of 10 happen by guessing in 100 cases of 100.'
