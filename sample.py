@@ -1,12 +1,12 @@
 """Let a trained model compose or write: python sample.py --out_dir out-goldberg
 
-Pieces become MIDI and WAV files and a page to listen to; text streams to the terminal.
+Music becomes MIDI and WAV files; text streams to the terminal and becomes text files. A page shows
+and plays them: out-goldberg/index.html.
 """
 
-import html
-import math
+import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import islice
 from pathlib import Path
 
@@ -15,30 +15,35 @@ import torch
 import synth
 from config import run
 from model import load
+from page import Piece, Text, read_curve, write_page
 from tokenizer_bpe import BPETokenizer
-from tokenizer_midi import WHOLE, Grammar, MidiTokenizer, Score, read_midi, write_midi
-
-PAGE = """<!doctype html><meta charset="utf-8"><title>{0}</title><h1>{0}</h1>
-<style>body {{ font: 16px/1.5 sans-serif; margin: 2em auto; max-width: 60em }}
-audio {{ width: 100% }} svg {{ width: 100%; height: 12em; background: #f4f1ea }}</style>{1}"""
+from tokenizer_midi import (WHOLE, Grammar, MidiTokenizer, Score, find_bars, opening, read_midi,
+                            write_midi)
 
 
 @dataclass
 class Config:
     out_dir: str = 'out'            # folder of the checkpoint; samples go there, too
     num_samples: int = 3            # how many, drawn side by side
+    seed: int = 1                   # another seed, another piece
+    # what to begin with
+    start: str = ''                 # text, FILE:prompt.txt, or a MIDI file to continue
+    prompt_bars: int = 4            # music: bars that are taken of the MIDI file
+    metre: str = ''                 # music without a file: such as 3/4; else the model chooses
+    tempo: float = 0.0              # music: quarters a minute, then in 4/4 unless metre says other
+    transpose: int = 0              # music: semitones by which all is played higher
+    # how much
     bars: int = 32                  # music: about how many bars to compose; 0 leaves it open
     max_tokens: int = 4000          # ids a sample at most, should it not end before
-    start: str = ''                 # begin with this: text, FILE:prompt.txt, or a MIDI file
-    start_tokens: int = 200         # music: ids that are taken of the MIDI file in `start`
+    # how bold
     temperature: float = 1.0        # below 1: likelier, above: wilder, 0: the likeliest always
     top_k: int = 0                  # draw from the k likeliest ids only, 0 for all
     top_p: float = 1.0              # ... from the likeliest that together have this probability
     min_p: float = 0.002            # ... from those at least this share as likely as the likeliest
-    seed: int = 1                   # another seed, another piece
+    # with what
     checkpoint: str = 'ckpt.pt'     # or last.pt
     soundfont: str = ''             # an .sf2 file: FluidSynth plays instead of our harpsichord
-    device: str = 'cpu'             # cuda or mps pay for many samples at once only
+    device: str = 'cpu'             # cuda or mps pay for many samples at once only; or auto
 
 
 def load_tokenizer(d: dict):
@@ -49,110 +54,276 @@ def load_tokenizer(d: dict):
     return kinds[d['kind']].from_dict(d)
 
 
-def bars(score: Score) -> int:
-    end = max((note.start + note.duration for note in score.notes), default=0)
-    metres = [(0, 4, 4)] + score.metres + [(end, 4, 4)]
-    return sum(math.ceil(max(0, until - step) * unit / (WHOLE * beats))
-               for (step, beats, unit), (until, *_) in zip(metres, metres[1:]))
-
-
-def draw_rows(model, start, config: Config, stop: int, generator, grammar=None, length=None):
+def draw_rows(model, start: torch.Tensor, config: Config, **given):
     """Yield the next ids of all rows of `start` (B, T), a tensor (B,) at a time, max_tokens times
     at most."""
-    drawn = model.generate(start, config.temperature, config.top_k, config.top_p, config.min_p,
-                           stop, grammar, length, generator)
+    drawn = model.generate(start, temperature=config.temperature, top_k=config.top_k,
+                           top_p=config.top_p, min_p=config.min_p, **given)
     return islice(drawn, config.max_tokens)
 
 
-def draw_pieces(model, tokenizer: MidiTokenizer, prompt: list[int], config: Config):
-    """Go on from the prompt: the ids of each piece, the prompt's among them, and the grammar."""
-    generator = torch.Generator(config.device).manual_seed(config.seed)
+# ---- music
+
+def transposed(score: Score, semitones: int) -> Score:
+    """The same music so much higher; what leaves the 128 keys of MIDI, an octave back."""
+    notes = []
+    for note in score.notes:
+        pitch = note.pitch + semitones
+        while pitch > 127:
+            pitch -= 12
+        while pitch < 0:
+            pitch += 12
+        notes.append(note._replace(pitch=pitch))
+    return Score(sorted(notes), score.tempos, score.metres)
+
+
+def read_metre(text: str, tokenizer: MidiTokenizer) -> tuple[int, int]:
+    """'3/4' -> (3, 4). ValueError if the vocabulary has no such time signature."""
+    beats, _, unit = text.partition('/')
+    if not (beats.isdecimal() and unit.isdecimal()) or \
+            ('metre', (int(beats), int(unit))) not in tokenizer.ids:
+        raise ValueError(f'metre = {text}: must be 1 to 16 beats of 2, 4, 8 or 16, such as 3/4')
+    return int(beats), int(unit)
+
+
+@dataclass
+class Prompt:
+    """What a piece begins with."""
+    score: Score                    # its notes, at their full length
+    ids: list[int]                  # its words, up to the bar line where it is over
+    until: int                      # that bar line, in steps
+
+
+def read_prompt(tokenizer: MidiTokenizer, config: Config) -> Prompt:
+    """The first bars of a MIDI file, or nothing but the metre and the tempo that are wished for."""
+    if not config.start:
+        score, until = Score(), 0
+        if config.metre or config.tempo:
+            score.metres = [(0, *read_metre(config.metre or '4/4', tokenizer))]
+    else:
+        if config.metre:
+            raise ValueError(f'metre = {config.metre}: that of {config.start} counts, leave it out')
+        score, until = opening(read_midi(config.start), config.prompt_bars)
+        if not score.notes:
+            raise ValueError(f'{config.start}: no note in its first {config.prompt_bars} bars: '
+                             'raise --prompt_bars')
+        for _, beats, unit in score.metres:
+            if ('metre', (beats, unit)) not in tokenizer.ids:
+                print(f'{config.start}: time signature {beats}/{unit} is not in the vocabulary, '
+                      'the model is not told')
+        score = transposed(score, config.transpose)
+    if config.tempo:
+        score.tempos = [(0, config.tempo)]
+    ids, now = [], 0
+    for id in tokenizer.encode(score)[:-1]:
+        kind, value = tokenizer.words[id]
+        if kind == 'shift':
+            if now + value > until:
+                break
+            now += value
+        ids.append(id)
+    while now < until:                                           # to the bar line
+        step = min(WHOLE, until - now)
+        ids.append(tokenizer.ids['shift', step])
+        now += step
+    return Prompt(score, ids, until)
+
+
+class Progress:
+    """A line on the terminal that says how far the pieces are; silent if there is no terminal."""
+
+    def __init__(self, grammar: Grammar, bar: float, bars: int):
+        self.grammar, self.bar, self.bars = grammar, bar, bars
+        self.shown = 0.0                                         # when
+        self.is_terminal = sys.stdout.isatty()
+
+    def show(self):
+        if self.is_terminal and time.monotonic() > self.shown + 0.2:
+            self.shown = time.monotonic()
+            bar = int(self.grammar.now.min() // self.bar) + 1    # of the piece that is last
+            of = f' of about {self.bars}' if self.bars else ''
+            print(f'\rbar {bar}{of} ', end='', flush=True)
+
+    def close(self):
+        if self.is_terminal:
+            print('\r' + ' ' * 40 + '\r', end='', flush=True)
+
+
+def bar_length(ids: list[int], tokenizer: MidiTokenizer) -> int:
+    """Steps of a bar of the last metre in ids; of 4/4, if there is none."""
+    metres = [value for kind, value in map(tokenizer.words.__getitem__, ids) if kind == 'metre']
+    beats, unit = metres[-1] if metres else (4, 4)
+    return WHOLE * beats // unit
+
+
+def clock_of(ids: list[int], tokenizer: MidiTokenizer) -> int:
+    """How many steps ids take."""
+    return sum(value for kind, value in map(tokenizer.words.__getitem__, ids) if kind == 'shift')
+
+
+def draw_pieces(model, tokenizer: MidiTokenizer, prompt: Prompt, config: Config):
+    """Go on from the prompt, in num_samples rows: the ids of each piece, the prompt's among them,
+    and the grammar. Ctrl-C ends all pieces where they are."""
+    device = next(model.parameters()).device
+    generator = torch.Generator(device).manual_seed(config.seed)
     grammar = Grammar(tokenizer, config.num_samples)
-    for id in prompt:
-        grammar.advance([id] * config.num_samples)      # it must know what the prompt holds down
-    rows = torch.tensor([prompt] * config.num_samples, device=config.device)
-    length = None
+    for id in prompt.ids:
+        grammar.advance([id] * config.num_samples)       # it must know what the prompt holds down
+    ends = [(note.pitch, note.start + note.duration) for note in prompt.score.notes]
+    grammar.promise([(pitch, end) for pitch, end in ends if end > prompt.until])
+    rows = torch.tensor([prompt.ids] * config.num_samples, device=device)
+    given = {'stop': tokenizer.end, 'grammar': grammar, 'generator': generator}
+    if len(prompt.ids) == 1:                             # the first word says how long a bar is
+        first = next(draw_rows(model, rows, config, **given))
+        rows = torch.cat((rows, first[:, None]), dim=1)
+    bar_steps = [bar_length(row, tokenizer) for row in rows.tolist()]
     if config.bars:
-        if len(prompt) == 1:                             # how long a bar is, the first word says
-            first = next(draw_rows(model, rows, config, tokenizer.end, generator, grammar))
-            rows = torch.cat((rows, first[:, None]), dim=1)
-        length = torch.tensor([length_of(row, tokenizer, config.bars) for row in rows.tolist()])
+        so_far = [clock_of(row, tokenizer) for row in rows.tolist()]
+        length = torch.tensor([now + config.bars * bar for now, bar in zip(so_far, bar_steps)])
+        given['length'] = length
         grammar.earliest = 3 * length.numpy() // 4       # the model is told, but may slip
-    drawn = list(draw_rows(model, rows, config, tokenizer.end, generator, grammar, length))
-    return torch.cat((rows, torch.stack(drawn, dim=1)), dim=1).tolist(), grammar
+    progress = Progress(grammar, max(bar_steps), config.bars)
+    drawn = []
+    try:
+        for ids in draw_rows(model, rows, config, **given):
+            drawn.append(ids)
+            progress.show()
+    except KeyboardInterrupt:
+        print('\nstopped: the pieces end here')
+    progress.close()
+    return torch.cat((rows, *(ids[:, None] for ids in drawn)), dim=1).tolist(), grammar
 
 
-def length_of(row: list[int], tokenizer: MidiTokenizer, bars: int) -> int:
-    """Steps of a piece that begins with `row` and has `bars` bars more, of the last metre in it."""
+def finish(row: list[int], tokenizer: MidiTokenizer, prompt: Prompt, config: Config) -> Score:
+    """The ids of a piece -> its score. What the prompt gave is as it was there: ids know tempos to
+    3 % and no velocities."""
     score = tokenizer.decode(row)
-    beats, unit = score.metres[-1][1:] if score.metres else (4, 4)
-    so_far = sum(tokenizer.words[id][1] for id in row if tokenizer.words[id][0] == 'shift')
-    return so_far + bars * WHOLE * beats // unit
+    composed = [note for note in score.notes if note.start >= prompt.until]
+    tempos = [tempo for tempo in score.tempos if tempo[0] >= prompt.until]
+    metres = [metre for metre in score.metres if metre[0] >= prompt.until]
+    if prompt.score.notes:
+        return Score(sorted(prompt.score.notes + composed), prompt.score.tempos + tempos,
+                     prompt.score.metres + metres)
+    if config.tempo:
+        score.tempos[:1] = prompt.score.tempos
+    return transposed(score, config.transpose)
 
 
-def compose(model, tokenizer: MidiTokenizer, config: Config):
-    """Draw pieces side by side; write each as MIDI and WAV, and a page to hear and see them."""
-    given = read_midi(config.start) if config.start else Score()
-    prompt = tokenizer.encode(given)[:-1][:config.start_tokens]
+def compose(model, tokenizer: MidiTokenizer, config: Config) -> list[Piece]:
+    """Draw pieces side by side and write each as MIDI and sound."""
+    prompt = read_prompt(tokenizer, config)
     began = time.perf_counter()
     rows, grammar = draw_pieces(model, tokenizer, prompt, config)
-    speed = (len(rows[0]) - len(prompt)) * len(rows) / (time.perf_counter() - began)
-    figures = []
+    speed = (len(rows[0]) - len(prompt.ids)) * len(rows) / (time.perf_counter() - began)
+    print(f'drawn at {speed:,.0f} tokens/s')
+    pieces = []
     for number, row in enumerate(rows, 1):
-        score = tokenizer.decode(row)
-        path = Path(config.out_dir) / f'sample-{number}'
+        score = finish(row, tokenizer, prompt, config)
+        name = f'sample-{config.seed}-{number}'
+        path = Path(config.out_dir) / name
         write_midi(score, f'{path}.mid')
         notes = synth.seconds(score)
         if config.soundfont:
             synth.fluidsynth(f'{path}.mid', f'{path}.wav', config.soundfont)
         else:
             synth.write_wav(f'{path}.wav', synth.render(notes))
-        length = max((start + duration for start, duration, *_ in notes), default=0)
-        ended = 'ended by itself' if tokenizer.end in row else 'cut off by max_tokens'
-        line = (f'{path}.mid and .wav: {bars(score)} bars, {len(notes)} notes, {length:.0f} s, '
-                f'{ended}, drawn at {speed:,.0f} tokens/s, grammar stepped in '
-                f'{grammar.refused[number - 1]} times')
-        print(line)
-        figures.append(figure(path.name, line, notes, length))
-    page = Path(config.out_dir) / 'samples.html'
-    page.write_text(PAGE.format(html.escape(config.out_dir), ''.join(figures)), 'utf-8')
-    print(f'listen: open {page}')
+        facts = {'bars': str(len(find_bars(score))), 'notes': str(len(notes)),
+                 'metre': '/'.join(map(str, score.metres[0][1:])) if score.metres else '4/4',
+                 'tempo': f'{score.tempos[0][1]:.0f}' if score.tempos else '120',
+                 'ended': 'by itself' if tokenizer.end in row else 'cut off',
+                 'grammar stepped in': f'{grammar.refused[number - 1]} times'}
+        print(f'{path}.mid and .wav:', ', '.join(f'{key} {fact}' for key, fact in facts.items()))
+        pieces.append(Piece(name, score, given=len(prompt.score.notes), facts=facts))
+    return pieces
 
 
-def figure(name: str, line: str, notes: list, length: float) -> str:
-    """A piece on the page: its piano roll (time to the right, pitch upwards) and a player."""
-    low, high = (edge((n[2] for n in notes), default=60) for edge in (min, max))
-    roll = ''.join(f'<rect x="{start:.2f}" y="{high - pitch}" width="{duration:.2f}" height="1"/>'
-                   for start, duration, pitch, _ in notes)
-    return (f'<p>{html.escape(line)}</p><svg viewBox="0 0 {length or 1:.2f} {high - low + 1}" '
-            f'preserveAspectRatio="none">{roll}</svg><audio controls src="{name}.wav"></audio>')
+# ---- text
 
-
-def recite(model, tokenizer: BPETokenizer, config: Config):
-    """Stream texts to the terminal, one after the other, as they are drawn."""
-    text = config.start
-    text = Path(text[5:]).read_text('utf-8') if text[:5] == 'FILE:' else text
-    prompt = torch.tensor([[tokenizer.end] + tokenizer.encode(text)], device=config.device)
-    for number in range(config.num_samples):
-        print(f'--- {number + 1} of {config.num_samples}\n{text}', end='')
-        generator = torch.Generator(config.device).manual_seed(config.seed + number)
-        drawn = (id.item() for id in draw_rows(model, prompt, config, tokenizer.end, generator))
-        for piece in tokenizer.stream(id for id in drawn if id != tokenizer.end):
-            print(piece, end='', flush=True)
+def recite(model, tokenizer: BPETokenizer, config: Config) -> list[Text]:
+    """Stream texts to the terminal, one after the other, as they are drawn, and write them. Ctrl-C
+    ends the one that is being drawn, and with it the rest."""
+    start = config.start
+    start = Path(start[5:]).read_text('utf-8') if start.startswith('FILE:') else start
+    device = next(model.parameters()).device
+    prompt = torch.tensor([[tokenizer.end] + tokenizer.encode(start)], device=device)
+    texts = []
+    for number in range(1, config.num_samples + 1):
+        print(f'--- {number} of {config.num_samples}\n{start}', end='')
+        generator = torch.Generator(device).manual_seed(config.seed + number - 1)
+        rows = draw_rows(model, prompt, config, stop=tokenizer.end, generator=generator)
+        ids = (id.item() for id in rows)
+        text, stopped = '', False
+        try:
+            for piece in tokenizer.stream(id for id in ids if id != tokenizer.end):
+                print(piece, end='', flush=True)
+                text += piece
+        except KeyboardInterrupt:
+            stopped = True
         print()
+        name = f'sample-{config.seed}-{number}'
+        path = Path(config.out_dir) / f'{name}.txt'
+        path.write_text(start + text, 'utf-8')
+        texts.append(Text(name, start, text, facts={'characters': f'{len(text):,}'}))
+        if stopped:
+            print(f'stopped: what was written is in {path}')
+            break
+    return texts
+
+
+# ---- the page
+
+def settings_of(config: Config, checkpoint: dict) -> dict[str, str]:
+    """What the page says of all samples: the model, and the settings that are not the defaults."""
+    trained = checkpoint['train_config']
+    shape = checkpoint['model_config']
+    facts = {'trained on': trained['dataset'],
+             'model': f'{shape["n_layer"]} layers of {shape["n_embd"]} channels',
+             'held out': f'{checkpoint["progress"][2]:.3f} bits a unit at its best',
+             'seed': str(config.seed)}
+    for setting in fields(Config):
+        value = getattr(config, setting.name)
+        if value != setting.default and setting.name not in ('out_dir', 'seed'):
+            facts[setting.name] = str(value)
+    return facts
+
+
+def check(config: Config):
+    """Raise ValueError for settings out of range."""
+    for name in ('num_samples', 'max_tokens', 'prompt_bars'):
+        if getattr(config, name) < 1:
+            raise ValueError(f'{name} = {getattr(config, name)}: must be at least 1')
+    if config.bars < 0:
+        raise ValueError(f'bars = {config.bars}: must be at least 0')
+    if config.tempo and not 20 <= config.tempo <= 320:
+        raise ValueError(f'tempo = {config.tempo:g}: must be 20 to 320 quarters a minute')
+    if abs(config.transpose) > 24:
+        raise ValueError(f'transpose = {config.transpose}: must be -24 to 24 semitones')
+
+
+def pick_device(device: str) -> str:
+    """Replace `auto` by the best device there is. ValueError for one that is not there."""
+    best = getattr(torch.accelerator.current_accelerator(True), 'type', 'cpu')
+    if device == 'auto':
+        return best
+    if device not in ('cpu', best):
+        raise ValueError(f'device = {device}: not on this machine, use {best} or auto')
+    return device
 
 
 def main(config: Config):
-    if min(config.num_samples, config.max_tokens, config.start_tokens) < 1:
-        raise ValueError('num_samples, max_tokens and start_tokens must be at least 1')
-    if config.bars < 0:
-        raise ValueError(f'bars = {config.bars}: must be at least 0')
-    if config.device != 'cpu' and not torch.accelerator.is_available():
-        raise ValueError(f'device = {config.device}: this machine has none, use cpu')
+    check(config)
+    device = pick_device(config.device)
     torch.set_num_threads(1)                    # the work of one id is too little to be shared
-    model, checkpoint = load(f'{config.out_dir}/{config.checkpoint}', config.device)
+    model, checkpoint = load(f'{config.out_dir}/{config.checkpoint}', device)
     tokenizer = load_tokenizer(checkpoint['tokenizer'])
-    (compose if isinstance(tokenizer, MidiTokenizer) else recite)(model, tokenizer, config)
+    if isinstance(tokenizer, MidiTokenizer):
+        samples = compose(model, tokenizer, config)
+    else:
+        samples = recite(model, tokenizer, config)
+    page = Path(config.out_dir) / 'index.html'
+    write_page(page, config.out_dir, settings_of(config, checkpoint), samples,
+               read_curve(page.with_name('log.csv')))
+    print(f'open {page}')
 
 
 if __name__ == '__main__':

@@ -14,7 +14,7 @@ import math
 import re
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
-from itertools import accumulate, chain, count
+from itertools import accumulate, chain, count, islice, takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -122,6 +122,40 @@ def read_midi(path: str) -> Score:
         raise ValueError(f'{path}: no notes' + (' but drums' if score.drums else ''))
     score.notes.sort()
     return score
+
+
+class Bar(NamedTuple):
+    start: float         # in steps
+    beat: float          # how long one of its beats is, in steps
+
+
+def bars_of(metres: list[tuple[int, int, int]]):
+    """Yield the bars of a piece without end: metres are [(step, beats, beat unit)]. A time
+    signature begins a bar wherever it stands; before the first, bars are of 4/4."""
+    changes = deque(sorted(metres))
+    start, beats, unit = 0, 4, 4
+    while True:
+        while changes and changes[0][0] <= start:
+            _, beats, unit = changes.popleft()
+        beat = WHOLE / unit
+        yield Bar(start, beat)
+        start += beats * beat
+        if changes:
+            start = min(start, changes[0][0])
+
+
+def find_bars(score: Score) -> list[Bar]:
+    """The bars of a piece, up to the end of its last note."""
+    end = max((note.start + note.duration for note in score.notes), default=0)
+    return list(takewhile(lambda bar: bar.start < end, bars_of(score.metres)))
+
+
+def opening(score: Score, bars: int) -> tuple[Score, int]:
+    """What begins in the first bars of a piece, and the step at which they are over."""
+    until = round(next(islice(bars_of(score.metres), bars, None)).start)
+    return Score([note for note in score.notes if note.start < until],
+                 [tempo for tempo in score.tempos if tempo[0] < until],
+                 [metre for metre in score.metres if metre[0] < until]), until
 
 
 def write_midi(score: Score, path: str):
@@ -239,8 +273,10 @@ class MidiTokenizer:
 
 class Grammar:
     """Which words may come next in each of B rows: only a key that is up is pressed, only one that
-    is down is let go (later than it was pressed; after MAX_HOLD, at once), and no piece ends while
-    a key is down. A guard: a trained model hardly ever needs it, and `refused` counts how often."""
+    is down is let go (later than it was pressed), no key is held for longer than MAX_HOLD, and no
+    piece ends while a key is down. A guard: a trained model hardly ever needs it, and `refused`
+    counts how often.
+    """
     MAX_HOLD = 3 * WHOLE // 2      # in Bach's keyboard works one note in 800 is longer
     FOLLOW = {'begin': 'metre tempo shift velocity on', 'metre': 'tempo shift off velocity on',
               'tempo': 'shift off velocity on', 'shift': 'metre tempo off velocity on',
@@ -252,6 +288,7 @@ class Grammar:
         kinds = np.array([kind for kind, _ in tokenizer.words])
         self.number = {kind: number for number, kind in enumerate(self.FOLLOW)}
         self.number['whole'] = len(self.FOLLOW)             # a whole shift: it may go on
+        self.is_velocity = kinds == 'velocity'
         self.follow = np.stack([np.isin(kinds, after.split()) for after in self.FOLLOW.values()])
         if tokenizer.velocity:                              # then no key is pressed without one
             without = [self.number[kind] for kind in self.FOLLOW if kind != 'velocity']
@@ -259,28 +296,47 @@ class Grammar:
         shift_too = self.follow[self.number['shift']] | (kinds == 'shift')
         self.follow = np.vstack((self.follow, shift_too))   # (kinds, V): which words may come next
         self.before_off = [self.number[kind] for kind in ('shift', 'whole', 'off')]
-        self.on, self.off = (slice(tokenizer.ids[kind, 0], tokenizer.ids[kind, 127] + 1)
-                             for kind in ('on', 'off'))
+        self.on, self.off, self.shift = (
+            slice(tokenizer.ids[kind, first], tokenizer.ids[kind, last] + 1)
+            for kind, first, last in (('on', 0, 127), ('off', 0, 127), ('shift', 1, WHOLE)))
         self.last = np.full(batch, self.number['begin'])    # kind of the last word, by its number
         self.now = np.zeros((batch, 1), int)                # steps since the beginning
         self.since = np.zeros((batch, 128), int)            # when each key moved last
         self.down = np.zeros((batch, 128), int)             # how often each key is down
+        self.due = np.zeros((batch, 128), int)              # when each has to be let go, if down
+        self.promised = [{} for _ in range(batch)]          # key -> when it is let go, no earlier
         self.earliest = np.zeros(batch, int)                # steps before which no piece ends
         self.refused = np.zeros(batch, int)                 # draws that were not allowed
+
+    def promise(self, ends: list[tuple[int, int]]):
+        """Let go of keys that are down, [(key, step)], at their steps, in every row: they are notes
+        of the prompt that last beyond it."""
+        for row, promised in enumerate(self.promised):
+            for key, step in sorted(ends):
+                promised.setdefault(key, []).append(step)   # twice: a unison
+            for key, steps in promised.items():
+                self.due[row, key] = steps[0]
 
     def allowed(self) -> np.ndarray:
         """(B, V), True for the words that may come next."""
         mask = self.follow[self.last]
-        down, held = self.down > 0, self.now - self.since
+        down = self.down > 0
         mask[:, self.on] &= ~down
-        mask[:, self.off] &= down & (held > 0)
+        mask[:, self.off] &= down & (self.since < self.now)
+        if self.is_velocity.any():
+            mask[down.all(axis=1)] &= ~self.is_velocity     # no key is left to be pressed
+        for row, promised in enumerate(self.promised):
+            for key in promised:
+                mask[row, self.off.start + key] &= self.due[row, key] <= self.now[row, 0]
         may_end = ~down.any(axis=1) & (self.now[:, 0] >= self.earliest)
         mask[:, self.end] &= may_end | (self.last == self.number['end'])
-        late = down & (held >= self.MAX_HOLD)
-        if late.any():                                      # then nothing else, at once
-            rows = late.any(axis=1) & np.isin(self.last, self.before_off)
-            mask[rows] = False
-            mask[:, self.off] |= late & rows[:, None]
+        room = np.where(down, self.due - self.now, WHOLE).min(axis=1)    # until the next is due
+        close = np.flatnonzero(room < WHOLE)
+        for row in close:                                   # no wait goes beyond that
+            mask[row, self.shift.start + max(0, room[row]):self.shift.stop] = False
+            if room[row] <= 0 and self.last[row] in self.before_off:     # nothing else, at once
+                mask[row] = False
+                mask[row, self.off] = down[row] & (self.due[row] <= self.now[row])
         return mask
 
     def refuse(self, rows):
@@ -293,9 +349,20 @@ class Grammar:
             self.last[row] = self.number['whole' if (kind, value) == ('shift', WHOLE) else kind]
             if kind == 'shift':
                 self.now[row] += value
-            elif kind in ('on', 'off'):
+            elif kind == 'on':
                 self.since[row, value] = self.now[row, 0]
-                self.down[row, value] += 1 if kind == 'on' else -1     # twice: a prompt's unison
+                self.down[row, value] += 1                  # twice: a unison in a prompt
+                self.due[row, value] = self.now[row, 0] + self.MAX_HOLD
+            elif kind == 'off':
+                self.since[row, value] = self.now[row, 0]
+                self.down[row, value] -= 1
+                promised = self.promised[row].get(value)
+                if promised:
+                    promised.pop(0)
+                    if promised:
+                        self.due[row, value] = promised[0]
+                    else:
+                        del self.promised[row][value]
 
 
 @dataclass

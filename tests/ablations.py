@@ -27,8 +27,7 @@ from config import read_config                                          # noqa: 
 from evaluate import bits_by_kind, describe, grade, load_scores         # noqa: E402
 from model import (MLP, Attention, Keyboard, Linear, LookBack,          # noqa: E402
                    Transformer, norm, rotate, traces_of)
-from sample import Config, draw_pieces, load_tokenizer                  # noqa: E402
-from tokenizer_midi import Score                                        # noqa: E402
+from sample import Config, draw_pieces, load_tokenizer, read_prompt     # noqa: E402
 
 
 # ---- what is taken away
@@ -243,7 +242,7 @@ def judge(trained, dataset: str) -> str:
     """The grade of 16 pieces, drawn as sample.py does by default, and their notes off the grid."""
     first = dataset.split(',')[0]
     tokenizer = load_tokenizer(train.load_corpus(first)['tokenizer'])
-    prompt = tokenizer.encode(Score())[:-1]
+    prompt = read_prompt(tokenizer, Config())
     trained.dtype = torch.float32
     rows, _ = draw_pieces(trained, tokenizer, prompt, Config(num_samples=16))
     scores = [tokenizer.decode(row) for row in rows]

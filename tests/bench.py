@@ -26,9 +26,9 @@ from test_tokenizer_bpe import merges_of, textbook_train                # noqa: 
 
 from evaluate import describe, grade, load_scores                      # noqa: E402
 from model import ModelConfig, Transformer, load                       # noqa: E402
-from sample import Config, draw_pieces, load_tokenizer                 # noqa: E402
+from sample import Config, draw_pieces, load_tokenizer, read_prompt    # noqa: E402
 from tokenizer_bpe import EOT, PATTERN, BPETokenizer                   # noqa: E402
-from tokenizer_midi import MidiTokenizer, Score, read_midi             # noqa: E402
+from tokenizer_midi import MidiTokenizer, read_midi                    # noqa: E402
 from train import load_corpus, make_optimizers, pick_device, validate  # noqa: E402
 
 SHAPE = {'context': 256, 'n_layer': 4, 'n_head': 4, 'n_embd': 128}
@@ -240,7 +240,7 @@ def choosing():
         train, val = load_scores(checkpoint['train_config']['dataset'])
         pitches = [note.pitch for score in train for note in score.notes]
         lowest, highest = min(pitches) - 5, max(pitches) + 6     # in any key that it was trained in
-        prompt = tokenizer.encode(Score())[:-1]                  # as sample.py begins a piece
+        prompt = read_prompt(tokenizer, Config())
         print(f'{folder}, {LOTS} times 16 pieces of 32 bars, seed 1')
         for temperature, top_p, min_p in CHOICES:
             config = Config(num_samples=16 * LOTS, temperature=temperature, top_p=top_p,

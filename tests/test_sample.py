@@ -9,9 +9,10 @@ import torch
 
 import sample
 from model import ModelConfig, Transformer, load, save
-from sample import Config, bars, load_tokenizer
+from sample import Config, load_tokenizer
 from tokenizer_bpe import BPETokenizer
-from tokenizer_midi import Grammar, MidiTokenizer, Note, Score, read_midi
+from tokenizer_midi import (Grammar, MidiTokenizer, Note, Score, bars_of, find_bars,
+                            read_midi, write_midi)
 
 TEXT = 'To be, or not to be, that is the question: whether it is nobler in the mind to suffer. ' * 9
 
@@ -23,7 +24,14 @@ def checkpoint(folder, tokenizer, **config):
     torch.nn.init.normal_(model.head.weight, std=0.5)
     folder.mkdir(exist_ok=True)
     save(folder / 'ckpt.pt', {'model': model.state_dict(), 'model_config': model.config.__dict__,
-                              'tokenizer': tokenizer.to_dict()})
+                              'tokenizer': tokenizer.to_dict(), 'progress': [0, 0, 9.0, 0, 0.0],
+                              'train_config': {'dataset': 'toy'}})
+
+
+@pytest.fixture
+def mute(monkeypatch):
+    """No sound is made, which takes longer than the music."""
+    monkeypatch.setattr(sample.synth, 'render', lambda notes: np.zeros(9, np.float32))
 
 
 def draw_at_random(tokenizer, rows, length, seed):
@@ -59,10 +67,9 @@ def test_a_hundred_samples_are_valid(tmp_path, velocity):
                 down[value] = now
             elif kind == 'off':
                 assert now > down.pop(value)
-            assert not down or now - min(down.values()) <= Grammar.MAX_HOLD + 96
+            assert not down or now - min(down.values()) <= Grammar.MAX_HOLD
         score = tokenizer.decode(row)
         assert score.notes == tokenizer.decode(tokenizer.encode(score)).notes
-        from tokenizer_midi import write_midi
         write_midi(score, tmp_path / 'a.mid')
         file = mido.MidiFile(tmp_path / 'a.mid')
         ends = sum(m.type == 'note_on' and not m.velocity for m in file)
@@ -102,20 +109,29 @@ def test_the_grammar_allows_all_of_bach():
 
 
 def test_pieces_are_written_and_can_be_heard(tmp_path, capsys):
-    """Forbids a sample without a file, a silent or clipped WAV, other music from the same seed."""
+    """Forbids a sample without a file, a silent or clipped WAV, other music from the same seed, and
+    another seed that overwrites it."""
     checkpoint(tmp_path / 'out', MidiTokenizer())
     runs = []
-    for _ in range(2):
-        sample.main(Config(out_dir=str(tmp_path / 'out'), num_samples=2, max_tokens=200))
-        notes = [read_midi(tmp_path / 'out' / f'sample-{n}.mid').notes for n in (1, 2)]
-        with wave.open(str(tmp_path / 'out' / 'sample-1.wav')) as wav:
+    for seed in (1, 1, 2):
+        sample.main(Config(out_dir=str(tmp_path / 'out'), num_samples=2, max_tokens=60, seed=seed))
+        paths = [tmp_path / 'out' / f'sample-{seed}-{n}' for n in (1, 2)]
+        notes = [read_midi(f'{path}.mid').notes for path in paths]
+        with wave.open(f'{paths[0]}.wav') as wav:
             sound = np.frombuffer(wav.readframes(wav.getnframes()), '<i2')
             assert wav.getframerate() == 44100 and 3000 < abs(sound.astype(int)).max() < 32767
         assert notes[0] != notes[1] and 'bars' in capsys.readouterr().out
         runs.append(notes)
-    assert runs[0] == runs[1]
-    page = (tmp_path / 'out' / 'samples.html').read_text()
-    assert page.count('<audio') == 2 and page.count('<rect') == len(notes[0]) + len(notes[1])
+    assert runs[0] == runs[1] and runs[0] != runs[2]
+    assert read_midi(tmp_path / 'out' / 'sample-1-1.mid').notes == runs[0][0]
+    page = (tmp_path / 'out' / 'index.html').read_text('utf-8')
+    assert page.count('<audio') == 2 and 'sample-2-1.wav' in page
+    assert page.count('data-tip="') == len(runs[2][0]) + len(runs[2][1])
+
+
+def begin(tokenizer, **config):
+    """What a piece with these settings begins with."""
+    return sample.read_prompt(tokenizer, Config(**config))
 
 
 def test_a_length_in_bars_is_asked_for(tmp_path, monkeypatch):
@@ -125,15 +141,15 @@ def test_a_length_in_bars_is_asked_for(tmp_path, monkeypatch):
     checkpoint(tmp_path / 'out', tokenizer)
     generate, calls = Transformer.generate, []
 
-    def overheard(model, ids, *args):
-        calls.append((ids, args[6], args[7]))
-        return generate(model, ids, *args)
+    def overheard(model, ids, **given):
+        calls.append((ids, given.get('length'), given['generator']))
+        return generate(model, ids, **given)
     monkeypatch.setattr(Transformer, 'generate', overheard)
     model, _ = load(tmp_path / 'out' / 'ckpt.pt')
-    begin = tokenizer.ids['begin', 0]
-    sample.draw_pieces(model, tokenizer, [begin], Config(num_samples=40, max_tokens=9, bars=10))
-    (_, nothing, generator), (rows, lengths, same_generator) = calls
-    assert nothing is None and generator is same_generator
+    nothing = begin(tokenizer)
+    sample.draw_pieces(model, tokenizer, nothing, Config(num_samples=40, max_tokens=9, bars=10))
+    (_, untold, generator), (rows, lengths, same_generator) = calls
+    assert untold is None and generator is same_generator
     asked = set()
     for row, length in zip(rows.tolist(), lengths.tolist()):
         kind, value = tokenizer.words[row[1]]
@@ -142,26 +158,127 @@ def test_a_length_in_bars_is_asked_for(tmp_path, monkeypatch):
         assert length == waited + 10 * 96 * beats // unit
         asked.add(length)
     assert len(asked) > 4
-    score = Score([Note(0, 60, 72), Note(72, 62, 72)], metres=[(0, 3, 4)])
-    prompt = tokenizer.encode(score)
-    assert sample.length_of(prompt, tokenizer, 2) == 144 + 2 * 72
-    sample.draw_pieces(model, tokenizer, [begin], Config(num_samples=1, max_tokens=9, bars=0))
+    sample.draw_pieces(model, tokenizer, nothing, Config(num_samples=1, max_tokens=9, bars=0))
     assert calls[-1][1] is None
+    path = tmp_path / 'a.mid'
+    write_midi(Score([Note(0, 60, 72), Note(72, 62, 72)], metres=[(0, 3, 4)]), path)
+    prompt = begin(tokenizer, start=str(path), prompt_bars=2)
+    sample.draw_pieces(model, tokenizer, prompt, Config(num_samples=1, max_tokens=9, bars=2))
+    assert calls[-1][1].tolist() == [2 * 72 + 2 * 72]
 
 
-def test_go_on_from_a_midi_file(tmp_path):
-    """Forbids a continuation that drops or changes the music it goes on from."""
+@pytest.mark.parametrize('bars', [1, 4, 100])
+@pytest.mark.parametrize('number', ['01-variatio-1', '13-variatio-13', '16-variatio-16'])
+def test_the_prompt_comes_back(tmp_path, mute, number, bars):
+    """Forbids a continuation that drops, shortens, prolongs or changes a note that it was given,
+    adds one before the bar line, or takes more or fewer bars of the file than it was told."""
     from conftest import ROOT
-    start = ROOT / 'data' / 'goldberg' / '01-variatio-1.mid'
     checkpoint(tmp_path / 'out', MidiTokenizer())
-    sample.main(Config(out_dir=str(tmp_path / 'out'), num_samples=1, max_tokens=50,
-                       start=str(start), start_tokens=100))
-    begun = MidiTokenizer().decode(MidiTokenizer().encode(read_midi(start))[:100]).notes
-    assert set(begun[:30]) <= set(read_midi(tmp_path / 'out' / 'sample-1.mid').notes)
+    whole = read_midi(ROOT / 'data' / 'goldberg' / f'{number}.mid')
+    lines = bars_of(whole.metres)
+    until = [next(lines).start for _ in range(bars + 1)][-1]
+    given = [note for note in whole.notes if note.start < until]
+    sample.main(Config(out_dir=str(tmp_path / 'out'), num_samples=2, max_tokens=120,
+                       start=str(ROOT / 'data' / 'goldberg' / f'{number}.mid'), prompt_bars=bars))
+    for sampled in ('sample-1-1.mid', 'sample-1-2.mid'):
+        score = read_midi(tmp_path / 'out' / sampled)
+        assert [note for note in score.notes if note.start < until] == given
+        assert len(score.notes) > len(given)
+        assert round(score.tempos[0][1], 2) == round(whole.tempos[0][1], 2)
+
+
+def test_what_the_prompt_holds_is_let_go_in_time():
+    """Forbids a model that is told of one length of a tied note while the file has another: each
+    key that the prompt holds down is let go at its time, no sooner and no later, in every row."""
+    tokenizer = MidiTokenizer()
+    ends = {60: 10, 64: 200, 67: 200}
+    grammar, random = Grammar(tokenizer, 30), np.random.default_rng(0)
+    for word in [('begin', 0), *(('on', key) for key in ends)]:
+        grammar.advance([tokenizer.ids[word]] * 30)
+    grammar.promise(list(ends.items()))
+    let_go = [{} for _ in range(30)]
+    for _ in range(600):
+        allowed = grammar.allowed()
+        assert allowed.any(axis=1).all()
+        drawn = (allowed * random.random(allowed.shape)).argmax(axis=1).tolist()
+        grammar.advance(drawn)
+        for row, id in enumerate(drawn):
+            kind, value = tokenizer.words[id]
+            if kind == 'off':
+                let_go[row].setdefault(value, int(grammar.now[row, 0]))
+    for row in let_go:
+        assert {key: row[key] for key in ends} == ends
+
+
+def test_metre_tempo_and_key_are_wishes_that_count(tmp_path, mute):
+    """Forbids a piece in another time signature or at another speed than was asked for, and a
+    transposition that moves nothing."""
+    checkpoint(tmp_path / 'out', MidiTokenizer())
+    common = dict(out_dir=str(tmp_path / 'out'), num_samples=1, max_tokens=200)
+    pieces = []
+    for seed, transpose in ((1, 0), (2, 5)):
+        sample.main(Config(**common, metre='12/8', tempo=61.0, transpose=transpose, bars=3))
+        pieces.append(read_midi(tmp_path / 'out' / 'sample-1-1.mid'))
+        assert pieces[-1].metres[0] == (0, 12, 8) and round(pieces[-1].tempos[0][1], 2) == 61
+    low, high = ([note.pitch for note in piece.notes] for piece in pieces)
+    assert len(low) == len(high) and sum(high) > sum(low)
+    assert {(b - a) % 12 for a, b in zip(sorted(low), sorted(high))} >= {5}
+
+
+def test_transposing():
+    """Forbids a pitch that leaves the keys of MIDI."""
+    score = Score([Note(0, 126, 5), Note(1, 3, 5, 9)], [(0, 99.0)], [(0, 3, 4)])
+    assert sample.transposed(score, 5).notes == [Note(0, 119, 5), Note(1, 8, 5, 9)]
+    assert sample.transposed(score, -5).notes == [Note(0, 121, 5), Note(1, 10, 5, 9)]
+    assert sample.transposed(score, 5).metres == [(0, 3, 4)]
+
+
+class Stopped:
+    """Ctrl-C after so many ids."""
+
+    def __init__(self, after):
+        self.after = after
+
+    def __call__(self, model, start, config, **given):
+        for count, ids in enumerate(DRAW_ROWS(model, start, config, **given)):
+            if count == self.after:
+                raise KeyboardInterrupt
+            yield ids
+
+
+DRAW_ROWS = sample.draw_rows
+
+
+def test_an_interrupt_keeps_what_was_composed(tmp_path, mute, monkeypatch, capsys):
+    """Forbids Ctrl-C that throws away the music or the text drawn so far."""
+    monkeypatch.setattr(sample, 'draw_rows', Stopped(after=60))
+    checkpoint(tmp_path / 'out', MidiTokenizer())
+    sample.main(Config(out_dir=str(tmp_path / 'out'), num_samples=2, max_tokens=500, metre='4/4'))
+    assert 'stopped' in capsys.readouterr().out
+    for number in (1, 2):
+        assert read_midi(tmp_path / 'out' / f'sample-1-{number}.mid').notes
+    checkpoint(tmp_path / 'text', BPETokenizer.train([TEXT], 300))
+    sample.main(Config(out_dir=str(tmp_path / 'text'), num_samples=2, max_tokens=500, start='To'))
+    assert 'stopped' in capsys.readouterr().out
+    written = (tmp_path / 'text' / 'sample-1-1.txt').read_text('utf-8')
+    assert written.startswith('To') and len(written) > 30
+    assert not (tmp_path / 'text' / 'sample-1-2.txt').exists()
+
+
+def test_progress_is_for_terminals(capsys, monkeypatch):
+    """Forbids carriage returns in a log file, and a terminal that is told nothing."""
+    grammar = Grammar(MidiTokenizer(), 2)
+    grammar.now[:] = 200
+    sample.Progress(grammar, 96, 8).show()
+    assert capsys.readouterr().out == ''
+    monkeypatch.setattr('sys.stdout.isatty', lambda: True)
+    sample.Progress(grammar, 96, 8).show()
+    assert 'bar 3 of about 8' in capsys.readouterr().out
 
 
 def test_text_streams(tmp_path, capsys):
-    """Forbids a text that loses its start, ids printed for the end of text, half characters."""
+    """Forbids a text that loses its start, ids printed for the end of text, half characters, and a
+    file with another text than the terminal."""
     checkpoint(tmp_path / 'out', BPETokenizer.train([TEXT], 300))
     (tmp_path / 'p.txt').write_text('FROM A FILE: ü\n', encoding='utf-8')
     for start, shown in (('ROMEO: é', 'ROMEO: é'), (f'FILE:{tmp_path}/p.txt', 'FROM A FILE: ü\n')):
@@ -169,6 +286,8 @@ def test_text_streams(tmp_path, capsys):
                            start=start))
         out = capsys.readouterr().out
         assert out.count(shown) == 2 and len(out) > 2 * len(shown) + 60 and 'endoftext' not in out
+        for number in (1, 2):
+            assert (tmp_path / 'out' / f'sample-1-{number}.txt').read_text('utf-8') in out
 
 
 def test_bars():
@@ -177,17 +296,32 @@ def test_bars():
     for metres, steps, want in (([], 96, 1), ([], 97, 2), ([(0, 3, 8)], 72, 2),
                                 ([(0, 12, 16)], 72, 1),
                                 ([(0, 4, 4), (96, 3, 4)], 96 + 72 * 2, 3), ([(0, 4, 4)], 1, 1)):
-        assert bars(Score([note, Note(0, 61, steps)], metres=metres)) == want
+        assert len(find_bars(Score([note, Note(0, 61, steps)], metres=metres))) == want
 
 
-@pytest.mark.parametrize('wrong', [{'num_samples': 0}, {'temperature': -1.0}, {'top_p': 0.0},
-                                   {'start': 'missing.mid'}, {'checkpoint': 'no.pt'}])
-def test_clear_errors(tmp_path, wrong):
+def test_bar_lines():
+    """Forbids bars that run on over a change of the time signature, or from a wrong beginning."""
+    def first(count, *metres):
+        bars = bars_of(list(metres))
+        return [next(bars).start for _ in range(count)]
+    assert first(3) == [0, 96, 192]
+    assert first(4, (0, 3, 8), (60, 4, 4)) == [0, 36, 60, 156]
+    assert first(3, (24, 2, 4), (0, 4, 4)) == [0, 24, 72]
+    assert first(4, (0, 1, 64)) == [0, 1.5, 3, 4.5]
+
+
+@pytest.mark.parametrize('wrong, word', [
+    ({'num_samples': 0}, 'num_samples'), ({'temperature': -1.0}, 'temperature'),
+    ({'top_p': 0.0}, 'top_p'), ({'start': 'missing.mid'}, 'missing.mid'),
+    ({'checkpoint': 'no.pt'}, 'no.pt'), ({'prompt_bars': 0}, 'prompt_bars'), ({'bars': -1}, 'bars'),
+    ({'metre': '5'}, 'metre'), ({'metre': '3/5'}, 'metre'), ({'metre': '24/16'}, 'metre'),
+    ({'tempo': 5.0}, 'tempo'), ({'transpose': 99}, 'transpose'), ({'device': 'gpu'}, 'device')])
+def test_clear_errors(tmp_path, wrong, word):
     """Forbids a traceback, or silence, for a setting that cannot be."""
     checkpoint(tmp_path / 'out', MidiTokenizer())
     with pytest.raises((ValueError, OSError)) as error:
         sample.main(Config(out_dir=str(tmp_path / 'out'), max_tokens=5, **wrong))
-    assert '\n' not in str(error.value)
+    assert '\n' not in str(error.value) and word in str(error.value)
 
 
 def test_unknown_tokenizer_is_refused():
