@@ -42,16 +42,16 @@ DRAWS = 15               # draws of that many windows; the median of their dista
 SEED = 1                 # of all that is drawn here: same pieces, same figures
 LONG = 3 * WHOLE // 2    # steps; a note that lasts longer was probably forgotten
 
-ORDERS = 6               # n-grams from 1 to this many ids are tried
+ORDERS = 6               # n-grams of 1 to this many ids are tried
 COUNTED = 8_000_000      # ids that they are counted on at most, all transpositions together
 NGRAM_PIECES = 16        # pieces that the best of them draws
-NGRAM_IDS = 1200         # ids a piece: some 300 notes
+NGRAM_IDS = 1200         # ids in each: some 400 notes
 
-RUN = 8                  # notes or words; a run holds so many that count by themselves ...
-DIFFERENT = 4            # ... by having as many different intervals (or words) and no period
-LONGEST_PERIOD = 64      # notes or words, in what repeats itself
-RECITED = 16             # notes in a run from which on it is recited, at the least: so many are in
-RECITED_WORDS = 12       # no run that held-out Bach shares with the rest (words: Shakespeare)
+RUN = 8                  # notes (or words) in a row that a run has at least
+DIFFERENT = 4            # different intervals (or words) that they have at least
+LONGEST_PERIOD = 64      # notes (or words) in what is played again at once, at most
+RECITED = 16             # notes from which on a run may be called recited: of held-out Bach, no 13
+RECITED_WORDS = 12       # in a row are found, and of held-out Shakespeare, no 10 words
 
 # How often the 12 degrees of a major and a minor key occur, from the tonic upwards (Albrecht and
 # Shanahan 2013). The profiles have mean 0 and spread 1: the largest product correlates best.
@@ -460,16 +460,20 @@ def spell(score: Score) -> Row:
     return Row(256 * times + intervals + 128, intervals, bars_of(score, notes[:, 0]))
 
 
-def find_words(text: str) -> list[re.Match]:
-    return list(re.finditer(r"\w+(?:['’]\w+)*", text))
+def find_words(text: str):
+    """An iterator over the matches of all words, such as: it's."""
+    return re.finditer(r"\w+(?:['’]\w+)*", text)
 
 
 def spell_text(text: str, numbers: dict[str, int]) -> Row:
     """Text as its words, whose numbers are given; one without a number is like no other: -2."""
-    words = find_words(text)
-    codes = np.array([numbers.get(word.group().lower(), -2) for word in words], int)
+    codes, starts = [], []
+    for word in find_words(text):
+        codes.append(numbers.get(word.group().lower(), -2))
+        starts.append(word.start())
     line_ends = [line_end.start() for line_end in re.finditer('\n', text)]
-    lines = 1 + np.searchsorted(line_ends, [word.start() for word in words])
+    lines = 1 + np.searchsorted(line_ends, starts)
+    codes = np.array(codes, int)
     return Row(codes, codes, lines)
 
 
@@ -508,12 +512,12 @@ class Index:
         number = bisect(self.begins, place) - 1
         return self.names[number], int(self.rows[number].bars[place - self.begins[number]])
 
-    def find_runs(self, row: Row) -> list[tuple[int, int, int]]:
-        """(place in the row, place in `codes`, codes) of every run: a window of 8 that counts, with
-        all that is the same before and after it."""
+    def find_runs(self, row: Row, telling: np.ndarray) -> list[tuple[int, int, int]]:
+        """(place in the row, place in `codes`, codes) of every run: a window of 8, of those that are
+        `telling`, with all that is the same before and after it."""
         runs, compared = [], {}                  # compared: up to where, for each distance
         places = self.find(row, RUN)
-        for seed in np.flatnonzero(is_somebodys(row, RUN - self.between)):
+        for seed in np.flatnonzero(telling):
             for place in places[seed]:
                 apart = place - seed
                 if compared.get(apart, 0) > seed:
@@ -528,44 +532,44 @@ class Index:
         return runs
 
 
-def is_somebodys(row: Row, length: int) -> np.ndarray:
-    """(N - length + 1,) whether each window of `length` codes counts when it is found elsewhere:
-    it has four different intervals (or words) and no period of half its notes or fewer. A scale, a
-    trill, a broken chord over and over are nobody's."""
-    if len(row.codes) < length:
-        return np.zeros(0, bool)
-    codes = sliding_window_view(row.codes, length)
-    kinds = np.sort(sliding_window_view(row.kinds, length), axis=1)
-    different = 1 + np.count_nonzero(np.diff(kinds, axis=1), axis=1)
-    periodic = np.zeros(len(codes), bool)
-    for period in range(1, (length + 1) // 2 + 1):
-        periodic |= (codes[:, period:] == codes[:, :-period]).all(axis=1)
-    return (different >= DIFFERENT) & ~periodic
-
-
-def count_once(codes: np.ndarray) -> int:
-    """How many codes there are but for those that repeat what stood right before them: a figure of
-    2 to 64 notes played over and over counts once, and so does one move made five times."""
-    repeats = np.zeros(len(codes), bool)
+def find_fresh(codes: np.ndarray) -> np.ndarray:
+    """(N,) False where a code repeats, as do as many as its period before it or four at least, what
+    stood right before them: a trill, a broken chord over and over, a bar played twice. True for
+    the first time."""
+    fresh = np.ones(len(codes), bool)
     for period in range(1, min(LONGEST_PERIOD, len(codes) // 2) + 1):
         same = codes[period:] == codes[:-period]
         stretch = max(period, 4)                 # two whole tones up are no repetition yet
-        if len(same) >= stretch:
-            for begin in np.flatnonzero(sliding_window_view(same, stretch).all(axis=1)):
-                repeats[begin + period:begin + period + stretch] = True
-    return int(np.count_nonzero(~repeats))
+        in_a_row = np.concatenate(([0], np.cumsum(same)))
+        full = in_a_row[stretch:] - in_a_row[:-stretch] == stretch
+        for begin in np.flatnonzero(full) + period:
+            fresh[begin:begin + stretch] = False
+    return fresh
+
+
+def is_telling(row: Row, fresh: np.ndarray, length: int) -> np.ndarray:
+    """(N - length + 1,) whether it tells anything that a window of `length` codes is found: it has
+    four different intervals (or words), and more than half of it is fresh. A scale, a trill and a
+    broken chord over and over are nobody's."""
+    if len(row.codes) < length:
+        return np.zeros(0, bool)
+    kinds = np.sort(sliding_window_view(row.kinds, length), axis=1)
+    different = 1 + np.count_nonzero(np.diff(kinds, axis=1), axis=1)
+    new = np.count_nonzero(sliding_window_view(fresh, length), axis=1)
+    return (different >= DIFFERENT) & (2 * new > length)
 
 
 def trace(row: Row, index: Index, least: int) -> Origin:
     """What the row shares with the index; `copied` (N,) is of its notes or words."""
+    fresh = find_fresh(row.codes)
     shares = {}
     for units in index.windows:
-        counts = is_somebodys(row, units - index.between)
+        counts = is_telling(row, fresh, units - index.between)
         found = np.array([len(places) > 0 for places in index.find(row, units)], bool)
         shares[units] = float(np.mean(found & counts)) if len(counts) else 0.0
     origin = Origin(shares, 0, '', 0, 0, np.zeros(len(row.bars), bool))
-    for begin, place, length in index.find_runs(row):
-        units = count_once(row.codes[begin:begin + length]) + index.between
+    for begin, place, length in index.find_runs(row, is_telling(row, fresh, RUN - index.between)):
+        units = int(np.count_nonzero(fresh[begin:begin + length])) + index.between
         if units >= least:
             origin.copied[begin:begin + length + index.between] = True
         if units > origin.longest:
@@ -654,6 +658,12 @@ def load_scores(dataset: str) -> tuple[list[Score], list[Score]]:
     return tuple([score for _, score in pieces[split]] for split in ('train', 'val'))
 
 
+def in_order(path: Path) -> list:
+    """Sorts sample-2 before sample-10: words by their letters, numbers by their size."""
+    parts = re.split(r'(\d+)', path.as_posix())
+    return [int(part) if part.isdigit() else part for part in parts]
+
+
 def read_samples(config: Config, music: bool) -> list[tuple[str, Score | str]]:
     """The MIDI or text files to judge, with their names. Says which can't be read; raises
     ValueError if that is all."""
@@ -664,14 +674,15 @@ def read_samples(config: Config, music: bool) -> list[tuple[str, Score | str]]:
         paths = files(Path(config.samples), suffixes)
     else:
         paths = [Path(path) for path in glob.glob(config.samples)]
-    paths = sorted(paths, key=lambda path: [int(number) for number in re.findall(r'\d+', path.name)])
+    paths = sorted(paths, key=in_order)
     samples = []
     for path in paths:
+        name = path.as_posix() if config.samples else path.name
         try:
-            piece = read_midi(path) if music else path.read_text(encoding='utf-8')
-            samples.append((path.name, piece))
+            piece = read_midi(path) if music else path.read_text(encoding='utf-8', errors='replace')
+            samples.append((name, piece))
         except (ValueError, OSError) as error:
-            print(f'left out: {path}: {error}')
+            print(f'left out: {error}')
     if not samples:
         raise ValueError(f'{config.samples or config.out_dir}: none of {len(paths)} samples could '
                          'be read: run sample.py first, or give --samples=FOLDER')
@@ -721,13 +732,20 @@ def judge_originality(samples: list, pieces: dict, drawn: list, music: bool) -> 
     return {'unit': 'note' if music else 'word', 'least': least, 'sides': sides, 'samples': each}
 
 
+def count_units(piece: Score | str) -> int:
+    """The notes of a piece of music, the words of a text."""
+    if isinstance(piece, Score):
+        return len(piece.notes)
+    return sum(1 for _ in find_words(piece))
+
+
 def sum_up(named: list[tuple[str, Score | str]], origins: list[Origin]) -> dict:
     """Of all pieces of a side: the shares of all their windows, and their longest runs."""
     shares = {}
     for units in origins[0].shares:
         found, windows = 0, 0
         for (_, piece), origin in zip(named, origins):
-            size = len(piece.notes) if isinstance(piece, Score) else len(find_words(piece))
+            size = count_units(piece)
             many = max(0, size - units + 1)
             found += origin.shares[units] * many
             windows += many
