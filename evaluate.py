@@ -50,8 +50,8 @@ NGRAM_IDS = 1200         # ids in each: some 400 notes
 RUN = 8                  # notes (or words) in a row that a run has at least
 DIFFERENT = 4            # different intervals (or words) that they have at least
 LONGEST_PERIOD = 64      # notes (or words) in what is played again at once, at most
-RECITED = 16             # notes from which on a run may be called recited: of held-out Bach, no 13
-RECITED_WORDS = 12       # in a row are found, and of held-out Shakespeare, no 10 words
+RECITED = 16             # notes in a row that are recited, or more if held-out pieces share as many
+RECITED_WORDS = 12       # words. (Held-out Bach shares no more than 12 notes, Shakespeare 9 words.)
 
 # How often the 12 degrees of a major and a minor key occur, from the tonic upwards (Albrecht and
 # Shanahan 2013). The profiles have mean 0 and spread 1: the largest product correlates best.
@@ -218,12 +218,14 @@ class NGram:
 
 
 def count_ngrams(corpora: list[dict]) -> NGram:
-    """The n-grams of all training parts, in all the keys that the model is trained in."""
+    """The n-grams of all training parts, in all the keys that the model is trained in. Of very
+    large corpora, the beginning of each."""
     table = np.array(corpora[0]['augment'])
-    each = COUNTED // len(table) // len(corpora)
+    total = len(table) * sum(len(corpus['train']) for corpus in corpora)
+    share = min(1, COUNTED / total)
     rows = []
     for corpus in corpora:
-        ids = np.array(corpus['train'][:each])
+        ids = np.array(corpus['train'][:int(share * len(corpus['train']))])
         for transposition in table:
             rows.append(transposition[ids])
     return NGram(rows, corpora[0]['vocab_size'])
