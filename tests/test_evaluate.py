@@ -513,10 +513,22 @@ def test_what_is_nobodys(name):
     assert origin.longest <= once and not any(origin.copied)
     assert max(origin.shares.values()) <= (0.013 if once else 0)
     stolen = random_piece(2).notes[:10]
-    added = {'alberti': 9, 'arpeggio': 6, 'scale': 14, 'trill': 3}.get(name, 2)
+    added = {'alberti': 9, 'arpeggio': 6, 'scale': 6, 'trill': 3}.get(name, 2)
     for sample in (join(random_piece(3).notes[:50], figure, stolen), join(figure, stolen)):
         origin = originality(sample, index)
         assert origin.longest == 10 + added and origin.source == 'etude'
+
+
+def test_a_run_begins_before_it_tells():
+    """Forbids a run that lacks the steps with which it begins, since they alone are nobody's."""
+    steps = np.cumsum([0, 1, 2, 1, 1, 2, 2, 1, 2, 1, 1, 1, 2, 2, 2, 1]).tolist()
+    walk = [Note(note.start, 40 + step, 6) for note, step in zip(random_piece(5).notes, steps)]
+    index = index_of([('walk', join(random_piece(1).notes[:50], walk, random_piece(2).notes))])
+    assert originality(join(random_piece(3).notes[:50], walk), index).longest == 0
+    for before in ([], [random_piece(3).notes[:50]]):
+        origin = originality(join(*before, walk, random_piece(2).notes[:10]), index)
+        assert origin.longest == len(walk) + 10
+        assert origin.bar == (8 if before else 1)
 
 
 def test_held_out_bach_is_original(bach):
