@@ -47,6 +47,8 @@ COUNTED = 8_000_000      # ids that they are counted on at most, all transpositi
 NGRAM_PIECES = 16        # pieces that the best of them draws
 NGRAM_IDS = 1200         # ids in each: some 400 notes
 
+SHOWN = 30               # held-out pieces of a corpus that the table shows; evaluate.json has all
+
 RUN = 8                  # notes (or words) in a row that a run has at least
 DIFFERENT = 4            # different intervals (or words) that they have at least
 LONGEST_PERIOD = 64      # notes (or words) in what is played again at once, at most
@@ -131,8 +133,10 @@ def bits_by_kind(model, corpus: dict, tokenizer) -> dict[str, float]:
 
 
 def bits_by_piece(corpus: dict, tokenizer, bits: np.ndarray) -> dict[str, dict]:
-    """Name -> the same of each held-out piece, from the bits (N,) of all held-out ids."""
-    ids, found, begin = np.array(corpus['val']), {}, 0
+    """Name -> bits a unit of each held-out piece, as `spend` splits them; `bits` (N,) are those of
+    all held-out ids."""
+    ids = np.array(corpus['val'])
+    found, begin = {}, 0
     ends = np.flatnonzero(ids == corpus['end'])
     for piece, end in zip(corpus['pieces']['val'], ends, strict=True):
         mine = slice(begin, end + 1)
@@ -145,7 +149,7 @@ def bits_by_piece(corpus: dict, tokenizer, bits: np.ndarray) -> dict[str, dict]:
 
 def hash_windows(codes: np.ndarray, length: int) -> np.ndarray:
     """(N,) whole numbers -> (N - length + 1,): 64 bits for every `length` in a row, the same for
-    the same numbers, and for others another value as good as always."""
+    the same numbers and, as good as always, other bits for others."""
     hashes = np.zeros(max(0, len(codes) - length + 1), np.uint64)
     for place in range(length):
         code = codes[place:place + len(hashes)].astype(np.uint64)
@@ -159,8 +163,8 @@ class NGram:
 
         (times seen here + T * its probability after one id less) / (C + T)
 
-    and after no id at all, it started from 1 / V. So what a long context does not know, it asks of
-    the shorter ones, the more often the less it was of one mind.
+    and that after one id less is made alike, down to 1 / V. So a context asks the shorter ones, and
+    listens to them the more, the fewer times it was seen and the more different ids followed.
 
     A table for each length of context holds its (context, id) pairs as sorted numbers, a hash of
     the context above and the id in the lowest bits: what follows a context lies side by side.
@@ -187,14 +191,15 @@ class NGram:
         chance = np.full(len(ids), 1 / self.vocab_size)
         rows = []
         for length, (pairs, before) in enumerate(self.tables):
-            wanted = self.pairs(ids, length)
+            wanted = self.pairs(ids, length)                            # (N - length,)
             first = np.searchsorted(pairs, wanted & ~self.low)
             past = np.searchsorted(pairs, wanted | self.low)
             kinds = past - first
             count = before[past] - before[first]
-            at, after = (np.searchsorted(pairs, wanted, side) for side in ('left', 'right'))
-            seen = before[after] - before[at]
-            known = np.flatnonzero(kinds)
+            this = np.searchsorted(pairs, wanted)
+            next = np.searchsorted(pairs, wanted, 'right')
+            seen = before[next] - before[this]
+            known = np.flatnonzero(kinds)                               # contexts ever seen
             shorter = chance[length:][known]
             chance[length:][known] = ((seen[known] + kinds[known] * shorter)
                                       / (count[known] + kinds[known]))
@@ -515,8 +520,8 @@ class Index:
         return self.names[number], int(self.rows[number].bars[place - self.begins[number]])
 
     def find_runs(self, row: Row, telling: np.ndarray) -> list[tuple[int, int, int]]:
-        """(place in the row, place in `codes`, codes) of every run: a window of 8, of those that are
-        `telling`, with all that is the same before and after it."""
+        """(place in the row, place in `codes`, codes) of every run: a window of 8 that is among the
+        `telling` and is found, with all that is the same before and after it."""
         runs, compared = [], {}                  # compared: up to where, for each distance
         places = self.find(row, RUN)
         for seed in np.flatnonzero(telling):
@@ -780,8 +785,8 @@ def print_row(name: str, values):
 
 
 def print_bits(result: dict):
-    """The bits a unit of each corpus: of the n-gram, of the model, and of each piece by the model;
-    with what they are spent on, if that is told apart."""
+    """The bits a unit of each corpus: of the model, if there is one, and of the n-gram; then of each
+    piece by the model. With what they are spent on, if that is told apart."""
     ngram = result['ngram']
     questions = list(next(iter(ngram['bits'].values())))
     parts = questions if len(questions) > 1 else []
@@ -794,8 +799,11 @@ def print_bits(result: dict):
         if 'bits' in result:
             print_spent(name, result['bits'][name])
         print_spent(f'{name}, n-gram of {ngram["order"]} ids', spent)
-        for piece, spent_there in result.get('pieces', {}).get(name, {}).items():
+        pieces = result.get('pieces', {}).get(name, {})
+        for piece, spent_there in list(pieces.items())[:SHOWN]:
             print_spent(f'  {piece}', spent_there)
+        if len(pieces) > SHOWN:
+            print(f'  ... and {len(pieces) - SHOWN} more')
     print()
 
 

@@ -505,7 +505,8 @@ def test_what_is_nobodys(name):
     quotation; and that, played beside a real one, it makes that one longer."""
     figures = {'scale': [60, 62, 64, 65, 67, 69, 71, 72, 74, 76, 77, 79, 81, 83],
                'chromatic': range(50, 80), 'trill': [60, 62] * 15, 'repeated': [60] * 30,
-               'arpeggio': [48, 55, 64, 72, 79] * 8, 'alberti': [60, 67, 64, 67, 59, 68, 65, 68] * 8}
+               'arpeggio': [48, 55, 64, 72, 79] * 8,
+               'alberti': [60, 67, 64, 67, 59, 68, 65, 68] * 8}
     figure = [Note(6 * i, pitch, 6) for i, pitch in enumerate(figures[name])]
     index = index_of([('etude', join(random_piece(1).notes[:50], figure, random_piece(2).notes))])
     origin = originality(join(random_piece(3).notes[:50], figure, random_piece(4).notes), index)
@@ -549,6 +550,16 @@ def test_held_out_bach_is_original(bach):
     assert origin.bar == origin.source_bar
 
 
+def test_long_pieces_weigh_more():
+    """Forbids a side's share that is a mean over pieces: of a short one, chance is large."""
+    long, short = random_piece(1), Score(random_piece(2).notes[:20])
+    index = index_of([('short', short)])
+    origins = [originality(score, index) for score in (long, short)]
+    side = evaluate.sum_up([('long', long), ('short', short)], origins)
+    assert side['shares'] == pytest.approx({8: 13 / (293 + 13), 12: 9 / (289 + 9)})
+    assert (side['median'], side['longest']) == (10, 20)
+
+
 def test_bars():
     """Forbids bars counted by another metre than the one in force, or from 0."""
     score = Score(metres=[(192, 3, 4), (336, 6, 8), (400, 2, 2)])
@@ -575,6 +586,9 @@ def test_words_that_are_copied():
     words = len(sample.replace('--', '').split())
     assert origin.shares == pytest.approx({8: 7 / (words - 7)})
     assert originality_of_text(sample, index, least=15).copied == []
+    twice = f'{stolen}! Or rather: {stolen}?'
+    copied = originality_of_text(twice, index, least=12).copied
+    assert [twice[begin:end] for begin, end in copied] == [stolen, stolen]
     assert originality_of_text('What dreams may come, then? No.', index).longest == 0
     assert originality_of_text(PLAY, index_of_text(PLAY)).longest == len(PLAY.split())
     assert originality_of_text('', index).shares == {8: 0}
@@ -627,6 +641,7 @@ def test_text_is_judged(corpus, capsys):
     saved = json.loads((out / 'evaluate.json').read_text())
     nats = validate(load(out / 'ckpt.pt')[0], meta, 64)
     bits = nats * (len(meta['val']) - 1) / math.log(2) / meta['units']['val']
-    assert saved['unit'] == 'byte' and saved['bits']['plays']['all'] == pytest.approx(bits, rel=1e-4)
+    assert saved['unit'] == 'byte'
+    assert saved['bits']['plays']['all'] == pytest.approx(bits, rel=1e-4)
     assert 1 < saved['ngram']['bits']['plays']['all'] < 4
     assert f'{bits:.3f}' in shown and 'grade' not in saved
