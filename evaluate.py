@@ -675,19 +675,19 @@ def read_samples(config: Config, music: bool) -> list[tuple[str, Score | str]]:
     """The MIDI or text files to judge, with their names. Says which can't be read; raises
     ValueError if that is all."""
     suffixes = ('.mid', '.midi') if music else ('.txt',)
+    folder = Path(config.samples or config.out_dir)
     if not config.samples:
-        paths = Path(config.out_dir).glob(f'sample-*{suffixes[0]}')
-    elif Path(config.samples).is_dir():
-        paths = files(Path(config.samples), suffixes)
+        paths = folder.glob(f'sample-*{suffixes[0]}')
+    elif folder.is_dir():
+        paths = files(folder, suffixes)
     else:
         paths = [Path(path) for path in glob.glob(config.samples)]
-    paths = sorted(paths, key=in_order)
-    samples = []
+    samples, paths = [], sorted(paths, key=in_order)
     for path in paths:
-        name = path.as_posix() if config.samples else path.name
+        name = path.relative_to(folder) if path.is_relative_to(folder) else path
         try:
             piece = read_midi(path) if music else path.read_text(encoding='utf-8', errors='replace')
-            samples.append((name, piece))
+            samples.append((name.as_posix(), piece))
         except (ValueError, OSError) as error:
             print(f'left out: {error}')
     if not samples:
@@ -785,8 +785,8 @@ def print_row(name: str, values):
 
 
 def print_bits(result: dict):
-    """The bits a unit of each corpus: of the model, if there is one, and of the n-gram; then of each
-    piece by the model. With what they are spent on, if that is told apart."""
+    """The bits a unit of each corpus: of the model, if there is one, and of the n-gram; then of
+    each piece by the model. With what they are spent on, if that is told apart."""
     ngram = result['ngram']
     questions = list(next(iter(ngram['bits'].values())))
     parts = questions if len(questions) > 1 else []
