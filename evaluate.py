@@ -32,7 +32,7 @@ from config import run
 from model import load
 from prepare import files
 from tokenizer_bpe import BPETokenizer
-from tokenizer_midi import STEPS, WHOLE, MidiTokenizer, Score, read_midi
+from tokenizer_midi import STEPS, WHOLE, MidiTokenizer, Score, find_bars, read_midi
 from train import check, load_corpus, validation_losses
 
 WINDOW = 250             # notes in a window
@@ -303,15 +303,16 @@ def keys_down(window: np.ndarray, onsets: np.ndarray) -> np.ndarray:
     return down
 
 
-def find_tonic(pitches: np.ndarray, durations: np.ndarray) -> int:
-    """The tonic, 0 (C) to 11, of the key whose profile correlates best with how long each of the 12
-    pitch classes sounds (the method of Krumhansl and Schmuckler)."""
+def find_key(pitches: np.ndarray, durations: np.ndarray) -> tuple[int, str]:
+    """The tonic, 0 (C) to 11, and the mode of the key whose profile correlates best with how long
+    each of the 12 pitch classes sounds (the method of Krumhansl and Schmuckler)."""
     heard = np.bincount(pitches % 12, weights=durations, minlength=12)
-    fits = []
+    fits = {}
     for tonic in range(12):
         degrees = np.roll(heard, -tonic)                        # of a key on this tonic
-        fits.append(max(PROFILES @ degrees))                    # as major or as minor
-    return int(np.argmax(fits))
+        for mode, fit in zip(('major', 'minor'), PROFILES @ degrees):
+            fits[tonic, mode] = fit
+    return max(fits, key=fits.get)
 
 
 def histogram(values: np.ndarray, low: int, high: int) -> np.ndarray:
@@ -336,6 +337,7 @@ def histograms(window: np.ndarray) -> dict[str, np.ndarray]:
     apart = abs(pitches[note] - key)
     above = pitches - bass[onset]
     melody = pitches[pitches == top[onset]]                     # the notes that start on top
+    tonic, _ = find_key(pitches, durations)
 
     # octaves are folded: a tenth is as consonant as a third
     return {
@@ -346,7 +348,7 @@ def histograms(window: np.ndarray) -> dict[str, np.ndarray]:
         'intervals': histogram(apart[apart > 0] % 12, 0, 11),
         'intervals above the bass': histogram(above[above > 0] % 12, 0, 11),
         'step of the top voice': histogram(np.diff(melody), -12, 12),
-        'scale degree': histogram((pitches - find_tonic(pitches, durations)) % 12, 0, 11),
+        'scale degree': histogram((pitches - tonic) % 12, 0, 11),
     }
 
 
@@ -445,26 +447,17 @@ class Origin:
                                  # units or more; text: (from, to), stretches of characters
 
 
-def bars_of(score: Score, steps: np.ndarray) -> np.ndarray:
-    """(N,) steps -> (N,) the bars they are in, from 1. Where no metre is told, it is 4/4."""
-    bars = np.zeros(len(steps), int)
-    first = 1
-    metres = [(0, 4, 4), *sorted(score.metres)]
-    ends = [step for step, _, _ in metres[1:]] + [math.inf]
-    for (begin, beats, unit), end in zip(metres, ends):
-        length = WHOLE * beats / unit
-        inside = (steps >= begin) & (steps < end)
-        bars[inside] = first + (steps[inside] - begin) // length
-        if end < math.inf:
-            first += math.ceil((end - begin) / length)
-    return bars
+def bars_at(score: Score, steps: np.ndarray) -> np.ndarray:
+    """(N,) steps of a piece -> (N,) the bars they are in, from 1."""
+    starts = [bar.start for bar in find_bars(score)]
+    return np.searchsorted(starts, steps, side='right')
 
 
 def spell(score: Score) -> Row:
     """Music as its moves."""
     notes = np.array([note[:2] for note in sorted(score.notes)], int).reshape(-1, 2)
     times, intervals = np.diff(notes, axis=0).T
-    return Row(256 * times + intervals + 128, intervals, bars_of(score, notes[:, 0]))
+    return Row(256 * times + intervals + 128, intervals, bars_at(score, notes[:, 0]))
 
 
 def find_words(text: str):
@@ -656,6 +649,14 @@ def load_pieces(corpora: list[dict], tokenizer) -> dict[str, list[tuple[str, Sco
     return pieces
 
 
+def load_trained_on(dataset: str, extra: str) -> dict[str, list[tuple[str, Score | str]]]:
+    """The pieces of the corpora of a training run, `train` with those of its extra corpora."""
+    pieces = load_pieces(*open_corpora(dataset))
+    if extra:
+        pieces['train'] += load_pieces(*open_corpora(extra))['train']
+    return pieces
+
+
 def load_scores(dataset: str) -> tuple[list[Score], list[Score]]:
     """The training and the held-out pieces of prepared corpora of music, such as goldberg,wtc."""
     corpora, tokenizer = open_corpora(dataset)
@@ -718,15 +719,21 @@ def judge_music(samples: list, pieces: dict, drawn: list) -> dict:
     return {'grade': graded, 'figures': {side: describe(scores[side]) for side in sides}}
 
 
-def judge_originality(samples: list, pieces: dict, drawn: list, music: bool) -> dict:
-    """What each sample shares with the training pieces, and what the held-out pieces do. From
-    `least` notes (or words) on a run is recited: it is longer than any of the held-out pieces', and
-    than any that Bach (or Shakespeare) shares with himself by chance."""
+def index_training(pieces: dict, music: bool) -> tuple[Index, int, list[Origin]]:
+    """The training pieces, ready to look up samples; from how many notes (or words) on a run is
+    recited: it is longer than any of the held-out pieces', and than any that Bach (or Shakespeare)
+    shares with himself by chance; and what the held-out pieces share."""
     index = index_of(pieces['train']) if music else index_of_text(pieces['train'])
     look_up = originality if music else originality_of_text
     held_out = [look_up(piece, index) for _, piece in pieces['val']]
     longest = max(origin.longest for origin in held_out)
-    least = max(RECITED if music else RECITED_WORDS, longest + 1)
+    return index, max(RECITED if music else RECITED_WORDS, longest + 1), held_out
+
+
+def judge_originality(samples: list, pieces: dict, drawn: list, music: bool) -> dict:
+    """What each sample shares with the training pieces, and what the held-out pieces do."""
+    index, least, held_out = index_training(pieces, music)
+    look_up = originality if music else originality_of_text
     origins = [look_up(piece, index, least) for _, piece in samples]
     sides = {'held-out': sum_up(pieces['val'], held_out)}
     if drawn:
@@ -855,11 +862,12 @@ def print_originality(found: dict):
 
 def main(config: Config):
     # ---- what there is: a model (or none), corpora, pieces
-    model, dataset = None, config.dataset
+    model, dataset, extra = None, config.dataset, ''
     if not (config.samples and config.dataset):
         path = f'{config.out_dir}/{config.checkpoint}'
         model, checkpoint = load(path)
         dataset = dataset or checkpoint['train_config']['dataset']
+        extra = checkpoint['train_config'].get('extra', '')
     corpora, tokenizer = open_corpora(dataset)
     music = isinstance(tokenizer, MidiTokenizer)
     if model:
@@ -884,7 +892,8 @@ def main(config: Config):
         drawn = draw_ngram(ngram, result['ngram']['order'], tokenizer)
         result |= judge_music(samples, pieces, drawn)
         print_grade(result)
-    result['originality'] = judge_originality(samples, pieces, drawn, music)
+    trained_on = load_trained_on(dataset, extra)
+    result['originality'] = judge_originality(samples, trained_on, drawn, music)
     print_originality(result['originality'])
 
     path = Path(config.out_dir) / 'evaluate.json'

@@ -10,12 +10,15 @@ from dataclasses import dataclass, fields
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import torch
 
 import synth
 from config import run
+from evaluate import (find_key, index_training, load_trained_on, note_bits, originality,
+                      originality_of_text, surprise)
 from model import load
-from page import Piece, Text, read_curve, write_page
+from page import NAMES, Piece, Text, read_curve, write_page
 from tokenizer_bpe import BPETokenizer
 from tokenizer_midi import (WHOLE, Grammar, MidiTokenizer, Score, find_bars, opening, read_midi,
                             write_midi)
@@ -194,52 +197,91 @@ def draw_pieces(model, tokenizer: MidiTokenizer, prompt: Prompt, config: Config)
     return torch.cat((rows, *(ids[:, None] for ids in drawn)), dim=1).tolist(), grammar
 
 
-def finish(row: list[int], tokenizer: MidiTokenizer, prompt: Prompt, config: Config) -> Score:
-    """The ids of a piece -> its score. What the prompt gave is as it was there: ids know tempos to
-    3 % and no velocities."""
+def finish(row: list[int], bits: list[float], prompt: Prompt, tokenizer: MidiTokenizer,
+           config: Config) -> tuple[Score, list[float]]:
+    """The ids of a piece and the surprise of each -> its score and the surprise of each note. What
+    the prompt gave is as it was there: ids know tempos to 3 % and no velocities."""
     score = tokenizer.decode(row)
+    bits = note_bits(tokenizer, row, bits)
+    if not prompt.score.notes:
+        if config.tempo:
+            score.tempos[:1] = prompt.score.tempos
+        return transposed(score, config.transpose), bits
     composed = [note for note in score.notes if note.start >= prompt.until]
     tempos = [tempo for tempo in score.tempos if tempo[0] >= prompt.until]
     metres = [metre for metre in score.metres if metre[0] >= prompt.until]
-    if prompt.score.notes:
-        return Score(sorted(prompt.score.notes + composed), prompt.score.tempos + tempos,
-                     prompt.score.metres + metres)
-    if config.tempo:
-        score.tempos[:1] = prompt.score.tempos
-    return transposed(score, config.transpose)
+    return Score(prompt.score.notes + composed, prompt.score.tempos + tempos,
+                 prompt.score.metres + metres), bits
 
 
-def compose(model, tokenizer: MidiTokenizer, config: Config) -> list[Piece]:
-    """Draw pieces side by side and write each as MIDI and sound."""
+def write_piece(score: Score, path: Path, config: Config):
+    """path.mid and path.wav."""
+    write_midi(score, f'{path}.mid')
+    if config.soundfont:
+        synth.fluidsynth(f'{path}.mid', f'{path}.wav', config.soundfont)
+    else:
+        synth.write_wav(f'{path}.wav', synth.render(synth.seconds(score)))
+
+
+def describe(score: Score) -> dict[str, str]:
+    """What a musician asks first."""
+    _, pitches, durations, _ = np.array(score.notes).T
+    tonic, mode = find_key(pitches, durations)
+    metres = [metre[1:] for metre in score.metres] or [(4, 4)]
+    tempos = [tempo for _, tempo in score.tempos] or [120]
+    return {'bars': str(len(find_bars(score))), 'notes': str(len(score.notes)),
+            'metre': '{}/{}'.format(*metres[0]), 'tempo': f'{tempos[0]:.0f}',
+            'key': f'{NAMES[tonic]} {mode}'}
+
+
+def compose(model, tokenizer: MidiTokenizer, index, least: int, config: Config) -> list[Piece]:
+    """Draw pieces side by side and write each as MIDI and sound. `index` and `least` are those of
+    `training_index`."""
     prompt = read_prompt(tokenizer, config)
+    given = len(prompt.score.notes)
     began = time.perf_counter()
     rows, grammar = draw_pieces(model, tokenizer, prompt, config)
     speed = (len(rows[0]) - len(prompt.ids)) * len(rows) / (time.perf_counter() - began)
     print(f'drawn at {speed:,.0f} tokens/s')
     pieces = []
     for number, row in enumerate(rows, 1):
-        score = finish(row, tokenizer, prompt, config)
+        ended = tokenizer.end in row
+        if ended:
+            row = row[:row.index(tokenizer.end) + 1]
+        bits = surprise(model, row, tokenizer.end)
+        score, bits = finish(row, bits, prompt, tokenizer, config)
         name = f'sample-{config.seed}-{number}'
         path = Path(config.out_dir) / name
-        write_midi(score, f'{path}.mid')
-        notes = synth.seconds(score)
-        if config.soundfont:
-            synth.fluidsynth(f'{path}.mid', f'{path}.wav', config.soundfont)
-        else:
-            synth.write_wav(f'{path}.wav', synth.render(notes))
-        facts = {'bars': str(len(find_bars(score))), 'notes': str(len(notes)),
-                 'metre': '/'.join(map(str, score.metres[0][1:])) if score.metres else '4/4',
-                 'tempo': f'{score.tempos[0][1]:.0f}' if score.tempos else '120',
-                 'ended': 'by itself' if tokenizer.end in row else 'cut off',
-                 'grammar stepped in': f'{grammar.refused[number - 1]} times'}
-        print(f'{path}.mid and .wav:', ', '.join(f'{key} {fact}' for key, fact in facts.items()))
-        pieces.append(Piece(name, score, given=len(prompt.score.notes), facts=facts))
+        write_piece(score, path, config)
+        if not score.notes:
+            print(f'{path}.mid: no notes')
+            continue
+        facts = describe(score)
+        facts['surprise'] = f'{np.mean(bits[given:]):.2f} bits a note' if bits[given:] else 'none'
+        copied = None
+        if index:
+            origin = originality(Score(score.notes[given:], metres=score.metres), index, least)
+            copied = [False] * given + origin.copied
+            facts['longest run in the training pieces'] = say_run(origin, least)
+        facts['ends'] = 'by itself' if ended else 'cut off'
+        facts['grammar stepped in'] = f'{grammar.refused[number - 1]} times'
+        print(f'{path}.mid and .wav:', ', '.join(f'{fact} {key}' if fact.isdigit() else
+                                                 f'{key} {fact}' for key, fact in facts.items()))
+        pieces.append(Piece(name, score, given, bits, copied, facts))
     return pieces
+
+
+def say_run(origin, least: int) -> str:
+    """The longest run that a piece shares with the training pieces, in words."""
+    if not origin.longest:
+        return 'none'
+    words = f'{origin.longest} notes, of {Path(origin.source).stem}, bar {origin.source_bar}'
+    return f'{words}: it recites' if origin.longest >= least else words
 
 
 # ---- text
 
-def recite(model, tokenizer: BPETokenizer, config: Config) -> list[Text]:
+def recite(model, tokenizer: BPETokenizer, index, least: int, config: Config) -> list[Text]:
     """Stream texts to the terminal, one after the other, as they are drawn, and write them. Ctrl-C
     ends the one that is being drawn, and with it the rest."""
     start = config.start
@@ -263,7 +305,13 @@ def recite(model, tokenizer: BPETokenizer, config: Config) -> list[Text]:
         name = f'sample-{config.seed}-{number}'
         path = Path(config.out_dir) / f'{name}.txt'
         path.write_text(start + text, 'utf-8')
-        texts.append(Text(name, start, text, facts={'characters': f'{len(text):,}'}))
+        facts = {'characters': f'{len(text):,}'}
+        copied = []
+        if index:
+            origin = originality_of_text(text, index, least)
+            copied = origin.copied
+            facts['longest run in the training text'] = f'{origin.longest} words'
+        texts.append(Text(name, start, text, copied, facts))
         if stopped:
             print(f'stopped: what was written is in {path}')
             break
@@ -271,6 +319,19 @@ def recite(model, tokenizer: BPETokenizer, config: Config) -> list[Text]:
 
 
 # ---- the page
+
+def training_index(checkpoint: dict, music: bool):
+    """The training pieces, to look up what was drawn, and how long a run must be to be recited. If
+    they are not here, None and 0, and a word."""
+    trained = checkpoint['train_config']
+    try:
+        pieces = load_trained_on(trained['dataset'], trained.get('extra', ''))
+    except ValueError as error:
+        print(f'what is copied is not shown: {error}')
+        return None, 0
+    index, least, _ = index_training(pieces, music)
+    return index, least
+
 
 def settings_of(config: Config, checkpoint: dict) -> dict[str, str]:
     """What the page says of all samples: the model, and the settings that are not the defaults."""
@@ -316,10 +377,9 @@ def main(config: Config):
     torch.set_num_threads(1)                    # the work of one id is too little to be shared
     model, checkpoint = load(f'{config.out_dir}/{config.checkpoint}', device)
     tokenizer = load_tokenizer(checkpoint['tokenizer'])
-    if isinstance(tokenizer, MidiTokenizer):
-        samples = compose(model, tokenizer, config)
-    else:
-        samples = recite(model, tokenizer, config)
+    music = isinstance(tokenizer, MidiTokenizer)
+    write = compose if music else recite
+    samples = write(model, tokenizer, *training_index(checkpoint, music), config)
     page = Path(config.out_dir) / 'index.html'
     write_page(page, config.out_dir, settings_of(config, checkpoint), samples,
                read_curve(page.with_name('log.csv')))

@@ -13,7 +13,7 @@ import torch
 import evaluate
 import prepare
 from conftest import ROOT
-from evaluate import (Config, NGram, cut, describe, find_tonic, grade, histogram, histograms,
+from evaluate import (Config, NGram, cut, describe, find_key, grade, histogram, histograms,
                       index_of, index_of_text, keys_down, originality, originality_of_text)
 from model import ModelConfig, Transformer, load, save
 from tokenizer_bpe import BPETokenizer
@@ -194,7 +194,7 @@ def test_tonic(bach):
     tonics = []
     for score in bach[0] + bach[1]:
         _, pitches, durations = cut([score])[0].T
-        tonics.append(find_tonic(pitches, durations))
+        tonics.append(find_key(pitches, durations)[0])
     assert tonics.count(7) >= 28                                # of 32
 
 
@@ -562,10 +562,10 @@ def test_long_pieces_weigh_more():
 
 def test_bars():
     """Forbids bars counted by another metre than the one in force, or from 0."""
-    score = Score(metres=[(192, 3, 4), (336, 6, 8), (400, 2, 2)])
+    score = Score([Note(0, 60, 500)], metres=[(192, 3, 4), (336, 6, 8), (400, 2, 2)])
     steps = np.array([0, 95, 96, 191, 192, 263, 264, 336, 399, 400, 495, 496])
-    assert evaluate.bars_of(score, steps).tolist() == [1, 1, 2, 2, 3, 3, 4, 5, 5, 6, 6, 7]
-    assert evaluate.bars_of(Score(), steps[:3]).tolist() == [1, 1, 2]
+    assert evaluate.bars_at(score, steps).tolist() == [1, 1, 2, 2, 3, 3, 4, 5, 5, 6, 6, 7]
+    assert evaluate.bars_at(Score([Note(0, 60, 97)]), steps[:3]).tolist() == [1, 1, 2]
 
 
 PLAY = """To sleep, perchance to dream: ay, there's the rub,

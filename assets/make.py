@@ -1,0 +1,90 @@
+"""The samples in this folder: python assets/make.py
+
+Three pieces, two by config/goldberg.py and one by config/bach.py, both trained before with the seed
+that they have. Of 16 pieces that `sample.py --num_samples=16` draws, those are taken whose mean
+surprise lies nearest to that of held-out Bach: not the likeliest, not the strangest, and not by
+taste. One that recites is left out. The program ffmpeg makes the sound small.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+
+import torch                                                            # noqa: E402
+
+import synth                                                            # noqa: E402
+from evaluate import index_of, load_pieces, note_bits, originality, surprise    # noqa: E402
+from model import load                                                  # noqa: E402
+from page import Piece, piano_roll, write_page                          # noqa: E402
+from sample import Config, draw_pieces, load_tokenizer, read_prompt     # noqa: E402
+from tokenizer_midi import find_bars, write_midi                        # noqa: E402
+
+WANTED = {'out-goldberg': 2, 'out-bach': 1}      # folder -> how many of its pieces
+LARGEST = 480_000                                # bytes of sound
+
+
+def mean_bits(model, tokenizer, ids: list[int]) -> float:
+    """The mean surprise of the notes of a piece."""
+    bits = note_bits(tokenizer, ids, surprise(model, ids, tokenizer.end))
+    return sum(bits) / len(bits)
+
+
+def choose(folder: str, count: int):
+    """The pieces of a model by the rule of this module's docstring: (row of ids, its number)."""
+    model, checkpoint = load(HERE.parent / folder / 'ckpt.pt')
+    tokenizer = load_tokenizer(checkpoint['tokenizer'])
+    train, val = load_pieces(checkpoint['train_config']['dataset'])
+    index = index_of(train)
+    most = max(originality(score, index).longest for _, score in val)
+    held_out = [mean_bits(model, tokenizer, tokenizer.encode(score)) for _, score in val]
+    goal = sum(held_out) / len(held_out)
+    config = Config(num_samples=16)
+    rows, _ = draw_pieces(model, tokenizer, read_prompt(tokenizer, config), config)
+    distances = []
+    for number, row in enumerate(rows, 1):
+        row = row[:row.index(tokenizer.end) + 1] if tokenizer.end in row else row
+        if originality(tokenizer.decode(row), index).longest <= most:
+            bits = mean_bits(model, tokenizer, row)
+            distances.append((abs(bits - goal), number, row, bits))
+    for _, number, row, bits in sorted(distances)[:count]:
+        origin = originality(tokenizer.decode(row), index, least=most + 1)
+        yield number, tokenizer.decode(row), bits, goal, origin
+
+
+def compress(wav: Path, mp3: Path, seconds: float):
+    """WAV -> MP3 under LARGEST bytes."""
+    rate = min(96, int(8 * LARGEST / seconds / 1000))
+    subprocess.run(['ffmpeg', '-loglevel', 'error', '-y', '-i', wav, '-b:a', f'{rate}k', mp3],
+                   check=True)
+    wav.unlink()
+
+
+def main():
+    torch.set_num_threads(1)
+    pieces = []
+    for folder, count in WANTED.items():
+        name = folder.removeprefix('out-')
+        for place, (number, score, bits, goal, origin) in enumerate(choose(folder, count), 1):
+            path = HERE / f'{name}-{place}'
+            write_midi(score, f'{path}.mid')
+            sound = synth.render(synth.seconds(score))
+            synth.write_wav(f'{path}.wav', sound)
+            compress(path.with_suffix('.wav'), path.with_suffix('.mp3'),
+                     len(sound) / synth.SAMPLE_RATE)
+            facts = {'made by': f'sample.py --out_dir={folder} --num_samples=16, number {number}',
+                     'bars': str(len(find_bars(score))), 'notes': str(len(score.notes)),
+                     'surprise': f'{bits:.2f} bits/note (held-out Bach {goal:.2f})',
+                     'longest run of the training pieces': f'{origin.longest} notes, in '
+                                                           f'{origin.source}'}
+            piece = Piece(path.name, score, facts=facts, sound='mp3')
+            path.with_suffix('.svg').write_text(piano_roll(piece, pace=32, bars=16), 'utf-8')
+            pieces.append(piece)
+            print(path.name, facts)
+    write_page(HERE / 'index.html', 'Three samples', {}, pieces)
+
+
+if __name__ == '__main__':
+    main()
