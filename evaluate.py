@@ -22,17 +22,21 @@ import math
 import re
 from bisect import bisect
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+import synth
 from config import run
 from model import load
+from page import Excerpt, Pair, write_quiz
 from prepare import files
 from tokenizer_bpe import BPETokenizer
-from tokenizer_midi import STEPS, WHOLE, MidiTokenizer, Score, find_bars, read_midi
+from tokenizer_midi import (STEPS, WHOLE, MidiTokenizer, Note, Score, bars_of, find_bars,
+                            read_midi)
 from train import check, load_corpus, validation_losses
 
 WINDOW = 250             # notes in a window
@@ -61,6 +65,11 @@ DEGREES = np.array([[.238, .006, .111, .006, .137, .094, .016, .214, .009, .080,
                     [.220, .006, .104, .123, .019, .103, .012, .214, .062, .022, .061, .052]])
 PROFILES = (DEGREES - DEGREES.mean(axis=1, keepdims=True)) / DEGREES.std(axis=1, keepdims=True)
 
+QUIZ_PAIRS = 10          # pairs of excerpts in "Bach or machine?"
+QUIZ_BARS = 8            # bars in an excerpt
+QUIZ_NOTES = 24          # notes that it has at least
+QUIZ_TEMPO = 80          # quarters a minute, for both sides
+
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)      # 2 ** 64 by the golden ratio (Knuth): for hashes
 
 
@@ -71,6 +80,7 @@ class Config:
     dataset: str = ''               # corpora to compare with, else those of the checkpoint; with
                                     # `samples` and `dataset` both given, no checkpoint is read
     checkpoint: str = 'ckpt.pt'     # or last.pt
+    quiz: bool = False              # make a page instead, quiz.html: "Bach or machine?"
 
 
 # ---- the model: bits on what is held out
@@ -780,6 +790,58 @@ def say_copied(piece: Score | str, origin: Origin) -> dict:
     return {'copied': stretches, 'copied_share': share}
 
 
+# ---- "Bach or machine?"
+
+def cut_bars(score: Score, first: int, bars: int) -> Score:
+    """So many bars from the bar `first` (0 is the first of all) on, as an excerpt from step 0 whose
+    tempo and loudness tell nothing. A note that goes on at the last bar line ends there."""
+    lines = [bar.start for bar in islice(bars_of(score.metres), first + bars + 1)]
+    begin, end = round(lines[first]), round(lines[-1])
+    notes = [Note(note.start - begin, note.pitch, min(note.duration, end - note.start))
+             for note in score.notes if begin <= note.start < end]
+    metres = [(max(0, step - begin), beats, unit) for step, beats, unit in score.metres
+              if step < end]
+    before = [metre for metre in metres if metre[0] == 0][-1:]
+    return Score(notes, [(0, QUIZ_TEMPO)], before + [metre for metre in metres if metre[0] > 0])
+
+
+def find_excerpts(named: list[tuple[str, Score]], generator) -> list[tuple[str, Score]]:
+    """(source, excerpt) of all pieces, in random order: QUIZ_BARS bars each, which do not overlap,
+    with QUIZ_NOTES notes at least."""
+    found = []
+    for name, score in named:
+        whole = len(find_bars(score)) - QUIZ_BARS
+        for first in range(0, whole + 1, QUIZ_BARS):
+            excerpt = cut_bars(score, first, QUIZ_BARS)
+            if len(excerpt.notes) >= QUIZ_NOTES:
+                source = f'{Path(name).stem}, bars {first + 1} to {first + QUIZ_BARS}'
+                found.append((source, excerpt))
+    return [found[number] for number in generator.permutation(len(found))]
+
+
+def make_quiz(samples: list, held_out: list, folder: Path):
+    """quiz.html in the folder, and its sounds. Raises ValueError if there is too little music."""
+    generator = np.random.default_rng(SEED)
+    sides = {'Bach': find_excerpts(held_out, generator),
+             'the model': find_excerpts(samples, generator)}
+    for side, excerpts in sides.items():
+        if len(excerpts) < QUIZ_PAIRS:
+            raise ValueError(f'{len(excerpts)} excerpts of {QUIZ_BARS} bars by {side}, {QUIZ_PAIRS} '
+                             'are needed: run sample.py with --num_samples=10')
+    pairs = []
+    for number in range(QUIZ_PAIRS):
+        order = ['Bach', 'the model'] if generator.random() < 0.5 else ['the model', 'Bach']
+        both = []
+        for letter, side in zip('ab', order):
+            source, score = sides[side][number]
+            sound = f'quiz-{number + 1}{letter}.wav'
+            synth.write_wav(folder / sound, synth.render(synth.seconds(score)))
+            both.append(Excerpt(sound, score, f'{side}: {source}'))
+        pairs.append(Pair(*both, bach='ab'[order.index('Bach')]))
+    write_quiz(folder / 'quiz.html', pairs)
+    print(f'open {folder / "quiz.html"}')
+
+
 # ---- the tables
 
 def print_row(name: str, values):
@@ -875,6 +937,12 @@ def main(config: Config):
         if corpora[0]['tokenizer'] != checkpoint['tokenizer']:
             raise ValueError(f'data/{corpora[0]["name"]} has another tokenizer than {path}: give '
                              'another --dataset')
+
+    if config.quiz:
+        if not music:
+            raise ValueError(f'{dataset} is text: the quiz is for music')
+        held_out = load_pieces(corpora, tokenizer)['val']
+        return make_quiz(read_samples(config, music), held_out, Path(config.out_dir))
 
     # ---- the model and the n-gram
     result = {'dataset': dataset, 'unit': corpora[0]['unit']}

@@ -645,3 +645,44 @@ def test_text_is_judged(corpus, capsys):
     assert saved['bits']['plays']['all'] == pytest.approx(bits, rel=1e-4)
     assert 1 < saved['ngram']['bits']['plays']['all'] < 4
     assert f'{bits:.3f}' in shown and 'grade' not in saved
+
+
+# ---- the quiz
+
+def test_an_excerpt_tells_nothing_but_its_music():
+    """Forbids an excerpt that begins elsewhere than on its bar line, whose notes stick out at the
+    end, or that gives itself away by its tempo, its loudness or its first bar's number."""
+    notes = [Note(start, 60 + start % 7, 90, 1 + start % 127) for start in range(0, 960, 24)]
+    score = Score(notes, [(0, 33.0), (500, 99.0)], [(0, 3, 4), (288, 2, 4)])
+    excerpt = evaluate.cut_bars(score, 3, 3)                # bars from 216, 288 and 336 on
+    assert [note.start for note in excerpt.notes] == list(range(0, 168, 24))
+    assert max(note.start + note.duration for note in excerpt.notes) == 168
+    assert [note.pitch for note in excerpt.notes] == [note.pitch for note in notes[9:16]]
+    assert excerpt.metres == [(0, 3, 4), (72, 2, 4)] and excerpt.tempos == [(0, 80)]
+    assert {note.velocity for note in excerpt.notes} == {80}
+
+
+def test_the_quiz(bach, tmp_path, monkeypatch):
+    """Forbids a pair with two by Bach or none, always in the same order, an excerpt used twice, a
+    sound that is missing, and a quiz of too little music."""
+    seen = []
+    monkeypatch.setattr(evaluate, 'write_quiz', lambda path, pairs: seen.append(pairs))
+    held_out = [(f'bach-{number}', score) for number, score in enumerate(bach[1])]
+    samples = [(f'sample-{number}.mid', score) for number, score in enumerate(bach[0])]
+    evaluate.make_quiz(samples, held_out, tmp_path)
+    [pairs] = seen
+    assert len(pairs) == 10 and {pair.bach for pair in pairs} == {'a', 'b'}
+    sources = []
+    for pair in pairs:
+        sides = {'a': pair.a, 'b': pair.b}
+        machine = sides.pop('b' if pair.bach == 'a' else 'a')
+        [human] = sides.values()
+        assert human.source.startswith('Bach: bach-')
+        assert machine.source.startswith('the model: sample-')
+        sources += [human.source, machine.source]
+        for excerpt in (human, machine):
+            assert (tmp_path / excerpt.sound).stat().st_size > 10_000
+            assert len(excerpt.score.notes) >= 24
+    assert len(set(sources)) == 20
+    with pytest.raises(ValueError, match='num_samples'):
+        evaluate.make_quiz(samples[:1], held_out, tmp_path)
