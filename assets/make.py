@@ -3,7 +3,7 @@
 Three pieces, two by config/goldberg.py and one by config/bach.py, both trained before with the seed
 that they have. Of 16 pieces that `sample.py --num_samples=16` draws, those are taken whose mean
 surprise lies nearest to that of held-out Bach: not the likeliest, not the strangest, and not by
-taste. One that recites is left out. The program ffmpeg makes the sound small.
+taste. One that recites, or does not end, is left out. The program ffmpeg makes the sound small.
 """
 
 import subprocess
@@ -16,7 +16,8 @@ sys.path.insert(0, str(HERE.parent))
 import torch                                                            # noqa: E402
 
 import synth                                                            # noqa: E402
-from evaluate import index_of, load_pieces, note_bits, originality, surprise    # noqa: E402
+from evaluate import index_training, load_trained_on                    # noqa: E402
+from evaluate import note_bits, originality, surprise                   # noqa: E402
 from model import load                                                  # noqa: E402
 from page import Piece, piano_roll, write_page                          # noqa: E402
 from sample import Config, draw_pieces, load_tokenizer, read_prompt     # noqa: E402
@@ -33,25 +34,27 @@ def mean_bits(model, tokenizer, ids: list[int]) -> float:
 
 
 def choose(folder: str, count: int):
-    """The pieces of a model by the rule of this module's docstring: (row of ids, its number)."""
+    """Yield pieces of a model by the rule of this module's docstring: its number among the 16, its
+    score, its mean surprise, that of held-out Bach, and what it shares with the training pieces."""
     model, checkpoint = load(HERE.parent / folder / 'ckpt.pt')
     tokenizer = load_tokenizer(checkpoint['tokenizer'])
-    train, val = load_pieces(checkpoint['train_config']['dataset'])
-    index = index_of(train)
-    most = max(originality(score, index).longest for _, score in val)
-    held_out = [mean_bits(model, tokenizer, tokenizer.encode(score)) for _, score in val]
+    trained = checkpoint['train_config']
+    pieces = load_trained_on(trained['dataset'], trained['extra'])
+    index, least, _ = index_training(pieces, music=True)
+    held_out = [mean_bits(model, tokenizer, tokenizer.encode(score)) for _, score in pieces['val']]
     goal = sum(held_out) / len(held_out)
     config = Config(num_samples=16)
     rows, _ = draw_pieces(model, tokenizer, read_prompt(tokenizer, config), config)
     distances = []
     for number, row in enumerate(rows, 1):
         row = row[:row.index(tokenizer.end) + 1] if tokenizer.end in row else row
-        if originality(tokenizer.decode(row), index).longest <= most:
+        score = tokenizer.decode(row)
+        origin = originality(score, index, least)
+        if tokenizer.end in row and origin.longest < least:
             bits = mean_bits(model, tokenizer, row)
-            distances.append((abs(bits - goal), number, row, bits))
-    for _, number, row, bits in sorted(distances)[:count]:
-        origin = originality(tokenizer.decode(row), index, least=most + 1)
-        yield number, tokenizer.decode(row), bits, goal, origin
+            distances.append((abs(bits - goal), number, score, bits, origin))
+    for _, number, score, bits, origin in sorted(distances, key=lambda found: found[0])[:count]:
+        yield number, score, bits, goal, origin
 
 
 def compress(wav: Path, mp3: Path, seconds: float):

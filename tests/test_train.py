@@ -374,6 +374,12 @@ def test_committed_configs_train(corpus, path):
            'batch_size': 2, 'max_steps': 2, 'dtype': 'float32'}
     assert settings.keys() >= {'dataset', 'out_dir'}
     settings.pop('out_dir')
+    if 'extra' in settings:
+        shutil.copytree(corpus / 'toy', corpus / 'other')
+        toy['extra'] = 'other'
+        meta = json.loads((corpus / 'other' / 'meta.json').read_text())
+        meta['pieces'] = {'train': [], 'val': []}
+        (corpus / 'other' / 'meta.json').write_text(json.dumps(meta))
     assert run(corpus, path.stem, **{**settings, **toy})['progress'][0] == 2
 
 

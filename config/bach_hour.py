@@ -1,0 +1,12 @@
+"""config/bach.py, twice as long: an hour on one core that multiplies bfloat16."""
+
+dataset = 'goldberg,wtc,fugue'
+extra = 'quartets'
+out_dir = 'out-bach-hour'
+n_layer = 6
+n_embd = 192
+n_head = 2
+dropout = 0.2
+max_steps = 4000
+weight_decay = 0.1
+eval_every = 200
