@@ -18,10 +18,15 @@ from config import run
 from evaluate import (find_key, index_training, load_trained_on, note_bits, originality,
                       originality_of_text, surprise)
 from model import load
-from page import NAMES, Piece, Text, read_curve, write_page
+from page import Piece, Text, read_curve, write_page
 from tokenizer_bpe import BPETokenizer
 from tokenizer_midi import (WHOLE, Grammar, MidiTokenizer, Score, find_bars, opening, read_midi,
                             write_midi)
+
+
+# as they are written, from C upwards
+KEYS = {'major': 'C Db D Eb E F F# G Ab A Bb B'.split(),
+        'minor': 'C C# D Eb E F F# G G# A Bb B'.split()}
 
 
 @dataclass
@@ -231,7 +236,7 @@ def describe(score: Score) -> dict[str, str]:
     tempos = [tempo for _, tempo in score.tempos] or [120]
     return {'bars': str(len(find_bars(score))), 'notes': str(len(score.notes)),
             'metre': '{}/{}'.format(*metres[0]), 'tempo': f'{tempos[0]:.0f}',
-            'key': f'{NAMES[tonic]} {mode}'}
+            'key': f'{KEYS[mode][tonic]} {mode}'}
 
 
 def compose(model, tokenizer: MidiTokenizer, index, least: int, config: Config) -> list[Piece]:
