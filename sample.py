@@ -47,7 +47,7 @@ class Config:
     temperature: float = 1.0        # below 1: likelier, above: wilder, 0: the likeliest always
     top_k: int = 0                  # draw from the k likeliest ids only, 0 for all
     top_p: float = 1.0              # ... from the likeliest that together have this probability
-    min_p: float = 0.002            # ... from those at least this share as likely as the likeliest
+    min_p: float = 0.001            # ... from those at least this share as likely as the likeliest
     # with what
     checkpoint: str = 'ckpt.pt'     # or last.pt
     soundfont: str = ''             # an .sf2 file: FluidSynth plays instead of our harpsichord

@@ -221,7 +221,7 @@ def reading():
 
 
 # temperature, top_p, min_p; the first is what sample.py does by default
-CHOICES = [(1.0, 1.0, 0.002), (1.0, 1.0, 0.0), (1.0, 1.0, 0.01), (1.0, 1.0, 0.04), (0.95, 1.0, 0.0),
+CHOICES = [(1.0, 1.0, 0.001), (1.0, 1.0, 0.0), (1.0, 1.0, 0.002), (1.0, 1.0, 0.01), (1.0, 1.0, 0.04), (0.95, 1.0, 0.0),
            (0.9, 1.0, 0.0), (1.0, 0.98, 0.0), (1.0, 0.95, 0.0)]
 LOTS = 3                 # of 16 pieces each: how far their grades differ is chance
 
