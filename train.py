@@ -51,6 +51,7 @@ class Config:
     out_dir: str = 'out'            # where ckpt.pt (best), last.pt and log.csv go
     init_from: str = ''             # folder of a trained model to start from
     resume: bool = False            # go on from out_dir/last.pt, exactly
+    overwrite: bool = False         # start anew in a folder that holds a trained model
     eval_every: int = 50            # steps between validations
     log_every: int = 10             # steps between log lines
     patience: int = 6               # validations without improvement after which to stop
@@ -311,7 +312,8 @@ def start(config: Config, meta: dict, device: str) -> tuple[Transformer, dict]:
         raise ValueError(f'{path} has another tokenizer than data/{meta["name"]}: train anew')
     had, wanted = asdict(Config()) | checkpoint['train_config'], shape
     if config.resume:                            # all must be as it was, but for what is harmless
-        free = 'resume max_steps eval_every log_every patience out_dir device compile'.split()
+        free = ('resume overwrite max_steps eval_every log_every patience out_dir device '
+                'compile').split()
         wanted = {name: value for name, value in asdict(config).items() if name not in free}
     for name in (name for name in wanted if had[name] != wanted[name]):
         raise ValueError(f'{path} has {name} = {had[name]}: cannot go on with {wanted[name]}')
@@ -349,21 +351,28 @@ def how_long(config: Config, steps: int, a_step: float, a_validation: float) -> 
 
 
 class Log:
-    """out_dir/log.csv and the terminal, of the first process; the others keep silent."""
+    """out_dir/log.csv and the terminal, of the first process; the others keep silent. A run that
+    goes on from `step` leaves out what a killed one wrote of later steps: they come again."""
 
-    def __init__(self, config: Config, corpora: list[dict], rank: int, goes_on: bool):
+    def __init__(self, config: Config, corpora: list[dict], rank: int, step: int):
         self.silent = rank > 0
         if self.silent:
             return
-        out = Path(config.out_dir)
-        out.mkdir(parents=True, exist_ok=True)
+        path = Path(config.out_dir) / 'log.csv'
+        path.parent.mkdir(parents=True, exist_ok=True)
         columns = ['step', 'loss', 'lr', 'tokens_per_second', 'seconds']
         for corpus in corpora:
             columns += [f'nats_{corpus["name"]}', f'bits_{corpus["name"]}']
-        self.file = open(out / 'log.csv', 'a' if goes_on else 'w', newline='', buffering=1)
-        self.table = csv.DictWriter(self.file, columns)
-        if not goes_on:
-            self.table.writeheader()
+        kept = [','.join(columns)]
+        if config.resume and path.exists():
+            *whole_lines, _ = path.read_text('utf-8').split('\n')        # the last may be cut
+            for line in whole_lines[1:]:
+                if int(line.split(',')[0]) <= step:
+                    kept.append(line)
+        Path(f'{path}.part').write_text('\n'.join(kept) + '\n', 'utf-8')
+        os.replace(f'{path}.part', path)
+        self.file = open(path, 'a', newline='', buffering=1, encoding='utf-8')
+        self.table = csv.DictWriter(self.file, columns, lineterminator='\n')
 
     def say(self, line: str):
         if not self.silent:
@@ -407,6 +416,10 @@ def train(config: Config) -> Transformer:
     if device == 'cuda':
         torch.set_float32_matmul_precision('high')       # TF32 for what stays in float32
 
+    if (Path(config.out_dir) / 'last.pt').exists() and not config.resume and not config.overwrite:
+        raise ValueError(f'{config.out_dir} holds a trained model: --resume goes on with it, '
+                         '--overwrite starts anew, another --out_dir keeps it')
+
     # ---- the model and its optimizers, new or those of a run that goes on
     torch.manual_seed(config.seed)
     model, last = start(config, meta, device)
@@ -425,7 +438,7 @@ def train(config: Config) -> Transformer:
     generator = torch.Generator()                        # draws the batches
 
     out = Path(config.out_dir)
-    log = Log(config, corpora, rank, goes_on=bool(last))
+    log = Log(config, corpora, rank, step)
     log.say(f'{sum(p.numel() for p in model.parameters()):,} parameters on {device} in {dtype}')
 
     def save_as(name: str):

@@ -62,6 +62,30 @@ def test_resume_is_exact(corpus, monkeypatch, dtype):
         assert (a['step'], a['bits_toy']) == (b['step'], b['bits_toy'])
 
 
+def test_a_killed_run_has_each_step_once(corpus):
+    """Forbids a log in which the steps stand twice that a killed run took in vain, a line cut in
+    the middle among them; and rows of the steps before that are lost."""
+    run(corpus, 'whole', max_steps=20, eval_every=8, log_every=2)
+    run(corpus, 'killed', max_steps=16, eval_every=8, log_every=2)
+    log = corpus / 'killed' / 'log.csv'
+    with open(log, 'a') as file:                             # then it took three more, and a bit
+        file.write('18,1.0,0.1,9,1.0,,\n20,1.0,0.1,9,1.0,,\n2')
+    run(corpus, 'killed', max_steps=20, eval_every=8, log_every=2, resume=True)
+    steps = [[row['step'] for row in csv.DictReader(open(corpus / name / 'log.csv'))]
+             for name in ('whole', 'killed')]
+    assert steps[0] == steps[1] and steps[0].count('18') == 1
+
+
+def test_a_trained_model_is_not_overwritten(corpus):
+    """Forbids a command given twice that throws away what the first one learned."""
+    first = run(corpus, 'a', max_steps=4)
+    with pytest.raises(ValueError, match='--overwrite'):
+        run(corpus, 'a', max_steps=2)
+    kept = torch.load(corpus / 'a' / 'last.pt', weights_only=True)
+    assert torch.equal(kept['model']['head.weight'], first['model']['head.weight'])
+    assert run(corpus, 'a', max_steps=2, overwrite=True)['progress'][0] == 2
+
+
 def test_resume_with_other_settings_is_refused(corpus):
     """Forbids a "resume" that silently becomes another run."""
     run(corpus, 'a', max_steps=2)
