@@ -111,6 +111,9 @@ def read_prompt(tokenizer: MidiTokenizer, config: Config) -> Prompt:
     else:
         if config.metre:
             raise ValueError(f'metre = {config.metre}: that of {config.start} counts, leave it out')
+        if not Path(config.start).is_file():
+            raise ValueError(f'start = {config.start}: no such file, and a model of music goes on '
+                             'from a MIDI file')
         score, until = opening(read_midi(config.start), config.prompt_bars)
         if not score.notes:
             raise ValueError(f'{config.start}: no note in its first {config.prompt_bars} bars: '
@@ -290,7 +293,10 @@ def recite(model, tokenizer: BPETokenizer, index, least: int, config: Config) ->
     """Stream texts to the terminal, one after the other, as they are drawn, and write them. Ctrl-C
     ends the one that is being drawn, and with it the rest."""
     start = config.start
-    start = Path(start[5:]).read_text('utf-8') if start.startswith('FILE:') else start
+    if start.lower().endswith(('.mid', '.midi')):
+        raise ValueError(f'start = {start}: this model writes text, it can\'t go on from music')
+    if start.startswith('FILE:'):
+        start = Path(start.removeprefix('FILE:')).read_text('utf-8')
     device = next(model.parameters()).device
     prompt = torch.tensor([[tokenizer.end] + tokenizer.encode(start)], device=device)
     texts = []

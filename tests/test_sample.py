@@ -324,6 +324,22 @@ def test_clear_errors(tmp_path, wrong, word):
     assert '\n' not in str(error.value) and word in str(error.value)
 
 
+def test_prompts_that_cannot_be(tmp_path):
+    """Forbids a traceback, or music in place of an answer, for a prompt of the wrong kind, a file
+    without notes in its first bars, or one that is no MIDI file."""
+    checkpoint(tmp_path / 'music', MidiTokenizer())
+    checkpoint(tmp_path / 'text', BPETokenizer.train([TEXT], 300))
+    (tmp_path / 'words.txt').write_text('no music')
+    write_midi(Score([Note(960, 60, 24)]), tmp_path / 'late.mid')
+    for folder, start, word in (('text', str(tmp_path / 'late.mid'), 'text'),
+                                ('music', 'ROMEO:', 'MIDI file'),
+                                ('music', str(tmp_path / 'words.txt'), 'not a readable MIDI'),
+                                ('music', str(tmp_path / 'late.mid'), 'prompt_bars')):
+        with pytest.raises(ValueError, match=word) as error:
+            sample.main(Config(out_dir=str(tmp_path / folder), max_tokens=5, start=start))
+        assert '\n' not in str(error.value)
+
+
 def test_unknown_tokenizer_is_refused():
     """Forbids fluent garbage from the wrong tokenizer."""
     for foreign in ({}, {'kind': 'gpt2'}, {'kind': 'midi', 'version': 2, 'velocity': False}):
