@@ -33,6 +33,7 @@ class Config:
     # data
     dataset: str = 'goldberg'       # folder under data/, or several: goldberg,wtc
     extra: str = ''                 # corpora to learn from at first, less and less, to none
+    fading: float = 2.0             # the power by which they fade: 1 a straight line, 2 sooner
     augment: bool = True            # transpose every row of a batch at random (music)
     # model
     n_layer: int = 4                # blocks
@@ -490,7 +491,8 @@ def train(config: Config) -> Transformer:
             # a batch and its loss
             generator.manual_seed(step_seed(config, step))
             torch.manual_seed(step_seed(config, step) + 10 ** 9 * rank)            # dropout
-            shares = [1.0] * len(corpora) + [1 - step / config.max_steps] * len(extra)
+            faded = (1 - step / config.max_steps) ** config.fading
+            shares = [1.0] * len(corpora) + [faded] * len(extra)
             x, y, before, lengths = map(to_device, get_batch(
                 corpora + extra, shares, config.batch_size, config.context, table, generator, rank,
                 world))

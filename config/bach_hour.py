@@ -2,6 +2,7 @@
 
 dataset = 'goldberg,wtc,fugue'
 extra = 'quartets'
+fading = 1.0             # so long a run would learn Bach's few notes by heart sooner
 out_dir = 'out-bach-hour'
 n_layer = 6
 n_embd = 192
