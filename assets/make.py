@@ -20,7 +20,7 @@ from evaluate import index_training, load_trained_on                    # noqa: 
 from evaluate import note_bits, originality, surprise                   # noqa: E402
 from model import load                                                  # noqa: E402
 from page import Piece, piano_roll, write_page                          # noqa: E402
-from sample import Config, draw_pieces, load_tokenizer, read_prompt     # noqa: E402
+from sample import Config, draw_pieces, load_tokenizer, read_prompt, say_run    # noqa: E402
 from tokenizer_midi import find_bars, write_midi                        # noqa: E402
 
 WANTED = {'out-goldberg': 2, 'out-bach': 1}      # folder -> how many of its pieces
@@ -35,7 +35,7 @@ def mean_bits(model, tokenizer, ids: list[int]) -> float:
 
 def choose(folder: str, count: int):
     """Yield pieces of a model by the rule of this module's docstring: its number among the 16, its
-    score, its mean surprise, that of held-out Bach, and what it shares with the training pieces."""
+    score, its mean surprise, that of held-out Bach, what it shares with the training pieces, and what would be recitation."""
     model, checkpoint = load(HERE.parent / folder / 'ckpt.pt')
     tokenizer = load_tokenizer(checkpoint['tokenizer'])
     trained = checkpoint['train_config']
@@ -54,7 +54,7 @@ def choose(folder: str, count: int):
             bits = mean_bits(model, tokenizer, row)
             distances.append((abs(bits - goal), number, score, bits, origin))
     for _, number, score, bits, origin in sorted(distances, key=lambda found: found[0])[:count]:
-        yield number, score, bits, goal, origin
+        yield number, score, bits, goal, origin, least
 
 
 def compress(wav: Path, mp3: Path, seconds: float):
@@ -70,7 +70,8 @@ def main():
     pieces = []
     for folder, count in WANTED.items():
         name = folder.removeprefix('out-')
-        for place, (number, score, bits, goal, origin) in enumerate(choose(folder, count), 1):
+        for place, found in enumerate(choose(folder, count), 1):
+            number, score, bits, goal, origin, least = found
             path = HERE / f'{name}-{place}'
             write_midi(score, f'{path}.mid')
             sound = synth.render(synth.seconds(score))
@@ -80,8 +81,7 @@ def main():
             facts = {'made by': f'sample.py --out_dir={folder} --num_samples=16, number {number}',
                      'bars': str(len(find_bars(score))), 'notes': str(len(score.notes)),
                      'surprise': f'{bits:.2f} bits/note (held-out Bach {goal:.2f})',
-                     'longest run of the training pieces': f'{origin.longest} notes, in '
-                                                           f'{origin.source}'}
+                     'longest run in the training pieces': say_run(origin, least)}
             piece = Piece(path.name, score, facts=facts, sound='mp3')
             path.with_suffix('.svg').write_text(piano_roll(piece, pace=32, bars=16), 'utf-8')
             pieces.append(piece)
