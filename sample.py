@@ -50,6 +50,7 @@ class Config:
     min_p: float = 0.001            # ... from those at least this share as likely as the likeliest
     # with what
     checkpoint: str = 'ckpt.pt'     # or last.pt
+    colour: str = 'harpsichord'     # or lute: felt on the strings
     soundfont: str = ''             # an .sf2 file: FluidSynth plays instead of our harpsichord
     device: str = 'cpu'             # cuda or mps pay for many samples at once only; or auto
 
@@ -228,7 +229,7 @@ def write_piece(score: Score, path: Path, config: Config):
     if config.soundfont:
         synth.fluidsynth(f'{path}.mid', f'{path}.wav', config.soundfont)
     else:
-        synth.write_wav(f'{path}.wav', synth.render(synth.seconds(score)))
+        synth.write_wav(f'{path}.wav', synth.render(synth.seconds(score), config.colour))
 
 
 def describe(score: Score) -> dict[str, str]:
@@ -368,6 +369,8 @@ def check(config: Config):
         raise ValueError(f'bars = {config.bars}: must be at least 0')
     if config.tempo and not 20 <= config.tempo <= 320:
         raise ValueError(f'tempo = {config.tempo:g}: must be 20 to 320 quarters a minute')
+    if config.colour not in synth.COLOURS:
+        raise ValueError(f'colour = {config.colour}: must be one of {", ".join(synth.COLOURS)}')
     if abs(config.transpose) > 24:
         raise ValueError(f'transpose = {config.transpose}: must be -24 to 24 semitones')
 
