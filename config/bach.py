@@ -1,4 +1,4 @@
-"""All that is here of Bach, after a start with Haydn and Mozart: a quarter of an hour on two cores."""
+"""All of Bach that is here, after a start with Haydn and Mozart: 16 minutes on two cores."""
 
 dataset = 'goldberg,wtc,fugue'
 extra = 'quartets'       # four times the notes: what they teach of harmony is not forgotten
