@@ -4,6 +4,7 @@ Music becomes MIDI and WAV files; text streams to the terminal and becomes text 
 and plays them: out-goldberg/index.html.
 """
 
+import json
 import sys
 import time
 from dataclasses import dataclass, fields
@@ -353,6 +354,13 @@ def settings_of(config: Config, checkpoint: dict) -> dict[str, str]:
              'model': f'{shape["n_layer"]} layers of {shape["n_embd"]} channels',
              'held out': f'{checkpoint["progress"][2]:.3f} bits a unit at its best',
              'seed': str(config.seed)}
+    judged = Path(config.out_dir) / 'evaluate.json'
+    if judged.exists():
+        found = json.loads(judged.read_text('utf-8'))
+        if 'grade' in found:
+            grades = found['grade']['grades']
+            facts['grade when last judged'] = (f'{grades["samples"]:.2f} (held-out Bach '
+                                               f'{grades["held-out"]:.2f})')
     for setting in fields(Config):
         value = getattr(config, setting.name)
         if value != setting.default and setting.name not in ('out_dir', 'seed'):

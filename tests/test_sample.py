@@ -1,5 +1,6 @@
 """Sampling: only valid music is drawn, nothing sticks, what is written can be read and heard."""
 
+import json
 import wave
 
 import mido
@@ -127,6 +128,17 @@ def test_pieces_are_written_and_can_be_heard(tmp_path, capsys):
     page = (tmp_path / 'out' / 'index.html').read_text('utf-8')
     assert page.count('<audio') == 2 and 'sample-2-1.wav' in page
     assert page.count('data-tip="') == len(runs[2][0]) + len(runs[2][1])
+
+
+def test_the_page_knows_the_judgement(tmp_path, mute):
+    """Forbids a page that hides how good the samples are, once that is known."""
+    checkpoint(tmp_path / 'out', MidiTokenizer())
+    judged = {'grade': {'grades': {'samples': 0.475, 'held-out': 0.5}}}
+    (tmp_path / 'out' / 'evaluate.json').write_text(json.dumps(judged))
+    sample.main(Config(out_dir=str(tmp_path / 'out'), num_samples=1, max_tokens=60, top_k=5))
+    page = (tmp_path / 'out' / 'index.html').read_text('utf-8')
+    assert '0.47 (held-out Bach 0.50)' in page or '0.48 (held-out Bach 0.50)' in page
+    assert '<dt>top_k</dt><dd>5</dd>' in page and '<dt>seed</dt><dd>1</dd>' in page
 
 
 def begin(tokenizer, **config):
