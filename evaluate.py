@@ -826,8 +826,8 @@ def make_quiz(samples: list, held_out: list, folder: Path):
              'the model': find_excerpts(samples, generator)}
     for side, excerpts in sides.items():
         if len(excerpts) < QUIZ_PAIRS:
-            raise ValueError(f'{len(excerpts)} excerpts of {QUIZ_BARS} bars by {side}, {QUIZ_PAIRS} '
-                             'are needed: run sample.py with --num_samples=10')
+            raise ValueError(f'{len(excerpts)} excerpts of {QUIZ_BARS} bars by {side}, '
+                             f'{QUIZ_PAIRS} are needed: run sample.py with --num_samples=10')
     pairs = []
     for number in range(QUIZ_PAIRS):
         order = ['Bach', 'the model'] if generator.random() < 0.5 else ['the model', 'Bach']

@@ -157,8 +157,9 @@ def add_room(mix):
 
 def render(notes, colour='harpsichord', room=True):
     """Notes (start s, duration s, pitch 0..127, velocity 1..127) -> float32 (N, 2), left and right,
-    peak at -1 dBFS. No notes are half a second of silence. `colour` is one of COLOURS; without `room`
-    there are the strings alone. ValueError names a note that is out of bounds, or the colours."""
+    peak at -1 dBFS. No notes are half a second of silence. `colour` is one of COLOURS; without
+    `room` there are the strings alone. ValueError names a note that is out of bounds, or the
+    colours."""
     if colour not in COLOURS:
         raise ValueError(f'colour = {colour}: must be one of {", ".join(COLOURS)}')
     keys = plucks_of(notes)

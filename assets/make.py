@@ -35,7 +35,8 @@ def mean_bits(model, tokenizer, ids: list[int]) -> float:
 
 def choose(folder: str, count: int):
     """Yield pieces of a model by the rule of this module's docstring: its number among the 16, its
-    score, its mean surprise, that of held-out Bach, what it shares with the training pieces, and what would be recitation."""
+    score, its mean surprise, that of held-out Bach, what it shares with the training pieces, and
+    how much would be recitation."""
     model, checkpoint = load(HERE.parent / folder / 'ckpt.pt')
     tokenizer = load_tokenizer(checkpoint['tokenizer'])
     trained = checkpoint['train_config']

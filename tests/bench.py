@@ -331,7 +331,8 @@ def textbook_large():
     textbook(1_000_000, 1024)
 
 
-BENCHES = [training, validation, sampling, reading, choosing, textbook, rust, tiktoken, textbook_large]
+BENCHES = [training, validation, sampling, reading, choosing, textbook, rust, tiktoken,
+           textbook_large]
 
 
 def main():
