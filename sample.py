@@ -275,8 +275,8 @@ def compose(model, tokenizer: MidiTokenizer, index, least: int, config: Config) 
             facts['longest run in the training pieces'] = say_run(origin, least)
         facts['ends'] = 'by itself' if ended else 'cut off'
         facts['grammar stepped in'] = f'{grammar.refused[number - 1]} times'
-        print(f'{path}.mid and .wav:', ', '.join(f'{fact} {key}' if fact.isdigit() else
-                                                 f'{key} {fact}' for key, fact in facts.items()))
+        words = ', '.join(f'{name} {fact}' for name, fact in facts.items())
+        print(f'{path}.mid and .wav: {words}')
         pieces.append(Piece(name, score, given, bits, copied, facts))
     return pieces
 

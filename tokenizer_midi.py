@@ -152,6 +152,7 @@ def find_bars(score: Score) -> list[Bar]:
 
 def opening(score: Score, bars: int) -> tuple[Score, int]:
     """What begins in the first bars of a piece, and the step at which they are over."""
+    bars = min(bars, len(find_bars(score)))
     until = round(next(islice(bars_of(score.metres), bars, None)).start)
     return Score([note for note in score.notes if note.start < until],
                  [tempo for tempo in score.tempos if tempo[0] < until],

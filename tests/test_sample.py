@@ -179,7 +179,7 @@ def test_a_length_in_bars_is_asked_for(tmp_path, monkeypatch):
     assert calls[-1][1].tolist() == [2 * 72 + 2 * 72]
 
 
-@pytest.mark.parametrize('bars', [1, 4, 100])
+@pytest.mark.parametrize('bars', [1, 4, 10 ** 12])
 @pytest.mark.parametrize('number', ['01-variatio-1', '13-variatio-13', '16-variatio-16'])
 def test_the_prompt_comes_back(tmp_path, mute, number, bars):
     """Forbids a continuation that drops, shortens, prolongs or changes a note that it was given,
@@ -188,7 +188,7 @@ def test_the_prompt_comes_back(tmp_path, mute, number, bars):
     checkpoint(tmp_path / 'out', MidiTokenizer())
     whole = read_midi(ROOT / 'data' / 'goldberg' / f'{number}.mid')
     lines = bars_of(whole.metres)
-    until = [next(lines).start for _ in range(bars + 1)][-1]
+    until = [next(lines).start for _ in range(min(bars, len(find_bars(whole))) + 1)][-1]
     given = [note for note in whole.notes if note.start < until]
     sample.main(Config(out_dir=str(tmp_path / 'out'), num_samples=2, max_tokens=120,
                        start=str(ROOT / 'data' / 'goldberg' / f'{number}.mid'), prompt_bars=bars))
