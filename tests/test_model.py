@@ -239,6 +239,13 @@ def test_where_an_id_would_lead():
     assert torch.allclose(model(ids[:, 2:], state=state)[0], logits[2:], atol=1e-4)
 
 
+def test_the_first_half_looks_back():
+    """Forbids blocks that never look back, or all of them."""
+    for layers, looking in ((1, 1), (2, 1), (3, 2), (6, 3)):
+        model = Transformer(ModelConfig(11, n_layer=layers, n_head=2, n_embd=8))
+        assert sum(isinstance(part, LookBack) for part in model.modules()) == 2 * looking
+
+
 def test_the_look_back():
     """Forbids a look back at what comes later, at other positions than the three before, or, with
     a cache, at less than without."""

@@ -222,6 +222,23 @@ def test_what_the_prompt_holds_is_let_go_in_time():
         assert {key: row[key] for key in ends} == ends
 
 
+def test_the_model_hears_what_the_prompt_holds(tmp_path):
+    """Forbids a model that goes on from other notes than those that are written: a tied note ends
+    in its ids when it ends in the file, and no piece ends long before the bars asked for."""
+    tokenizer = MidiTokenizer()
+    checkpoint(tmp_path / 'out', tokenizer)
+    model, _ = load(tmp_path / 'out' / 'ckpt.pt')
+    tied = [Note(0, 60, 24), Note(72, 64, 50), Note(90, 67, 60)]
+    write_midi(Score(tied), tmp_path / 'tied.mid')
+    config = Config(num_samples=5, max_tokens=150, prompt_bars=1, bars=4,
+                    start=str(tmp_path / 'tied.mid'))
+    prompt = sample.read_prompt(tokenizer, config)
+    rows, grammar = sample.draw_pieces(model, tokenizer, prompt, config)
+    for row in rows:
+        assert set(tied) <= set(tokenizer.decode(row).notes)
+    assert grammar.earliest.tolist() == [3 * 5 * 96 // 4] * 5
+
+
 def test_metre_tempo_and_key_are_wishes_that_count(tmp_path, mute):
     """Forbids a piece in another time signature or at another speed than was asked for, and a
     transposition that moves nothing."""
