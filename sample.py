@@ -350,9 +350,10 @@ def settings_of(config: Config, checkpoint: dict) -> dict[str, str]:
     """What the page says of all samples: the model, and the settings that are not the defaults."""
     trained = checkpoint['train_config']
     shape = checkpoint['model_config']
+    unit = 'note' if checkpoint['tokenizer']['kind'] == 'midi' else 'byte'
     facts = {'trained on': trained['dataset'],
              'model': f'{shape["n_layer"]} layers of {shape["n_embd"]} channels',
-             'held out': f'{checkpoint["progress"][2]:.3f} bits a unit at its best',
+             'held out': f'{checkpoint["progress"][2]:.3f} bits/{unit} at its best',
              'seed': str(config.seed)}
     judged = Path(config.out_dir) / 'evaluate.json'
     if judged.exists():
