@@ -23,12 +23,13 @@ import mido
 import numpy as np
 
 from config import run
-from data.midifile import STATUS, apply_pedal, is_strike, pair_notes, parse
+from data.midifile import Midi, apply_pedal, is_strike, pair_notes, parse
 
 STEPS = 24               # grid steps to the quarter note
 WHOLE = 4 * STEPS        # a whole note, the longest single shift; a longer one is said in parts
 MAX_BYTES = 1 << 22      # a larger MIDI file is refused: hours of performed piano fit in
 MAX_QUARTERS = 20_000    # so is a longer piece: about three hours
+MAX_LEAPS = 1000         # ... or one that leaps so often to tempos that no word can say
 SLOWEST, TEMPOS = 20, 97                          # tempo words: 20 * 2 ** (i / 24), 3 % apart
 METRES = [(beats, unit) for unit in (2, 4, 8, 16) for beats in range(1, 17)]
 
@@ -83,12 +84,12 @@ def fold_of(tempo: float) -> float:
     return fold
 
 
-def lay_grid(tempos: list[tuple[int, int]], division: float):
+def lay_grid(tempos: list[tuple[int, int]], division: float, changes: Counter):
     """The grid under a piece. A tempo that no word can say is halved or doubled until one can, and
     the note values with it: quarters at 400 a minute are eighths at 200, the same music.
 
     tempos: [(tick, microseconds a quarter)]; division: ticks a quarter. Returns the stretches and
-    the tempos on the grid, [(step, quarters a minute)].
+    the tempos on the grid, [(step, quarters a minute)], and counts what it changed.
     """
     stretches = [Stretch(0, 0.0, 1.0)]
     on_grid = []
@@ -100,6 +101,7 @@ def lay_grid(tempos: list[tuple[int, int]], division: float):
         if fold != last.fold:
             stretches.append(Stretch(tick, step, fold))
         on_grid.append((round(step), tempo / fold))
+        changes[FOLDED] += fold != 1
     return stretches, on_grid
 
 
@@ -121,25 +123,33 @@ def fit_metre(beats: float, unit: float) -> tuple[int, int]:
     return min(enough, key=lambda metre: (metre[0] / metre[1], -metre[0]), default=(16, 2))
 
 
-def lay_bars(metres: list[tuple[int, int, int]], stretches: list[Stretch], division: float):
-    """Time signatures [(tick, beats, beat unit)] -> the same on the grid. Where a stretch begins,
-    the one that holds is said anew, in its note values. Returns two lists of the same length,
-    [(step, beats, beat unit)]: as they should be, and as words can say it."""
-    changes = sorted(metres, key=lambda metre: metre[0])
-    steps = to_steps(np.array([tick for tick, *_ in changes]), stretches, division)
+def lay_bars(metres: list, stretches: list[Stretch], division: float, changes: Counter):
+    """Time signatures [(tick, beats, beat unit)] -> [(step, beats, beat unit)], as words can say
+    them. Where a stretch begins, the one that holds is said anew, in its note values. Counts what
+    it changed."""
+    metres = sorted(metres, key=lambda metre: metre[0])
+    steps = to_steps(np.array([tick for tick, *_ in metres]), stretches, division)
     begins = deque(stretches[1:])
-    beats, unit, fold = 4, 4, 1.0
-    wanted = []
-    for (tick, *metre), step in zip([*changes, (math.inf, 0, 0)], [*steps.tolist(), 0]):
+    holds, fold = (4, 4), 1.0
+    on_grid = []
+
+    def say(step, beats, unit):
+        fitting = fit_metre(beats, unit)
+        if fitting != (beats, unit):
+            alike = fitting[0] / fitting[1] == beats / unit
+            changes[SAME_BARS if alike else OTHER_BARS] += 1
+        on_grid.append((round(step), *fitting))
+
+    for (tick, *metre), step in zip([*metres, (math.inf, 0, 0)], [*steps.tolist(), 0]):
         while begins and begins[0].tick <= tick:
             begin = begins.popleft()
             fold = begin.fold
             if begin.tick < tick:
-                wanted.append((round(begin.step), beats, unit * fold))
+                say(begin.step, holds[0], holds[1] * fold)
         if tick < math.inf:
-            beats, unit = metre
-            wanted.append((round(step), beats, unit * fold))
-    return wanted, [(step, *fit_metre(beats, unit)) for step, beats, unit in wanted]
+            holds = metre
+            say(step, metre[0], metre[1] * fold)
+    return on_grid
 
 
 def read_midi(path: str) -> Score:
@@ -159,49 +169,58 @@ def read_midi(path: str) -> Score:
         midi.tempos = []
     if not division:
         raise ValueError(f'{path}: it does not say how long a quarter is')
+    damaged = int(midi.damaged)
     score = Score()
-    stretches, score.tempos = lay_grid(midi.tempos, division)
-
-    events = midi.events()
-    midi.table = None                             # it takes much room in a large file
-    drums = is_strike(events) & (events[:, STATUS] & 15 == 9)
-    score.drums = int(drums.sum())
-    events = events[events[:, STATUS] & 15 != 9]
-    notes, unended = pair_notes(apply_pedal(events, midi.end)) if len(events) else ([], 0)
+    notes, unended, score.drums = sounding_notes(midi)
     if not len(notes):
-        reason = 'no note that ends' if unended else 'no notes but drums' * bool(score.drums)
+        reason = 'no note that ends' if unended else 'no notes but drums' if score.drums else ''
         raise ValueError(f'{path}: {reason or "no notes"}')
-    score.notes, score.moved = to_grid(notes, stretches, division)
-    end = max(note.start + note.duration for note in score.notes)
-    if end > MAX_QUARTERS * STEPS:
-        raise ValueError(f'{path}: over {MAX_QUARTERS:,} quarters: split the piece')
+    last = int(notes[:, 1].max())
+    tempos = [tempo for tempo in midi.tempos if tempo[0] < last]
+    metres = [metre for metre in midi.metres if metre[0] < last]
+    late = len(midi.tempos) + len(midi.metres) - len(tempos) - len(metres)
+    del midi                                      # a large file is in here
 
-    wanted, metres = lay_bars(midi.metres, stretches, division)
-    same = [old[1] / old[2] == new[1] / new[2] for old, new in zip(wanted, metres)]
-    late = [event for event in score.tempos + metres if event[0] >= end]
-    score.tempos = [tempo for tempo in score.tempos if tempo[0] < end]
-    score.metres = [metre for metre in metres if metre[0] < end]
-    score.changes.update({
-        UNENDED: unended, DAMAGED: int(midi.damaged), LATE: len(late),
-        FOLDED: sum(fold_of(60e6 / microseconds) != 1 for _, microseconds in midi.tempos),
-        SAME_BARS: sum(old[1:] != new[1:] and alike
-                       for old, new, alike in zip(wanted, metres, same)),
-        OTHER_BARS: same.count(False)})
+    stretches, score.tempos = lay_grid(tempos, division, score.changes)
+    if len(stretches) > MAX_LEAPS:
+        raise ValueError(f'{path}: over {MAX_LEAPS:,} leaps to tempos that nobody can follow')
+    score.metres = lay_bars(metres, stretches, division, score.changes)
+    if to_steps(np.array([last]), stretches, division)[0] > MAX_QUARTERS * STEPS:
+        raise ValueError(f'{path}: over {MAX_QUARTERS:,} quarters: split the piece')
+    score.moved = off_grid(notes, stretches, division)
+    score.notes = to_grid(notes, stretches, division)
+    score.changes.update({UNENDED: unended, LATE: late, DAMAGED: damaged})
     score.changes = +score.changes                # only what there was
     return score
 
 
-def to_grid(notes: np.ndarray, stretches: list[Stretch], division: float):
-    """Notes (N, 4) of start, end, pitch, velocity, in ticks -> a list of Note, in order, and by how
-    many steps their starts were moved, if they were."""
+def sounding_notes(midi: Midi) -> tuple[np.ndarray, int, int]:
+    """The notes (N, 4) of start, end, pitch, velocity, as long as they sound; how many nothing
+    ends; and how many are drums, which are left out."""
+    events = midi.events()
+    midi.table = None                             # it takes much room in a large file
+    percussion = events['status'] & 15 == 9
+    drums = int((percussion & is_strike(events)).sum())
+    events = events[~percussion]
+    if not len(events):
+        return np.empty((0, 4)), 0, drums
+    return *pair_notes(apply_pedal(events, midi.end)), drums
+
+
+def off_grid(notes: np.ndarray, stretches: list[Stretch], division: float) -> list[float]:
+    """By how many steps the starts are off the grid, those that are."""
     exact = to_steps(notes[:, 0], stretches, division)
-    starts = np.rint(exact).astype(int)
-    ends = np.rint(to_steps(notes[:, 1], stretches, division)).astype(int)
-    errors = np.abs(exact - starts)
+    errors = np.abs(exact - np.rint(exact))
+    return errors[errors > 0].tolist()
+
+
+def to_grid(notes: np.ndarray, stretches: list[Stretch], division: float) -> list[Note]:
+    """Notes (N, 4) of start, end, pitch, velocity, in ticks -> on the grid, in order."""
+    starts, ends = (np.rint(to_steps(notes[:, i], stretches, division)) for i in (0, 1))
     columns = starts, notes[:, 2], np.maximum(1, ends - starts), notes[:, 3]
     order = np.lexsort(columns[::-1])
-    rows = zip(*(column[order].tolist() for column in columns))
-    return [Note(*row) for row in rows], errors[errors > 0].tolist()
+    rows = np.stack([column[order].astype(np.int32) for column in columns])
+    return [Note(*row) for row in zip(*map(memoryview, rows))]
 
 
 # ----------------------------------------------------------------------------------------- bars

@@ -22,7 +22,9 @@ CONTROLS = (SUSTAIN, SOUND_OFF, RESET, NOTES_OFF)
 DATA_BYTES = {0x80: 2, 0x90: 2, 0xA0: 2, 0xB0: 2, 0xC0: 1, 0xD0: 1, 0xE0: 2}
 SYSTEM_BYTES = {0xF1: 1, 0xF2: 2, 0xF3: 1}
 NEVER = 1 << 62                                          # a tick after all others
-TICK, TRACK, STATUS, FIRST, SECOND = range(5)            # the columns of a table of events
+# an event of a key or a pedal: its tick, its track, and the three bytes of its message
+EVENT = np.dtype([('tick', 'i8'), ('track', 'i4'), ('status', 'u1'), ('first', 'u1'),
+                  ('second', 'u1')])
 
 
 @dataclass
@@ -38,9 +40,12 @@ class Midi:
     damaged: bool = False
 
     def events(self) -> np.ndarray:
-        """(N, 5): the notes and pedals of all tracks, in the order of time. See the columns."""
-        table = np.frombuffer(self.table, np.int64).reshape(-1, 5)
-        return table[np.argsort(table[:, TICK], kind='stable')]
+        """(N) of EVENT: the keys and pedals of all tracks, in the order of time."""
+        table = np.frombuffer(self.table, np.int64).reshape(-1, len(EVENT))
+        events = np.empty(len(table), EVENT)
+        for column, name in enumerate(EVENT.names):
+            events[name] = table[:, column]
+        return events[np.argsort(events['tick'], kind='stable')]
 
 
 # ------------------------------------------------------------------------------ bytes -> events
@@ -179,23 +184,23 @@ def read_system(body: bytes, at: int, now: int, midi: Midi) -> int:
 
 def is_strike(events: np.ndarray) -> np.ndarray:
     """(N), True where a key goes down. A strike of velocity 0 is an end."""
-    return (events[:, STATUS] & 0xF0 == NOTE_ON) & (events[:, SECOND] > 0)
+    return (events['status'] & 0xF0 == NOTE_ON) & (events['second'] > 0)
 
 
 def is_end(events: np.ndarray) -> np.ndarray:
     """(N), True where a key comes up."""
-    kinds = events[:, STATUS] & 0xF0
-    return (kinds == NOTE_OFF) | (kinds == NOTE_ON) & (events[:, SECOND] == 0)
+    kinds = events['status'] & 0xF0
+    return (kinds == NOTE_OFF) | (kinds == NOTE_ON) & (events['second'] == 0)
 
 
 def is_control(events: np.ndarray, *numbers: int) -> np.ndarray:
     """(N), True where one of these controllers is moved."""
-    return (events[:, STATUS] & 0xF0 == CONTROL) & np.isin(events[:, FIRST], numbers)
+    return (events['status'] & 0xF0 == CONTROL) & np.isin(events['first'], numbers)
 
 
 def key_of(events: np.ndarray) -> np.ndarray:
     """(N), a number for each key: there is a keyboard for each channel of each track."""
-    return (events[:, TRACK] * 16 + (events[:, STATUS] & 15)) * 128 + events[:, FIRST]
+    return (events['track'] * 16 + (events['status'] & 15)) * 128 + events['first']
 
 
 def next_strike(events: np.ndarray) -> np.ndarray:
@@ -203,7 +208,7 @@ def next_strike(events: np.ndarray) -> np.ndarray:
     order = np.argsort(key_of(events), kind='stable')    # one key after the other, each in time
     strikes = np.where(is_strike(events)[order], np.arange(len(events)), len(events))
     following = np.minimum.accumulate(strikes[::-1])[::-1]           # the next strike of any key
-    ticks = np.append(events[order, TICK], NEVER)[following]
+    ticks = np.append(events['tick'][order], NEVER)[following]
     keys = np.append(key_of(events)[order], -1)
     found = np.empty(len(events), np.int64)
     found[order] = np.where(keys[following] == keys[:-1], ticks, NEVER)
@@ -219,7 +224,7 @@ def apply_pedal(events: np.ndarray, end: int) -> np.ndarray:
         moved    on ............ off
                                  on ...... off
 
-    events (N, 5) in the order of time; a pedal that is never lifted holds until `end`. A pedal is
+    events (N) of EVENT, in the order of time; a pedal that is never lifted holds until `end`. A pedal is
     for its channel, on all tracks. Resetting the controllers lifts it.
     """
     pedals = is_control(events, SUSTAIN, RESET)
@@ -228,18 +233,18 @@ def apply_pedal(events: np.ndarray, end: int) -> np.ndarray:
     moved = events.copy()
     struck = next_strike(events)
     for channel in range(16):
-        mine = events[:, STATUS] & 15 == channel
+        mine = events['status'] & 15 == channel
         places = np.flatnonzero(pedals & mine)
         if not len(places):
             continue
-        down = (events[places, FIRST] == SUSTAIN) & (events[places, SECOND] >= 64)
+        down = (events['first'][places] == SUSTAIN) & (events['second'][places] >= 64)
         lifts = places[~down]
-        ticks = np.append(events[lifts, TICK], end)
+        ticks = np.append(events['tick'][lifts], end)
         ends = np.flatnonzero(is_end(events) & mine)
         last = np.searchsorted(places, ends) - 1         # the pedal's last move before each end
         held = ends[(last >= 0) & down[last]]
         lifted = ticks[np.searchsorted(lifts, held)]
-        moved[held, TICK] = np.minimum(lifted, struck[held])
+        moved['tick'][held] = np.minimum(lifted, struck[held])
     return moved
 
 
@@ -254,17 +259,17 @@ def pair_notes(events: np.ndarray) -> tuple[np.ndarray, int]:
                      |________________|
 
     "All notes off" and "all sound off" end what sounds on their channel, on all tracks.
-    events (N, 5) in the order of time, but for what `apply_pedal` moved.
+    events (N) of EVENT, in the order of time, but for what `apply_pedal` moved.
     """
     cuts = is_control(events, SOUND_OFF, NOTES_OFF)
     era = np.zeros(len(events), np.int64)                # how often all was ended before
     era_end = np.full(len(events), NEVER)                # when all is ended next
-    for channel in np.unique(events[cuts, STATUS] & 15):
-        mine = events[:, STATUS] & 15 == channel
+    for channel in np.unique(events['status'][cuts] & 15):
+        mine = events['status'] & 15 == channel
         places = np.flatnonzero(cuts & mine)
         era[mine] = np.searchsorted(places, np.flatnonzero(mine))
-        era_end[mine] = np.append(events[places, TICK], NEVER)[era[mine]]
-    ticks = np.minimum(events[:, TICK], era_end)
+        era_end[mine] = np.append(events['tick'][places], NEVER)[era[mine]]
+    ticks = np.minimum(events['tick'], era_end)
     keys = key_of(events)
     strikes = is_strike(events)
 
@@ -273,23 +278,23 @@ def pair_notes(events: np.ndarray) -> tuple[np.ndarray, int]:
     new = np.ones(len(order), bool)                      # where another key or era begins
     new[1:] = (keys[order][1:] != keys[order][:-1]) | (era[order][1:] != era[order][:-1])
     rows = zip(*(memoryview(np.ascontiguousarray(column)) for column in (
-        new, strikes[order], ticks[order], events[order, SECOND], events[order, FIRST],
+        new, strikes[order], ticks[order], events['second'][order], events['first'][order],
         era_end[order])))
 
     notes = array('q')
     unended = 0
-    down = []                                            # strikes of one key: (tick, velocity)
+    down, loud = array('q'), array('q')                  # of one key: when struck, how hard
     last_pitch, last_end = 0, NEVER
     for is_new, is_struck, tick, velocity, pitch, all_end in rows:
         if is_new:
-            unended += end_all(down, last_pitch, last_end, notes)
+            unended += end_all(down, loud, last_pitch, last_end, notes)
             last_pitch, last_end = pitch, all_end
         if is_struck:
-            down.append((tick, velocity))
+            down.append(tick)
+            loud.append(velocity)
         elif down:
-            start, loud = down.pop()
-            notes.extend((start, tick, pitch, loud))
-    unended += end_all(down, last_pitch, last_end, notes)
+            notes.extend((down.pop(), tick, pitch, loud.pop()))
+    unended += end_all(down, loud, last_pitch, last_end, notes)
     notes = np.frombuffer(notes, np.int64).reshape(-1, 4)
     starts, ends, pitches = notes[:, 0], notes[:, 1], notes[:, 2]
     ends = ends[np.lexsort((ends, pitches))]
@@ -298,11 +303,11 @@ def pair_notes(events: np.ndarray) -> tuple[np.ndarray, int]:
     return notes, unended
 
 
-def end_all(down: list[tuple[int, int]], pitch: int, end: int, notes: array) -> int:
+def end_all(down: array, loud: array, pitch: int, end: int, notes: array) -> int:
     """End what is still down of a key, if anything does. Returns how many notes nothing ends."""
     left = len(down) if end == NEVER else 0
-    if not left:
-        for start, velocity in down:
+    while down:
+        start, velocity = down.pop(), loud.pop()
+        if not left:
             notes.extend((start, end, pitch, velocity))
-    down.clear()
     return left
