@@ -100,6 +100,8 @@ def lay_grid(tempos: list[tuple[int, int]], division: float, changes: Counter):
         step = last.step + (tick - last.tick) * STEPS / (division * last.fold)
         if fold != last.fold:
             stretches.append(Stretch(tick, step, fold))
+        if len(stretches) > MAX_LEAPS:
+            raise ValueError(f'over {MAX_LEAPS:,} leaps to tempos that nobody can follow')
         on_grid.append((round(step), tempo / fold))
         changes[FOLDED] += fold != 1
     return stretches, on_grid
@@ -158,40 +160,47 @@ def read_midi(path: str) -> Score:
     if Path(path).stat().st_size > MAX_BYTES:
         raise ValueError(f'{path}: over {MAX_BYTES:,} bytes: split the piece')
     try:
-        midi = parse(Path(path).read_bytes())
+        return to_score(parse(Path(path).read_bytes()))
     except ValueError as error:
         raise ValueError(f'{path}: {error}') from None
-    division = midi.division
-    if division < 0:                              # seconds, no quarters: let a quarter be half one
-        frames, ticks = -(division >> 8), division & 255
-        frames_a_second = 29.97 if frames == 29 else frames
-        division = frames_a_second * ticks / 2
-        midi.tempos = []
-    if not division:
-        raise ValueError(f'{path}: it does not say how long a quarter is')
-    damaged = int(midi.damaged)
+
+
+def to_score(midi: Midi) -> Score:
+    """What stands in a file -> on the grid. Raises ValueError if that is no piece of music."""
     score = Score()
+    division = ticks_a_quarter(midi.division)
     notes, unended, score.drums = sounding_notes(midi)
     if not len(notes):
         reason = 'no note that ends' if unended else 'no notes but drums' if score.drums else ''
-        raise ValueError(f'{path}: {reason or "no notes"}')
+        raise ValueError(reason or 'no notes')
     last = int(notes[:, 1].max())
-    tempos = [tempo for tempo in midi.tempos if tempo[0] < last]
     metres = [metre for metre in midi.metres if metre[0] < last]
+    tempos = [tempo for tempo in midi.tempos if tempo[0] < last]
     late = len(midi.tempos) + len(midi.metres) - len(tempos) - len(metres)
-    del midi                                      # a large file is in here
+    if midi.division < 0:
+        tempos = []                               # such a file counts seconds: they say nothing
 
     stretches, score.tempos = lay_grid(tempos, division, score.changes)
-    if len(stretches) > MAX_LEAPS:
-        raise ValueError(f'{path}: over {MAX_LEAPS:,} leaps to tempos that nobody can follow')
     score.metres = lay_bars(metres, stretches, division, score.changes)
     if to_steps(np.array([last]), stretches, division)[0] > MAX_QUARTERS * STEPS:
-        raise ValueError(f'{path}: over {MAX_QUARTERS:,} quarters: split the piece')
+        raise ValueError(f'over {MAX_QUARTERS:,} quarters: split the piece')
     score.moved = off_grid(notes, stretches, division)
     score.notes = to_grid(notes, stretches, division)
-    score.changes.update({UNENDED: unended, LATE: late, DAMAGED: damaged})
+    score.changes.update({UNENDED: unended, LATE: late, DAMAGED: int(midi.damaged)})
     score.changes = +score.changes                # only what there was
     return score
+
+
+def ticks_a_quarter(division: int) -> float:
+    """What a file says of its ticks -> how many are a quarter. If they are parts of a second (its
+    frames in the upper byte, the ticks of each in the lower), let a quarter be half a second."""
+    frames, ticks = -(division >> 8), division & 255
+    if division < 0:
+        frames_a_second = 29.97 if frames == 29 else frames
+        division = frames_a_second * ticks / 2
+    if not division:
+        raise ValueError('it does not say how long a quarter is')
+    return division
 
 
 def sounding_notes(midi: Midi) -> tuple[np.ndarray, int, int]:

@@ -65,7 +65,8 @@ def parse(data: bytes) -> Midi:
     midi = Midi(kind, int.from_bytes(fields[2], 'big', signed=True), tracks)
     found = 0
     start = 0
-    at = data.find(b'MTrk', at + 14)
+    stop, trusted = end_of_chunk(data, at)
+    at = next_track(data, stop if trusted else at + 14)
     while at >= 0:
         stop, trusted = end_of_chunk(data, at)
         body = data[at + 8:stop]
