@@ -31,6 +31,7 @@ import numpy as np
 from config import run
 from data import fugue, quartets, shakespeare, wtc
 from data.textfile import copy_documents
+from data.twins import near_twins, runs
 from tokenizer_bpe import BPETokenizer
 from tokenizer_midi import DAMAGED, STEPS, MidiTokenizer, read_midi
 
@@ -83,7 +84,7 @@ def read_piece(path: str) -> dict:
     return {'path': path, 'ids': np.array(MidiTokenizer(velocity=True).encode(score), np.uint16),
             'units': len(notes), 'fingerprint': hashlib.sha256(shape).hexdigest()[:16],
             'moved': (len(moved), sum(moved)), 'changes': score.changes, 'drums': score.drums,
-            'no_beat': len(moved) > len(notes) / 4 and tempos == {120.0}}
+            'runs': runs(notes[:, 1]), 'no_beat': len(moved) > len(notes) / 4 and tempos == {120.0}}
 
 
 def read_block(block: tuple) -> bytes:
@@ -140,29 +141,31 @@ def parallel(function, tasks: list, jobs: int):
 def hold_out(pieces: list[dict], share: float, pattern: str | None):
     """Set piece['split']. With a pattern, all pieces whose names match it are held out. Without
     one, as many as come nearest to the share of the units, drawn by their fingerprints: the same
-    whatever the files are called. Twins, which have one fingerprint, stay together."""
+    whatever the files are called. Twins, which have one fingerprint or are of one `family`, stay
+    together."""
     sizes = Counter()
     for piece in pieces:
-        sizes[piece['fingerprint']] += piece['units']
+        piece['family'] = piece.get('family', piece['fingerprint'])
+        sizes[piece['family']] += piece['units']
     if len(sizes) < 2:
         raise ValueError('only one piece, or copies of one: add another, so that one can be held '
                          'out')
     if pattern:
-        held = {piece['fingerprint'] for piece in pieces if re.search(pattern, piece['name'])}
+        held = {piece['family'] for piece in pieces if re.search(pattern, piece['name'])}
     else:
         held = set()
         missing = share * sizes.total()
-        for fingerprint in sorted(sizes):
-            if sizes[fingerprint] / 2 < missing:
-                held.add(fingerprint)
-                missing -= sizes[fingerprint]
+        for family in sorted(sizes):
+            if sizes[family] / 2 < missing:
+                held.add(family)
+                missing -= sizes[family]
         held = held or {min(sizes, key=sizes.get)}
     if not 0 < len(held) < len(sizes):
         found = 'all of them' if held else 'no piece'
         hint = f'--hold_out={pattern}' if pattern else f'--val={share}'
         raise ValueError(f'{hint} holds out {found}; a name is {pieces[0]["name"]}')
     for piece in pieces:
-        piece['split'] = 'val' if piece['fingerprint'] in held else 'train'
+        piece['split'] = 'val' if piece['family'] in held else 'train'
 
 
 def write(folder: Path, tokenizer, unit: str, pieces: list[dict], stream) -> dict:
@@ -235,6 +238,9 @@ def prepare_midi(source: Path, folder: Path, config: Config) -> dict:
     loud = sum(piece.pop('loud') for piece in pieces)
     differ = bool(loud.max() < 0.99 * loud.sum())
     tokenizer = MidiTokenizer({'true': True, 'false': False, 'auto': differ}[config.velocity])
+    first = near_twins([piece.pop('runs') for piece in pieces])
+    for piece, number in zip(pieces, first):
+        piece['family'] = pieces[number]['fingerprint']
     hold_out(pieces, config.val, config.hold_out or HELD_OUT.get(config.source))
 
     def stream(pieces):
@@ -247,9 +253,10 @@ def prepare_midi(source: Path, folder: Path, config: Config) -> dict:
             'corpus that has none (such as goldberg), or to go on from its model')
     judge_timing(pieces)
     twins = len(pieces) - len({piece['fingerprint'] for piece in pieces})
+    near = len(pieces) - len({piece['family'] for piece in pieces}) - twins
     drums = sum(piece['drums'] for piece in pieces)
-    say(f'twins: {twins:,} (the same notes at the same times, in any key; a repeat played out, '
-        'another performance or edition is none: keep those together with --hold_out)')
+    say(f'twins: {twins:,} (the same notes at the same times, in any key), and nearly so: {near:,}; '
+        'other performances are not found: --hold_out keeps them together')
     say(f'left out: {found - len(pieces):,} of {found:,} files, {drums:,} drum notes')
     changes = sum((piece['changes'] for piece in pieces), Counter())
     for change, count in sorted(changes.items()):
@@ -372,11 +379,13 @@ def prepare_text(source: Path, folder: Path, config: Config) -> dict:
 
 # ----------------------------------------------------------------------------------------- main
 
-def choose_kind(source: Path, kind: str) -> str:
+def choose_kind(source: Path, config: Config) -> str:
     """'music' or 'text': as the settings say, or what there are more files of; says if there are
     others."""
-    if kind != 'auto':
-        return kind
+    if config.source in CORPORA:
+        return 'text' if config.source == 'shakespeare' else 'music'
+    if config.kind != 'auto':
+        return config.kind
     if source.is_file():
         return 'music' if files(source, MUSIC) else 'text'
     music, text = len(files(source, MUSIC)), len(files(source, TEXT))
@@ -433,9 +442,11 @@ def main(config: Config):
     origin = hashlib.sha256(str(source.resolve()).encode()).hexdigest()[:16]
     if made_elsewhere(folder, origin):
         raise ValueError(f'{folder} was made of something else: give another --name, or delete it')
+    if config.source in HELD_OUT and config.val != Config.val and not config.hold_out:
+        say(f'what is held out of {config.source} is fixed: --val is not used, --hold_out would be')
     DATA.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f'{name}.', suffix='.part', dir=DATA) as work:
-        kind = choose_kind(source, config.kind)
+        kind = choose_kind(source, config)
         prepare = prepare_midi if kind == 'music' else prepare_text
         meta = prepare(source, Path(work), config)
         publish(Path(work), folder, {**meta, 'source': origin})
