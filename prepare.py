@@ -138,7 +138,20 @@ def parallel(function, tasks: list, jobs: int):
             yield result
 
 
-def hold_out(pieces: list[dict], share: float, pattern: str | None):
+def split_pieces(pieces: list[dict], config: Config):
+    """Set piece['split'], 'train' or 'val': for the corpora of this repo by names that never
+    change, so that all figures are of the same pieces; else as the settings say."""
+    fixed = HELD_OUT.get(config.source)
+    if config.hold_out or not fixed:
+        hold_out(pieces, config.val, config.hold_out)
+        return
+    for piece in pieces:
+        piece['split'] = 'val' if re.search(fixed, piece['name']) else 'train'
+    if len({piece['split'] for piece in pieces}) < 2:
+        raise ValueError(f'{config.source}: pieces are missing, delete its folder and try again')
+
+
+def hold_out(pieces: list[dict], share: float, pattern: str = ''):
     """Set piece['split']. With a pattern, all pieces whose names match it are held out. Without
     one, as many as come nearest to the share of the units, drawn by their fingerprints: the same
     whatever the files are called. Twins, which have one fingerprint or are of one `family`, stay
@@ -241,7 +254,7 @@ def prepare_midi(source: Path, folder: Path, config: Config) -> dict:
     first = near_twins([piece.pop('runs') for piece in pieces])
     for piece, number in zip(pieces, first):
         piece['family'] = pieces[number]['fingerprint']
-    hold_out(pieces, config.val, config.hold_out or HELD_OUT.get(config.source))
+    split_pieces(pieces, config)
 
     def stream(pieces):
         for piece in pieces:
@@ -359,7 +372,7 @@ def prepare_text(source: Path, folder: Path, config: Config) -> dict:
         piece['fingerprint'] = digest.hexdigest()[:16]
         piece['units'] = piece['stop'] - piece['start']
     if not only_one:
-        hold_out(pieces, config.val, config.hold_out or HELD_OUT.get(config.source))
+        split_pieces(pieces, config)
     learn = [block for piece in pieces if piece['split'] == 'train' for block in blocks(piece)]
     size = sum(stop - start for _, start, stop in learn)
     learn = learn[::math.ceil(size / LEARN)]                     # spread over all of it
