@@ -325,6 +325,13 @@ def test_what_can_be_read_is_read(path, name):
     assert short(score) == NOTES and score.changes == changes
 
 
+def test_meta_events_of_odd_lengths_are_heard(path):
+    """Forbids a tempo or a time signature that is lost, since its event is longer or shorter than
+    the standard has it."""
+    score = read(path, '0 ff510509' '27c00000 0 ff58020302 0 on 24 ff5806060318080000 24 off')
+    assert score.tempos == [(0, 100)] and score.metres == [(0, 3, 4), (24, 6, 8)]
+
+
 def test_a_file_that_is_cut_keeps_what_was_before(path):
     """Forbids a cut file that is refused, or a note that sounds on to the end from there."""
     whole = GOLDBERG[0].read_bytes()
