@@ -47,7 +47,7 @@ MUSIC = ('.mid', '.midi', '.kar')
 TEXT = ('.txt', '.md', '.jsonl')
 BLOCK = 1 << 20          # bytes of text that are read and encoded at a time
 LEARN = 64 << 20         # bytes of text that the BPE is learned from, at most
-OFF_GRID = 1 / 8         # a start that moves by less of a step (3 ms at 120 a minute) is on the grid
+OFF_GRID = 1 / 8         # of a step: a start that moves by less (3 ms at 120) is on the grid
 
 
 @dataclass
@@ -55,7 +55,7 @@ class Config:
     source: str                  # goldberg, wtc, fugue, quartets, shakespeare, or a path
     name: str = ''               # name of the corpus; without one, the name of the path
     kind: str = 'auto'           # music, text, or auto: what there are more files of
-    velocity: str = 'auto'       # learn how hard notes are struck: true, false, auto (if they differ)
+    velocity: str = 'auto'       # learn how hard keys are struck: true, false, auto: if they differ
     val: float = 0.1             # share to hold out, where it isn't fixed
     hold_out: str = ''           # or hold out the pieces whose names match this regular expression
     vocab_size: int = 4096       # size of the BPE vocabulary (text)
@@ -268,8 +268,8 @@ def prepare_midi(source: Path, folder: Path, config: Config) -> dict:
     twins = len(pieces) - len({piece['fingerprint'] for piece in pieces})
     near = len(pieces) - len({piece['family'] for piece in pieces}) - twins
     drums = sum(piece['drums'] for piece in pieces)
-    say(f'twins: {twins:,} (the same notes at the same times, in any key), and nearly so: {near:,}; '
-        'other performances are not found: --hold_out keeps them together')
+    say(f'twins: {twins:,} (the same notes at the same times, in any key), and nearly so: '
+        f'{near:,}; other performances are not found: --hold_out keeps them together')
     say(f'left out: {found - len(pieces):,} of {found:,} files, {drums:,} drum notes')
     changes = sum((piece['changes'] for piece in pieces), Counter())
     for change, count in sorted(changes.items()):

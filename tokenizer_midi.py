@@ -507,6 +507,8 @@ def explain(config: Config):
         print(f'{place} {words:20} {kind} {value}'.ljust(48), id)
         now += value if kind == 'shift' else 0
     print(f'{len(score.notes)} notes, {len(ids)} tokens; {len(score.moved)} notes off the grid')
+    for change, times in score.changes.items():
+        print(f'{times} {change}')
 
 
 if __name__ == '__main__':

@@ -225,8 +225,8 @@ def apply_pedal(events: np.ndarray, end: int) -> np.ndarray:
         moved    on ............ off
                                  on ...... off
 
-    events (N) of EVENT, in the order of time; a pedal that is never lifted holds until `end`. A pedal is
-    for its channel, on all tracks. Resetting the controllers lifts it.
+    events (N) of EVENT, in the order of time. A pedal is for its channel, on all tracks. Resetting
+    the controllers lifts it; if nothing does, it holds until `end`.
     """
     pedals = is_control(events, SUSTAIN, RESET)
     if not pedals.any():

@@ -38,7 +38,7 @@ def read_text(path: Path):
 
 
 def read_lines(path: Path):
-    """Yield the documents of a .jsonl file: each line a text, or an object with one named "text"."""
+    """Yield the documents of a .jsonl file: each line a string, or an object with a "text"."""
     lines = b''.join(read_text(path)).split(b'\n')
     for number, line in enumerate(lines, 1):
         if not line.strip():
