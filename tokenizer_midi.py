@@ -1,4 +1,5 @@
-"""Music <-> ids, by hand: MIDI files <-> notes <-> ids (mido only reads and writes the bytes).
+"""Music <-> ids, by hand: MIDI files <-> notes <-> ids (data/midifile.py reads the bytes, mido
+writes them).
 
 A piece becomes a row of small words in the order of time, like the roll of a player piano:
 
@@ -10,11 +11,11 @@ These are the words of Performance RNN (Oore et al. 2018), with a musical clock 
 Not kept: instruments and tracks (all is one keyboard), percussion, bends, what is off the grid.
 """
 
+import functools
 import math
-import re
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field
-from itertools import accumulate, chain, count, islice, takewhile
+from itertools import count, islice, takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,11 +23,23 @@ import mido
 import numpy as np
 
 from config import run
+from data.midifile import Midi, apply_pedal, is_strike, pair_notes, parse
 
 STEPS = 24               # grid steps to the quarter note
 WHOLE = 4 * STEPS        # a whole note, the longest single shift; a longer one is said in parts
-MAX_BYTES = 1 << 19      # a larger MIDI file is refused: two hours of piano fit in
+MAX_BYTES = 1 << 22      # a larger MIDI file is refused: hours of performed piano fit in
 MAX_QUARTERS = 20_000    # so is a longer piece: about three hours
+MAX_LEAPS = 1000         # ... or one that leaps so often to tempos that no word can say
+SLOWEST, TEMPOS = 20, 97                          # tempo words: 20 * 2 ** (i / 24), 3 % apart
+METRES = [(beats, unit) for unit in (2, 4, 8, 16) for beats in range(1, 17)]
+
+# what a Score counts of its file: what was left out or said in other words
+DAMAGED = 'files cut short or damaged, read as far as they go'
+UNENDED = 'notes that nothing ends, left out'
+LATE = 'tempos and time signatures after the last note, left out'
+FOLDED = f'tempos under {SLOWEST} or over 320 a minute, said by other note values'
+SAME_BARS = 'time signatures replaced by one of the same length'
+OTHER_BARS = 'time signatures replaced by a longer one'
 
 
 class Note(NamedTuple):
@@ -42,87 +55,184 @@ class Score:
     notes: list[Note] = field(default_factory=list)
     tempos: list[tuple[int, float]] = field(default_factory=list)       # (step, quarters a minute)
     metres: list[tuple[int, int, int]] = field(default_factory=list)    # (step, beats, beat unit)
-    moved: list[float] = field(default_factory=list)    # notes off the grid: by how many steps
+    moved: list[float] = field(default_factory=list)    # starts off the grid: by how many steps
     drums: int = 0                                      # percussion notes left out (channel 10)
+    changes: Counter = field(default_factory=Counter)   # what else: see DAMAGED and so on
 
 
-def strokes(events: list[tuple]) -> list[tuple[int, int, int, int]]:
-    """The notes in ticks: [(start, end, pitch, velocity)], the sustain pedal folded into the ends.
-    A key is 'down', on the 'pedal' alone, or struck 'again' while down: then an off at that tick is
-    for the stroke before. The first of two offs of a pitch ends the older. Channel 10: drums."""
-    notes, pedals = [], {}                        # channel -> the keys let go under its pedal
-    states, sounding = {}, defaultdict(deque)    # key: [tick, state], pitch: (tick, velocity)s
+# ---------------------------------------------------------------------------- a file -> a Score
 
-    def finish(key, tick):
-        start, velocity = sounding[key[2]].popleft()
-        notes.append((start, tick, key[2], velocity))
-        del states[key]
+class Stretch(NamedTuple):
+    """A part of a piece within which all tempos are divided by the same number."""
+    tick: int            # where it begins
+    step: float          # ... on the grid
+    fold: float          # 1: the tempos are as they were; 2: half of that, and the note values too
 
-    for tick, track, message in events:
-        if message.is_cc(64) and message.value >= 64:
-            pedals.setdefault(message.channel, [])
-        elif message.is_cc(64):
-            for key in pedals.pop(message.channel, ()):
-                if key in states and states[key][1] == 'pedal':
-                    finish(key, tick)
-        elif message.type in ('note_on', 'note_off') and message.channel != 9:
-            key = track, message.channel, message.note
-            state = states.get(key)
-            if message.type == 'note_on' and message.velocity:
-                if state:
-                    finish(key, tick)
-                states[key] = [tick, 'again' if state and state[1] != 'pedal' else 'down']
-                sounding[message.note].append((tick, message.velocity))
-            elif state == [tick, 'again']:
-                state[1] = 'down'                 # this off was meant for the stroke before
-            elif state and message.channel in pedals:
-                state[1] = 'pedal'
-                pedals[message.channel].append(key)
-            elif state:
-                finish(key, tick)
-    for key in list(states):
-        finish(key, events[-1][0])
-    return notes
+
+def tempo_number(tempo: float) -> int:
+    """Quarters a minute -> the number of the nearest tempo word, if it is one of range(TEMPOS)."""
+    return round(24 * math.log2(tempo / SLOWEST))
+
+
+def fold_of(tempo: float) -> float:
+    """The power of two by which a tempo has to be divided so that a word can say it: 400 -> 2."""
+    fold = 1.0
+    while tempo_number(tempo / fold) >= TEMPOS:
+        fold *= 2
+    while tempo_number(tempo / fold) < 0:
+        fold /= 2
+    return fold
+
+
+def lay_grid(tempos: list[tuple[int, int]], division: float, changes: Counter):
+    """The grid under a piece. A tempo that no word can say is halved or doubled until one can, and
+    the note values with it: quarters at 400 a minute are eighths at 200, the same music.
+
+    tempos: [(tick, microseconds a quarter)]; division: ticks a quarter. Returns the stretches and
+    the tempos on the grid, [(step, quarters a minute)], and counts what it changed.
+    """
+    stretches = [Stretch(0, 0.0, 1.0)]
+    on_grid = []
+    for tick, microseconds in sorted(tempos, key=lambda tempo: tempo[0]):
+        tempo = 60e6 / microseconds
+        fold = fold_of(tempo)
+        last = stretches[-1]
+        step = last.step + (tick - last.tick) * STEPS / (division * last.fold)
+        if fold != last.fold:
+            stretches.append(Stretch(tick, step, fold))
+        if len(stretches) > MAX_LEAPS:
+            raise ValueError(f'over {MAX_LEAPS:,} leaps to tempos that nobody can follow')
+        on_grid.append((round(step), tempo / fold))
+        changes[FOLDED] += fold != 1
+    return stretches, on_grid
+
+
+def to_steps(ticks: np.ndarray, stretches: list[Stretch], division: float) -> np.ndarray:
+    """(N) ticks -> (N) steps, with their fractions."""
+    first, begin, fold = np.array(stretches).T           # each of as many numbers as stretches
+    mine = np.searchsorted(first, ticks, 'right') - 1
+    return begin[mine] + (ticks - first[mine]) * STEPS / (division * fold[mine])
+
+
+@functools.lru_cache(1 << 16)
+def fit_metre(beats: float, unit: float) -> tuple[int, int]:
+    """A time signature that a word can say. One of the same length, if there is any: 24/16 -> 12/8.
+    Else the shortest that is longer, 41/8 -> 11/2: often only one bar is meant, a cadenza written
+    out, and the next time signature begins a bar wherever it stands."""
+    if (beats, unit) in METRES:
+        return int(beats), int(unit)
+    enough = [metre for metre in METRES if metre[0] / metre[1] >= beats / unit]
+    return min(enough, key=lambda metre: (metre[0] / metre[1], -metre[0]), default=(16, 2))
+
+
+def lay_bars(metres: list, stretches: list[Stretch], division: float, changes: Counter):
+    """Time signatures [(tick, beats, beat unit)] -> [(step, beats, beat unit)], as words can say
+    them. Where a stretch begins, the one that holds is said anew, in its note values. Counts what
+    it changed."""
+    metres = sorted(metres, key=lambda metre: metre[0])
+    steps = to_steps(np.array([tick for tick, *_ in metres]), stretches, division)
+    begins = deque(stretches[1:])
+    holds, fold = (4, 4), 1.0
+    on_grid = []
+
+    def say(step, beats, unit):
+        fitting = fit_metre(beats, unit)
+        if fitting != (beats, unit):
+            alike = fitting[0] / fitting[1] == beats / unit
+            changes[SAME_BARS if alike else OTHER_BARS] += 1
+        on_grid.append((round(step), *fitting))
+
+    for (tick, *metre), step in zip([*metres, (math.inf, 0, 0)], [*steps.tolist(), 0]):
+        while begins and begins[0].tick <= tick:
+            begin = begins.popleft()
+            fold = begin.fold
+            if begin.tick < tick:
+                say(begin.step, holds[0], holds[1] * fold)
+        if tick < math.inf:
+            holds = metre
+            say(step, metre[0], metre[1] * fold)
+    return on_grid
 
 
 def read_midi(path: str) -> Score:
-    """Read a MIDI file of any format and division; ValueError, in one line, for what can't be."""
+    """Read a MIDI file of any format and division. What words can't say is put into words that
+    can, and counted in `changes`. Raises ValueError, in one line, for what can't be read."""
     if Path(path).stat().st_size > MAX_BYTES:
         raise ValueError(f'{path}: over {MAX_BYTES:,} bytes: split the piece')
     try:
-        if re.search(rb'[\x80-\xff]{9999}', Path(path).read_bytes()):    # mido would take minutes
-            raise ValueError('a number of 9,999 bytes')
-        file = mido.MidiFile(path, clip=True)
-    except Exception as error:                    # mido raises all kinds for a broken file
-        raise ValueError(f'{path}: not a readable MIDI file ({error!r})') from None
-    tracks = [list(chain(*file.tracks))] if file.type == 2 else file.tracks   # 2: one by one
-    events = sorted(((tick, number, message) for number, track in enumerate(tracks)
-                     for tick, message in zip(accumulate(m.time for m in track), track)),
-                    key=lambda event: event[0])   # all tracks merged, in the order of time
-    division, smpte = file.ticks_per_beat, file.ticks_per_beat < 0
-    if smpte:     # frames a second * ticks a frame, and no tempo: let a quarter be half a second
-        division = {29: 29.97}.get(-(division >> 8), -(division >> 8)) * (division & 255) / 2
-    if not division or events and events[-1][0] > MAX_QUARTERS * division:
-        raise ValueError(f'{path}: no beat, or over {MAX_QUARTERS:,} quarters: split the piece')
+        return to_score(parse(Path(path).read_bytes()))
+    except ValueError as error:
+        raise ValueError(f'{path}: {error}') from None
+
+
+def to_score(midi: Midi) -> Score:
+    """What stands in a file -> on the grid. Raises ValueError if that is no piece of music."""
     score = Score()
-    for tick, _, message in events:
-        step = round(tick * STEPS / division)
-        if message.type == 'set_tempo' and message.tempo and not smpte:
-            score.tempos.append((step, 60e6 / message.tempo))
-        elif message.type == 'time_signature' and message.numerator and message.denominator <= 64:
-            score.metres.append((step, message.numerator, message.denominator))
-        elif message.type == 'note_on' and message.channel == 9:
-            score.drums += message.velocity > 0
-    for *ticks, pitch, velocity in strokes(events):
-        start, end = (round(tick * STEPS / division) for tick in ticks)
-        error = max(abs(t * STEPS / division - step) for t, step in zip(ticks, (start, end)))
-        score.moved += [error] if error else []
-        score.notes.append(Note(start, pitch, max(1, end - start), velocity))
-    if not score.notes:
-        raise ValueError(f'{path}: no notes' + (' but drums' if score.drums else ''))
-    score.notes.sort()
+    division = ticks_a_quarter(midi.division)
+    notes, unended, score.drums = sounding_notes(midi)
+    if not len(notes):
+        reason = 'no note that ends' if unended else 'no notes but drums' if score.drums else ''
+        raise ValueError(reason or 'no notes')
+    last = int(notes[:, 1].max())
+    metres = [metre for metre in midi.metres if metre[0] < last]
+    tempos = [tempo for tempo in midi.tempos if tempo[0] < last]
+    late = len(midi.tempos) + len(midi.metres) - len(tempos) - len(metres)
+    if midi.division < 0:
+        tempos = []                               # such a file counts seconds: they say nothing
+
+    stretches, score.tempos = lay_grid(tempos, division, score.changes)
+    score.metres = lay_bars(metres, stretches, division, score.changes)
+    if to_steps(np.array([last]), stretches, division)[0] > MAX_QUARTERS * STEPS:
+        raise ValueError(f'over {MAX_QUARTERS:,} quarters: split the piece')
+    score.moved = off_grid(notes, stretches, division)
+    score.notes = to_grid(notes, stretches, division)
+    score.changes.update({UNENDED: unended, LATE: late, DAMAGED: int(midi.damaged)})
+    score.changes = +score.changes                # only what there was
     return score
 
+
+def ticks_a_quarter(division: int) -> float:
+    """What a file says of its ticks -> how many are a quarter. If they are parts of a second (its
+    frames in the upper byte, the ticks of each in the lower), let a quarter be half a second."""
+    frames, ticks = -(division >> 8), division & 255
+    if division < 0:
+        frames_a_second = 29.97 if frames == 29 else frames
+        division = frames_a_second * ticks / 2
+    if not division:
+        raise ValueError('it does not say how long a quarter is')
+    return division
+
+
+def sounding_notes(midi: Midi) -> tuple[np.ndarray, int, int]:
+    """The notes (N, 4) of start, end, pitch, velocity, as long as they sound; how many nothing
+    ends; and how many are drums, which are left out."""
+    events = midi.events()
+    midi.table = None                             # it takes much room in a large file
+    percussion = events['status'] & 15 == 9
+    drums = int((percussion & is_strike(events)).sum())
+    events = events[~percussion]
+    if not len(events):
+        return np.empty((0, 4)), 0, drums
+    return *pair_notes(apply_pedal(events, midi.end)), drums
+
+
+def off_grid(notes: np.ndarray, stretches: list[Stretch], division: float) -> list[float]:
+    """By how many steps the starts are off the grid, those that are."""
+    exact = to_steps(notes[:, 0], stretches, division)
+    errors = np.abs(exact - np.rint(exact))
+    return errors[errors > 0].tolist()
+
+
+def to_grid(notes: np.ndarray, stretches: list[Stretch], division: float) -> list[Note]:
+    """Notes (N, 4) of start, end, pitch, velocity, in ticks -> on the grid, in order."""
+    starts, ends = (np.rint(to_steps(notes[:, i], stretches, division)) for i in (0, 1))
+    columns = starts, notes[:, 2], np.maximum(1, ends - starts), notes[:, 3]
+    order = np.lexsort(columns[::-1])
+    rows = np.stack([column[order].astype(np.int32) for column in columns])
+    return [Note(*row) for row in zip(*map(memoryview, rows))]
+
+
+# ----------------------------------------------------------------------------------------- bars
 
 class Bar(NamedTuple):
     start: float         # in steps
@@ -186,8 +296,8 @@ class MidiTokenizer:
 
     def __init__(self, velocity: bool = False):
         self.words = [('begin', 0), ('end', 0)]   # id -> (kind, value)
-        self.words += [('metre', (beats, unit)) for unit in (2, 4, 8, 16) for beats in range(1, 17)]
-        self.words += [('tempo', i) for i in range(97)]         # 20 * 2 ** (i / 24): 3 % apart
+        self.words += [('metre', metre) for metre in METRES]
+        self.words += [('tempo', i) for i in range(TEMPOS)]
         self.words += [('shift', n) for n in range(1, WHOLE + 1)]
         self.words += [(kind, pitch) for kind in ('off', 'on') for pitch in range(128)]
         self.words += [('velocity', 4 + 8 * i) for i in range(16 * velocity)]
@@ -197,20 +307,27 @@ class MidiTokenizer:
         self.beat = STEPS                         # by the clock: the model hears every quarter
 
     def encode(self, score: Score) -> list[int]:
-        """A metre outside the vocabulary is left out; tempo and velocity are rounded to a word."""
-        events = [(step, 0, 0, [('metre', tuple(metre))]) for step, *metre in score.metres]
-        events += [(step, 1, 0, [('tempo', min(96, max(0, round(24 * math.log2(bpm / 20)))))])
-                   for step, bpm in score.tempos]
+        """Tempo and velocity are rounded to a word. `read_midi` takes care that there is one for
+        each tempo and time signature; those of other Scores are put right here (`fit_metre`)."""
+        METRE, TEMPO, OFF, ON = range(4)          # in this order, at one step
+        events = []                               # (step, which of these, pitch, words)
+        for step, *metre in score.metres:
+            events.append((step, METRE, 0, [('metre', fit_metre(*metre))]))
+        for step, tempo in score.tempos:
+            number = min(TEMPOS - 1, max(0, tempo_number(tempo)))
+            events.append((step, TEMPO, 0, [('tempo', number)]))
         for start, pitch, duration, velocity in score.notes:
             loud = [('velocity', velocity // 8 * 8 + 4)] if self.velocity else []
-            events += [(start, 3, pitch, loud + [('on', pitch)]),
-                       (start + duration, 2, pitch, [('off', pitch)])]
-        ids, now = [self.ids['begin', 0]], 0
+            events.append((start, ON, pitch, loud + [('on', pitch)]))
+            events.append((start + duration, OFF, pitch, [('off', pitch)]))
+        ids = [self.ids['begin', 0]]
+        now = 0
         for step, _, _, words in sorted(events, key=lambda event: event[:3]):
             while now < step:
-                now += (part := min(WHOLE, step - now))
+                part = min(WHOLE, step - now)
                 ids.append(self.ids['shift', part])
-            ids += [self.ids[word] for word in words if word in self.ids]
+                now += part
+            ids += [self.ids[word] for word in words]
         return ids + [self.ids['end', 0]]
 
     def decode(self, ids) -> Score:
@@ -222,7 +339,7 @@ class MidiTokenizer:
             elif kind == 'metre':
                 score.metres.append((now, *value))
             elif kind == 'tempo':
-                score.tempos.append((now, 20 * 2 ** (value / 24)))
+                score.tempos.append((now, SLOWEST * 2 ** (value / 24)))
             elif kind == 'velocity':
                 velocity = value
             elif kind == 'on':
@@ -391,6 +508,8 @@ def explain(config: Config):
         print(f'{place} {words:20} {kind} {value}'.ljust(48), id)
         now += value if kind == 'shift' else 0
     print(f'{len(score.notes)} notes, {len(ids)} tokens; {len(score.moved)} notes off the grid')
+    for change, times in score.changes.items():
+        print(f'{times} {change}')
 
 
 if __name__ == '__main__':

@@ -284,12 +284,20 @@ def pick_device(device: str, dtype: str, width: int) -> tuple[str, str]:
     return device, dtype
 
 
+def differ(one: dict, other: dict) -> str:
+    """Why a model can't read with both of two tokenizers, and what helps."""
+    if 'velocity' in one and {**one, 'velocity': other.get('velocity')} == other:
+        return 'only one has velocities; prepare both with the same --velocity=true or false'
+    return 'their tokenizers differ'
+
+
 def check(corpora: list[dict], context: int):
     """Raise ValueError for corpora that don't go together or are too small for the context."""
     held_out = {piece['fingerprint'] for corpus in corpora for piece in corpus['pieces']['val']}
     for corpus in corpora:
         if corpus['tokenizer'] != corpora[0]['tokenizer']:
-            raise ValueError(f'data/{corpus["name"]}: other tokenizer than the first: leave it out')
+            raise ValueError(f'data/{corpus["name"]} and data/{corpora[0]["name"]} do not go '
+                             f'together: {differ(corpus["tokenizer"], corpora[0]["tokenizer"])}')
         for split in ('train', 'val'):
             if len(corpus[split]) <= context:
                 raise ValueError(f'data/{corpus["name"]}: {len(corpus[split])} ids in {split}, too '
@@ -310,7 +318,8 @@ def start(config: Config, meta: dict, device: str) -> tuple[Transformer, dict]:
     path = f'{config.out_dir}/last.pt' if config.resume else f'{config.init_from}/ckpt.pt'
     model, checkpoint = load(path, device, config.dropout)
     if checkpoint['tokenizer'] != meta['tokenizer']:
-        raise ValueError(f'{path} has another tokenizer than data/{meta["name"]}: train anew')
+        why = differ(checkpoint['tokenizer'], meta['tokenizer'])
+        raise ValueError(f'{path} cannot go on with data/{meta["name"]}: {why}')
     had, wanted = asdict(Config()) | checkpoint['train_config'], shape
     if config.resume:                            # all must be as it was, but for what is harmless
         free = ('resume overwrite max_steps eval_every log_every patience out_dir device '

@@ -1,6 +1,7 @@
 """Your own MIDI folder, after `python prepare.py PATH --name=mymidi`."""
 
-dataset = 'mymidi'       # the --name you gave; or 'mymidi,goldberg' to learn from both
+dataset = 'mymidi'       # the --name you gave; or 'mymidi,goldberg' to learn from both: for that,
+                         # ... and to go on from its model, prepare yours with --velocity=false
 out_dir = 'out-mymidi'
 max_steps = 2000         # it stops by itself when validation no longer improves
 dropout = 0.1            # under 100,000 notes: 0.2; over a million: 0.0

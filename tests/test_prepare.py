@@ -1,7 +1,11 @@
 """A corpus -> ids on disk. Each docstring names the mistake that its test forbids."""
+import codecs
 import hashlib
 import json
+import os
 import random
+import re
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,11 +18,13 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 import data
 import prepare
+import train
+from data import textfile
 from data.shakespeare import play_text
 from data.musedata import read_musedata
 from prepare import Config
 from tokenizer_bpe import BPETokenizer
-from tokenizer_midi import MidiTokenizer, Note, read_midi
+from tokenizer_midi import MidiTokenizer, Note, Score, read_midi, write_midi
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +70,7 @@ def test_a_folder_of_midi(tmp_path, home, capsys, monkeypatch):
     names = ['a.mid', 'b.midi', 'C.MID', 'sub/d.Mid', 'sub/deep/er/e.mid', 'sub/f.MIDI', 'ü g.mid']
     for seed, name in enumerate(names):
         song(tmp_path / 'My Songs' / name, seed, tracks=1 + seed % 3)
-    for i, broken in enumerate([b'', b'MThd', (tmp_path / 'My Songs/a.mid').read_bytes()[:99]]):
+    for i, broken in enumerate([b'', b'MThd', (tmp_path / 'My Songs/a.mid').read_bytes()[:25]]):
         (tmp_path / f'My Songs/broken{i}.mid').write_bytes(broken)
     (tmp_path / 'My Songs' / 'notes.txt').write_text('not music')
     prepare.main(Config(str(tmp_path / 'My Songs'), jobs=1))
@@ -126,7 +132,7 @@ def test_drums_and_velocities(tmp_path, home, capsys):
 
 
 TOO_LITTLE = {'missing': 'no such file', 'empty': 'no .mid', 'broken': 'no .mid',
-              'one': '1 different', 'twins': '1 different', 'file': '1 different'}
+              'one': 'only one piece', 'twins': 'only one piece', 'file': 'only one piece'}
 
 
 @pytest.mark.parametrize('case', TOO_LITTLE)
@@ -157,31 +163,263 @@ def test_this_folder_has_a_name_too(tmp_path, home, monkeypatch):
     assert [path.parent for path in home.rglob('meta.json')] == [home / 'songs']
 
 
-INTERRUPTED = [('midi', prepare, 'hold_out', 0, True), ('midi', np, 'fromfile', 3, False),
-               ('text', prepare, 'hold_out', 0, True), ('text', prepare, 'parallel', 1, False)]
+INTERRUPTED = [('midi', prepare, 'hold_out', 0), ('midi', np, 'fromfile', 3),
+               ('midi', prepare, 'publish', 0), ('text', prepare, 'hold_out', 0),
+               ('text', prepare, 'parallel', 1), ('text', prepare, 'publish', 0)]
 
 
-@pytest.mark.parametrize('kind, owner, name, after, meta', INTERRUPTED)
-def test_an_interrupted_run(tmp_path, home, monkeypatch, kind, owner, name, after, meta):
-    """Forbids new ids under the old meta.json, and an old corpus spoilt too early."""
+@pytest.mark.parametrize('kind, owner, name, after', INTERRUPTED)
+def test_an_interrupted_run(tmp_path, home, monkeypatch, kind, owner, name, after):
+    """Forbids new ids under the old meta.json, an old corpus that is spoilt, and what is left
+    lying about, by a run that fails."""
     (tmp_path / 'text').mkdir()
     for seed in range(9):
         song(tmp_path / f'midi/{seed}.mid', seed)
         (tmp_path / f'text/{seed}.txt').write_text(f'Piece {seed} of the text.\n' * 50)
-    prepare.main(config := Config(str(tmp_path / kind), 'x', vocab_size=260, jobs=1))
-    before, calls, plain = bins(home / 'x'), iter(range(99)), getattr(owner, name)
+    config = Config(str(tmp_path / kind), 'x', vocab_size=260, jobs=1)
+    plain = getattr(owner, name)
 
-    def stop(*args, **more):
-        if next(calls) == after:
-            raise KeyboardInterrupt
-        return plain(*args, **more)
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(owner, name, stop)
-        prepare.main(config)
-    assert (home / 'x/meta.json').exists() == meta
-    assert not meta or before.items() <= bins(home / 'x').items()
+    def stop_then():
+        calls = iter(range(99))
+
+        def stop(*args, **more):
+            if next(calls) == after:
+                raise KeyboardInterrupt
+            return plain(*args, **more)
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(owner, name, stop)
+            prepare.main(config)
+    stop_then()
+    assert list(home.iterdir()) == []
     prepare.main(config)
-    assert bins(home / 'x') == before                # and the next run makes all good
+    before = bins(home / 'x')
+    stop_then()
+    assert bins(home / 'x') == before and [path.name for path in home.iterdir()] == ['x']
+
+
+def test_a_pipe_that_closes(tmp_path):
+    """Forbids `prepare.py x | head -1` that ends without a corpus."""
+    for seed in range(9):
+        song(tmp_path / f'songs/{seed}.mid', seed)
+    program = ('import sys, pathlib, prepare\n'
+               f'prepare.DATA = pathlib.Path({str(tmp_path / "data")!r})\n'
+               f'prepare.main(prepare.Config({str(tmp_path / "songs")!r}, jobs=1))\n')
+    running = subprocess.Popen([sys.executable, '-c', program], cwd=ROOT, stdout=subprocess.PIPE)
+    running.stdout.close()
+    assert running.wait(60) == 0
+    assert (tmp_path / 'data/songs/meta.json').exists()
+
+
+def test_two_at_once(tmp_path, home, monkeypatch):
+    """Forbids a second run that takes the files of the first away: both succeed."""
+    for seed in range(9):
+        song(tmp_path / f'songs/{seed}.mid', seed)
+    config = Config(str(tmp_path / 'songs'), jobs=1)
+    plain = prepare.write
+
+    def again(*args):
+        with monkeypatch.context() as patch:
+            patch.setattr(prepare, 'write', plain)
+            prepare.main(config)
+        return plain(*args)
+    monkeypatch.setattr(prepare, 'write', again)
+    prepare.main(config)
+    assert set(bins(home / 'songs')) == {'train.bin', 'val.bin', 'meta.json'}
+    assert [path.name for path in home.iterdir()] == ['songs']
+
+
+# ------------------------------------------------------------------------------------- names
+
+WRONG = {'my songs': '--name=my-songs', '..': 'letters', '.': 'letters', 'a/b': '--name=a-b',
+         'a,b': '--name=a-b', 'wtc': 'taken', 'downloads': 'taken'}
+
+
+@pytest.mark.parametrize('name', WRONG)
+def test_names_that_are_none(tmp_path, home, name):
+    """Forbids a corpus that is written outside of data/, over another, or that --dataset can't
+    name."""
+    for seed in range(2):
+        song(tmp_path / f'songs/{seed}.mid', seed)
+    with pytest.raises(ValueError, match=WRONG[name]):
+        prepare.main(Config(str(tmp_path / 'songs'), name, jobs=1))
+    assert not home.exists()
+
+
+def test_two_folders_are_two_corpora(tmp_path, home):
+    """Forbids `J.S. Other` that takes the place of `J.S. Bach`, or a folder that takes the place of
+    another one of the same name."""
+    for seed in range(2):
+        for folder in ('J.S. Bach', 'J.S. Other', 'there/J.S. Bach'):
+            song(tmp_path / folder / f'{seed}.mid', f'{seed} {folder}')
+    prepare.main(Config(str(tmp_path / 'J.S. Bach'), jobs=1))
+    before = bins(home / 'j-s-bach')
+    prepare.main(Config(str(tmp_path / 'J.S. Other'), jobs=1))
+    assert sorted(path.name for path in home.iterdir()) == ['j-s-bach', 'j-s-other']
+    with pytest.raises(ValueError, match='made of something else'):
+        prepare.main(Config(str(tmp_path / 'there/J.S. Bach'), jobs=1))
+    assert bins(home / 'j-s-bach') == before
+
+
+SETTINGS = {'val': (2.0, 'between 0 and 1'), 'velocity': ('loud', 'auto true false'),
+            'kind': ('midi', 'auto music text'), 'hold_out': ('(', 'no regular expression'),
+            'source': ('', 'which corpus')}
+
+
+@pytest.mark.parametrize('name', SETTINGS)
+def test_settings_that_are_wrong(tmp_path, name):
+    """Forbids a wrong setting that is taken for another, or for none; '' is no folder."""
+    value, due = SETTINGS[name]
+    with pytest.raises(ValueError, match=due):
+        prepare.main(Config(**{'source': str(tmp_path), name: value}))
+
+
+# ------------------------------------------------------------------------- what the output says
+
+def test_what_is_changed_is_counted(tmp_path, home, capsys):
+    """Forbids tempos, time signatures, notes and bytes that are changed or left out in silence."""
+    for seed in range(4):
+        song(tmp_path / f'x/{seed}.mid', seed)
+        path = tmp_path / f'x/{seed}.mid'
+        file = mido.MidiFile(path)
+        file.tracks[0][:0] = [mido.MetaMessage('set_tempo', tempo=150_000),
+                              mido.MetaMessage('time_signature', numerator=24, denominator=16)]
+        file.tracks[1].append(mido.Message('note_on', note=20, time=5))
+        file.tracks[1].append(mido.MetaMessage('set_tempo', time=5))
+        file.save(path)
+    path.write_bytes(path.read_bytes()[:-2])
+    prepare.main(Config(str(tmp_path / 'x'), jobs=1))
+    out = capsys.readouterr().out
+    for line in (f'read as far as it goes: {path}: cut short or damaged',
+                 '1 files cut short or damaged', '4 notes that nothing ends',
+                 '4 tempos and time signatures after the last note',
+                 '4 tempos under 20 or over 320 a minute',
+                 '4 time signatures replaced by one of the same length'):
+        assert line in out, line
+
+
+def performance(path, seed, early=0, shift=0.0, beat=0, loud=(80,)):
+    """Notes of a quarter, their ends `early` ticks early, their starts off by up to `shift`
+    steps."""
+    rng = random.Random(seed)
+    row = mido.MidiTrack([mido.MetaMessage('set_tempo', tempo=beat)] if beat else [])
+    now = 0
+    for i in range(60):
+        start = 480 * i + round(rng.uniform(0, shift) * 20)
+        note = mido.Message('note_on', note=rng.randrange(40, 80), velocity=rng.choice(loud))
+        row.append(note.copy(time=start - now))
+        row.append(note.copy(velocity=0, time=400 - early))
+        now = start + 400 - early
+    path.parent.mkdir(parents=True, exist_ok=True)
+    mido.MidiFile(tracks=[row]).save(path)
+
+
+TIMING = {'one tick early': ({'early': 1}, 'looks scored: 0 notes', False),
+          'moves that nobody hears': ({'shift': 0.1}, 'looks scored: 0 notes', False),
+          'off the grid': ({'shift': 0.5, 'beat': 600_000}, 'looks performed', False),
+          'without a beat': ({'shift': 0.5}, 'looks performed', True),
+          'without a beat, at 120': ({'shift': 0.5, 'beat': 500_000}, 'looks performed', True)}
+
+
+@pytest.mark.parametrize('name', TIMING)
+def test_scored_or_performed(tmp_path, home, capsys, name):
+    """Forbids a score that looks performed, for its ends or for moves that nobody hears; and a
+    performance at 120 whose time signatures are believed."""
+    how, due, no_beat = TIMING[name]
+    for seed in range(2):
+        performance(tmp_path / f'x/{seed}.mid', seed, **how)
+    prepare.main(Config(str(tmp_path / 'x'), jobs=1))
+    out = capsys.readouterr().out
+    assert due in out and ('performed without a beat: 2 of 2 files' in out) == no_beat
+
+
+def test_velocities_are_a_choice(tmp_path, home, capsys, monkeypatch):
+    """Forbids a corpus that can't go together with the Goldberg, and a message that says neither
+    why nor what helps."""
+    monkeypatch.setattr(train, 'DATA', home)
+    for seed in range(4):
+        song(tmp_path / f'loud/{seed}.mid', seed, loud=(20, 60, 100))
+        song(tmp_path / f'plain/{seed}.mid', 10 + seed)
+    sizes = {}
+    for velocity in ('true', 'false', 'auto'):
+        for name in ('loud', 'plain'):
+            prepare.main(Config(str(tmp_path / name), f'{name}-{velocity}', velocity=velocity))
+            sizes[name, velocity] = corpus(home / f'{name}-{velocity}')[0]['vocab_size']
+    assert '--velocity=false' in capsys.readouterr().out
+    extra = {key: size - MidiTokenizer().vocab_size for key, size in sizes.items()}
+    assert [extra['loud', velocity] for velocity in ('true', 'false', 'auto')] == [16, 0, 16]
+    assert [extra['plain', velocity] for velocity in ('true', 'false', 'auto')] == [16, 0, 0]
+    train.check(train.load_corpora('plain-auto,loud-false'), 50)
+    with pytest.raises(ValueError, match='loud-auto.*only one has velocities.*--velocity'):
+        train.check(train.load_corpora('plain-auto,loud-auto'), 50)
+
+
+def test_hold_out_by_name(tmp_path, home):
+    """Forbids another performance of a work in training while one is held out; a twin of what is
+    held out, whatever its name; and a pattern that holds out nothing, or all."""
+    for seed in range(6):
+        song(tmp_path / f'x/work{seed}/a.mid', seed)
+        song(tmp_path / f'x/work{seed}/b.mid', 10 + seed)
+    song(tmp_path / 'x/copy.mid', 2, up=3)
+    config = Config(str(tmp_path / 'x'), hold_out=r'work[25]/', jobs=1)
+    prepare.main(config)
+    _, ids = corpus(home / 'x')
+    assert sorted(ids['val']) == ['copy.mid', 'work2/a.mid', 'work2/b.mid', 'work5/a.mid',
+                                  'work5/b.mid']
+    for pattern, due in (('nothing', 'no piece'), ('.', 'all of them')):
+        config.hold_out = pattern
+        with pytest.raises(ValueError, match=due):
+            prepare.main(config)
+
+
+def test_near_twins(tmp_path, home, capsys):
+    """Forbids another edition of a piece in training: its repeat played out, its ornaments others,
+    its key another. Pieces that share a few figures are none."""
+    for seed in range(12):
+        rng = random.Random(seed)
+        rest = [(24 * i, rng.choice((60, 62, 64, 65, 67, 69, 71))) for i in range(100)]
+        half = [(24 * i, pitch) for i, (_, pitch) in enumerate(rest[:50] + rest)]
+        other = [(start + 1, pitch + 2) for start, pitch in rest if rng.random() < 0.05]
+        for name, notes in {'a': rest, 'b': half, 'c': sorted(rest + other)}.items():
+            path = tmp_path / f'x/{seed}{name}.mid'
+            path.parent.mkdir(exist_ok=True)
+            up = 5 * (name == 'c')
+            write_midi(Score([Note(start, pitch + up, 1) for start, pitch in notes]), str(path))
+    prepare.main(Config(str(tmp_path / 'x'), val=0.3, jobs=1))
+    _, ids = corpus(home / 'x')
+    works = [{name[:-5] for name in ids[split]} for split in ('train', 'val')]
+    assert not works[0] & works[1] and len(works[0] | works[1]) == 12 and len(works[1]) > 2
+    assert 'nearly so: 24' in capsys.readouterr().out
+
+
+def test_what_is_passed_over(tmp_path, home, capsys, monkeypatch):
+    """Forbids hidden files and __MACOSX among the pieces, and a folder that can't be opened without
+    a word; a .kar is a MIDI file."""
+    for seed, name in enumerate(('a.mid', 'b.kar', '._a.mid', '.git/c.mid', '__MACOSX/d.mid')):
+        song(tmp_path / 'x' / name, seed)
+    walk = os.walk
+
+    def no_entry(folder, onerror):
+        onerror(PermissionError(13, 'Permission denied', 'x/private'))
+        return walk(folder)
+    monkeypatch.setattr(prepare.os, 'walk', no_entry)
+    prepare.main(Config(str(tmp_path / 'x'), jobs=1))
+    _, ids = corpus(home / 'x')
+    assert sorted(ids['train'] | ids['val']) == ['a.mid', 'b.kar']
+    assert 'left out: x/private: Permission denied' in capsys.readouterr().out
+
+
+def test_a_folder_of_both(tmp_path, home, capsys):
+    """Forbids one stray MIDI file that makes music of a folder of texts, without a word."""
+    song(tmp_path / 'x/stray.mid', 0)
+    song(tmp_path / 'x/stray2.mid', 1)
+    for i in range(3):
+        (tmp_path / f'x/{i}.txt').write_text(f'A text, number {i}.\n' * 20)
+    prepare.main(Config(str(tmp_path / 'x'), 'auto', vocab_size=260, jobs=1))
+    assert '2 MIDI and 3 text files: text is taken; --kind=music' in capsys.readouterr().out
+    prepare.main(Config(str(tmp_path / 'x'), 'music', kind='music', jobs=1))
+    units = [json.loads((home / name / 'meta.json').read_text())['unit'] for name in
+             ('auto', 'music')]
+    assert units == ['byte', 'note']
 
 
 @pytest.mark.parametrize('name', ['goldberg', 'other'])
@@ -244,6 +482,100 @@ def test_a_folder_of_texts(tmp_path, home, monkeypatch):
             assert tokenizer.decode_bytes(part[:-1].tolist()) == text
             assert (text[:9] in b''.join(learnt)) == (split == 'train')
             assert piece['units'] == len(text)
+
+
+def documents(folder):
+    """-> {'train': {name: bytes}, 'val': ...}"""
+    meta = json.loads((folder / 'meta.json').read_text())
+    tokenizer = BPETokenizer.from_dict(meta['tokenizer'])
+    found = {}
+    for split, pieces in meta['pieces'].items():
+        row = np.fromfile(folder / f'{split}.bin', meta['dtype'])
+        parts = np.split(row, np.flatnonzero(row == tokenizer.end) + 1)[:-1]
+        found[split] = {piece['name']: tokenizer.decode_bytes(part[:-1].tolist())
+                        for piece, part in zip(pieces, parts, strict=True)}
+        assert [piece['units'] for piece in pieces] == [len(t) for t in found[split].values()]
+    return found
+
+
+LINES = [f'Once upon a time, {i} ünicorns met {i * i} more.' for i in range(400)]
+PLAIN = '\n'.join(LINES).encode()
+ENCODED = {'utf-8': PLAIN, 'utf-8-sig': codecs.BOM_UTF8 + PLAIN,
+           'utf-16-le': codecs.BOM_UTF16_LE + PLAIN.decode().encode('utf-16-le'),
+           'utf-16-be': codecs.BOM_UTF16_BE + PLAIN.decode().encode('utf-16-be'),
+           'utf-32-le': codecs.BOM_UTF32_LE + PLAIN.decode().encode('utf-32-le')}
+
+
+@pytest.mark.parametrize('encoding', ENCODED)
+def test_encodings_by_their_mark(tmp_path, home, encoding):
+    """Forbids UTF-16 learned as bytes, and a mark that becomes text."""
+    (tmp_path / 'a.txt').write_bytes(ENCODED[encoding])
+    prepare.main(Config(str(tmp_path / 'a.txt'), vocab_size=300, jobs=1))
+    found = documents(home / 'a')
+    assert b''.join([*found['train'].values(), *found['val'].values()]) == PLAIN
+
+
+REFUSED = {'empty.txt': (b'', 'empty.txt: empty'), 'blank.md': (b'', 'blank.md: empty'),
+           'binary.txt': (bytes(range(256)) * 9, 'binary.txt: not text'),
+           'unmarked.txt': ('UTF-16'.encode('utf-16-le') * 99, 'unmarked.txt: not text'),
+           'cut.txt': (codecs.BOM_UTF16_LE + b'a\0b\0c', 'cut.txt: begins like UTF-16'),
+           'a.jsonl': (b'{"text": "a"}\n{"no": 1}\n', 'a.jsonl:2: no line of JSON'),
+           'b.jsonl': (b'{"text": 5}\n', 'b.jsonl:1: no line of JSON'),
+           'short.txt': (b'x', 'too short')}
+
+
+@pytest.mark.parametrize('name', REFUSED)
+def test_what_is_no_text(tmp_path, home, capsys, name):
+    """Forbids binary files that are learned as text, and a refusal that does not name the file.
+    Among others, such a file is left out."""
+    data, due = REFUSED[name]
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(ValueError, match=re.escape(due)):
+        prepare.main(Config(str(tmp_path / name), vocab_size=260, jobs=1))
+    assert list(home.iterdir()) == []
+    if name != 'short.txt':
+        for i in range(2):
+            (tmp_path / f'good{i}.txt').write_bytes(b'%d' % i + PLAIN)
+        prepare.main(Config(str(tmp_path), 'x', vocab_size=260, jobs=1))
+        assert due in capsys.readouterr().out
+        assert sum(map(len, documents(home / 'x').values())) == 2
+
+
+@pytest.mark.parametrize('suffix', ['txt', 'md', 'jsonl'])
+@pytest.mark.parametrize('block', [40, 1 << 20])
+def test_documents(tmp_path, home, monkeypatch, suffix, block):
+    """Forbids documents that are joined, a separator that is learned as text, or found only where
+    no block ends; and one text held out where there are hundreds."""
+    monkeypatch.setattr(textfile, 'BLOCK', block)
+    path = tmp_path / f'stories.{suffix}'
+    if suffix == 'jsonl':
+        path.write_text('\n'.join(json.dumps({'text': line}) for line in LINES))
+    else:
+        path.write_text('\n<|endoftext|>\n'.join(LINES) + '\n<|endoftext|>\n', 'utf-8')
+    prepare.main(Config(str(path), vocab_size=300, jobs=1))
+    found = documents(home / 'stories')
+    assert sorted(text.strip() for text in (found['train'] | found['val']).values()) == sorted(
+        line.encode() for line in LINES)
+    assert 30 <= len(found['val']) <= 50
+
+
+SHAPES = {'three paragraphs': '\n'.join(' '.join(LINES[i::3]) for i in range(3)),
+          'one line': ' '.join(LINES * 3), 'one word': ''.join(LINES).replace(' ', ''),
+          'one character, again and again': 'x' + 'ü' * 5000, 'Windows': '\r\n'.join(LINES)}
+
+
+@pytest.mark.parametrize('shape', SHAPES)
+def test_the_end_of_a_text_is_held_out(tmp_path, home, monkeypatch, shape):
+    """Forbids one long line, or few long paragraphs, that are refused or hold out too little; a cut
+    within a word where there are words, or within a character."""
+    monkeypatch.setattr(prepare, 'BLOCK', 1500)
+    text = SHAPES[shape].encode()
+    (tmp_path / 'a.txt').write_bytes(text)
+    prepare.main(Config(str(tmp_path / 'a.txt'), vocab_size=300, jobs=1))
+    found = documents(home / 'a')
+    (train,), (val,) = found['train'].values(), found['val'].values()
+    assert train + val == text and 0.05 < len(val) / len(text) < 0.101
+    assert train.decode()[-1] in ' \n' or ' ' not in SHAPES[shape]
 
 
 # ------------------------------------------------------------------------ where corpora come from

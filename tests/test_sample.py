@@ -365,7 +365,7 @@ def test_prompts_that_cannot_be(tmp_path):
     write_midi(Score([Note(960, 60, 24)]), tmp_path / 'late.mid')
     for folder, start, word in (('text', str(tmp_path / 'late.mid'), 'text'),
                                 ('music', 'ROMEO:', 'MIDI file'),
-                                ('music', str(tmp_path / 'words.txt'), 'not a readable MIDI'),
+                                ('music', str(tmp_path / 'words.txt'), 'not a MIDI file'),
                                 ('music', str(tmp_path / 'late.mid'), 'prompt_bars')):
         with pytest.raises(ValueError, match=word) as error:
             sample.main(Config(out_dir=str(tmp_path / folder), max_tokens=5, start=start))

@@ -1,0 +1,314 @@
+"""A MIDI file -> its notes, in ticks: the bytes read by hand (Standard MIDI Files 1.0).
+
+Many files in the world are a little wrong: a length that is no length, a track cut in the middle,
+something else before or between the tracks. What can be read is read. What is of no use here (key
+signatures, texts, instruments, bends) is passed over unseen, so it can't be wrong.
+
+    parse         the bytes -> the events of all tracks, in the order of time
+    apply_pedal   ends of notes under the sustain pedal -> where the sound ends
+    pair_notes    beginnings and ends -> notes
+"""
+
+from array import array
+from dataclasses import dataclass, field
+
+import numpy as np
+
+NOTE_OFF, NOTE_ON, CONTROL = 0x80, 0x90, 0xB0            # the status bytes, on the first channel
+META, TEMPO, TIME_SIGNATURE, END_OF_TRACK = 0xFF, 0x51, 0x58, 0x2F
+SUSTAIN, SOUND_OFF, RESET, NOTES_OFF = 64, 120, 121, 123               # numbers of controllers
+CONTROLS = (SUSTAIN, SOUND_OFF, RESET, NOTES_OFF)
+# how many data bytes follow a status byte, by its upper half; and one of the system, by its lower
+DATA_BYTES = {0x80: 2, 0x90: 2, 0xA0: 2, 0xB0: 2, 0xC0: 1, 0xD0: 1, 0xE0: 2}
+SYSTEM_BYTES = {0xF1: 1, 0xF2: 2, 0xF3: 1}
+NEVER = 1 << 62                                          # a tick after all others
+# an event of a key or a pedal: its tick, its track, and the three bytes of its message
+EVENT = np.dtype([('tick', 'i8'), ('track', 'i4'), ('status', 'u1'), ('first', 'u1'),
+                  ('second', 'u1')])
+
+
+@dataclass
+class Midi:
+    """What stands in a file. Times are in ticks since its beginning."""
+    kind: int            # 0 or 1: all tracks at once; 2: one after the other
+    division: int        # ticks a quarter; negative: frames a second and ticks a frame
+    tracks: int          # how many there should be
+    table: array = field(default_factory=lambda: array('q'))       # five numbers an event
+    tempos: list[tuple[int, int]] = field(default_factory=list)    # (tick, microseconds a quarter)
+    metres: list[tuple[int, int, int]] = field(default_factory=list)    # (tick, beats, beat unit)
+    end: int = 0         # the last tick of all
+    damaged: bool = False
+
+    def events(self) -> np.ndarray:
+        """(N) of EVENT: the keys and pedals of all tracks, in the order of time."""
+        table = np.frombuffer(self.table, np.int64).reshape(-1, len(EVENT))
+        events = np.empty(len(table), EVENT)
+        for column, name in enumerate(EVENT.names):
+            events[name] = table[:, column]
+        return events[np.argsort(events['tick'], kind='stable')]
+
+
+# ------------------------------------------------------------------------------ bytes -> events
+
+def parse(data: bytes) -> Midi:
+    """All that can be read of a file; ValueError, in plain words, if that is nothing.
+
+    The header is looked for, since it may stand in a wrapper (RIFF, MacBinary). How many tracks
+    there are is counted; what stands between them is passed over.
+    """
+    at = data.find(b'MThd')
+    if at < 0 or len(data) < at + 14:
+        what = 'it has no header' if data else 'it is empty'
+        raise ValueError(f'not a MIDI file ({what})')
+    fields = [data[at + i:at + i + 2] for i in (8, 10, 12)]
+    kind, tracks = (int.from_bytes(number, 'big') for number in fields[:2])
+    midi = Midi(kind, int.from_bytes(fields[2], 'big', signed=True), tracks)
+    found = 0
+    start = 0
+    stop, trusted = end_of_chunk(data, at)
+    at = next_track(data, stop if trusted else at + 14)
+    while at >= 0:
+        stop, trusted = end_of_chunk(data, at)
+        body = data[at + 8:stop]
+        now, used, ended = read_track(body, found, start, midi)
+        midi.end = max(midi.end, now)
+        midi.damaged |= not ended and not (trusted and used == len(body))
+        if midi.kind == 2:
+            start = now
+        found += 1
+        at = next_track(data, stop if trusted else at + 8 + used)
+    midi.damaged |= found < tracks
+    return midi
+
+
+def end_of_chunk(data: bytes, at: int) -> tuple[int, bool]:
+    """Where the chunk at this place ends, and whether its length says so. It is believed if the
+    file ends there, or another chunk begins; else the next track or the end of the file is it."""
+    stop = at + 8 + int.from_bytes(data[at + 4:at + 8], 'big')
+    name = data[stop:stop + 4]
+    if stop == len(data) or len(name) == 4 and name.isalnum() and name.isascii():
+        return stop, True
+    stop = data.find(b'MTrk', at + 8)
+    return stop if stop >= 0 else len(data), False
+
+
+def next_track(data: bytes, at: int) -> int:
+    """The place of the next track, from here on; -1 if there is none. Chunks of other kinds are
+    passed over whole: there may be anything in them."""
+    while data[at:at + 4] != b'MTrk':
+        stop, trusted = end_of_chunk(data, at)
+        if not trusted or stop >= len(data):
+            return data.find(b'MTrk', at)
+        at = stop
+    return at
+
+
+def read_number(body: bytes, at: int) -> tuple[int, int]:
+    """Seven bits a byte, the last one below 128 -> (the number, the place after it).
+    b'\\x81\\x00' -> 128. Raises ValueError if it has over five bytes: then it is none."""
+    number = 0
+    for place in range(at, at + 5):
+        number = number << 7 | body[place] & 127
+        if body[place] < 128:
+            return number, place + 1
+    raise ValueError('a number of over five bytes')
+
+
+def read_track(body: bytes, track: int, now: int, midi: Midi) -> tuple[int, int, bool]:
+    """Add the events of a track that begins at the tick `now` to `midi`. Returns the tick at which
+    it ends, how many bytes it took, and whether its end was said. Where it can't be read any
+    further, it ends: what was before is kept."""
+    add = midi.table.extend
+    status = 0
+    at = 0
+    used = 0
+    try:
+        while True:
+            used = at
+            wait = body[at]
+            at += 1
+            if wait > 127:
+                wait, at = read_number(body, at - 1)
+            byte = body[at]
+            if byte >= 0xF0:                             # an event of no channel
+                kind = body[at + 1]
+                at = read_system(body, at, now + wait, midi)
+                now += wait
+                if byte == META and kind == END_OF_TRACK:
+                    return now, at, True
+                continue
+            if byte >= 0x80:
+                status = byte
+                at += 1
+            elif not status:
+                raise ValueError('data without a status')
+            kind = status & 0xF0                         # else the last status holds on
+            first = body[at]
+            second = body[at + 1] if DATA_BYTES[kind] == 2 else 0
+            at += DATA_BYTES[kind]
+            now += wait
+            if first > 127:
+                continue                                 # there is no such key
+            if kind == NOTE_ON or kind == NOTE_OFF or kind == CONTROL and first in CONTROLS:
+                add((now, track, status, first, min(second, 127)))
+    except (IndexError, ValueError):
+        return now, used, False
+
+
+def read_system(body: bytes, at: int, now: int, midi: Midi) -> int:
+    """Read a tempo or a time signature, pass over all else that is of no channel. Returns the place
+    after it; raises IndexError if it is cut."""
+    status = body[at]
+    if status == META:
+        kind = body[at + 1]
+        size, start = read_number(body, at + 2)
+    elif status in (0xF0, 0xF7):                         # a message for one make of instruments
+        kind = None
+        size, start = read_number(body, at + 1)
+    else:
+        return at + 1 + SYSTEM_BYTES.get(status, 0)
+    stop = start + size
+    if stop > len(body) and kind != END_OF_TRACK:
+        raise IndexError('cut')
+    if kind == TEMPO and size >= 3:
+        tempo = int.from_bytes(body[start:start + 3], 'big')
+        if tempo:
+            midi.tempos.append((now, tempo))
+    elif kind == TIME_SIGNATURE and size >= 2:
+        beats, power = body[start], body[start + 1]
+        if beats and power <= 6:                         # 64ths are the shortest beats
+            midi.metres.append((now, beats, 2 ** power))
+    return stop
+
+
+# ------------------------------------------------------------------------------ events -> notes
+
+def is_strike(events: np.ndarray) -> np.ndarray:
+    """(N), True where a key goes down. A strike of velocity 0 is an end."""
+    return (events['status'] & 0xF0 == NOTE_ON) & (events['second'] > 0)
+
+
+def is_end(events: np.ndarray) -> np.ndarray:
+    """(N), True where a key comes up."""
+    kinds = events['status'] & 0xF0
+    return (kinds == NOTE_OFF) | (kinds == NOTE_ON) & (events['second'] == 0)
+
+
+def is_control(events: np.ndarray, *numbers: int) -> np.ndarray:
+    """(N), True where one of these controllers is moved."""
+    return (events['status'] & 0xF0 == CONTROL) & np.isin(events['first'], numbers)
+
+
+def key_of(events: np.ndarray) -> np.ndarray:
+    """(N), a number for each key: there is a keyboard for each channel of each track."""
+    return (events['track'] * 16 + (events['status'] & 15)) * 128 + events['first']
+
+
+def next_strike(events: np.ndarray) -> np.ndarray:
+    """(N), the tick at which the key of each event is struck next; NEVER if it isn't."""
+    order = np.argsort(key_of(events), kind='stable')    # one key after the other, each in time
+    strikes = np.where(is_strike(events)[order], np.arange(len(events)), len(events))
+    following = np.minimum.accumulate(strikes[::-1])[::-1]           # the next strike of any key
+    ticks = np.append(events['tick'][order], NEVER)[following]
+    keys = np.append(key_of(events)[order], -1)
+    found = np.empty(len(events), np.int64)
+    found[order] = np.where(keys[following] == keys[:-1], ticks, NEVER)
+    return found
+
+
+def apply_pedal(events: np.ndarray, end: int) -> np.ndarray:
+    """Move what ends under the sustain pedal to where its sound ends: where the pedal is lifted, or
+    the key struck again.
+
+        pedal    down ____________________ up
+        key      on ____ off ... on __ off .
+        moved    on ............ off
+                                 on ...... off
+
+    events (N) of EVENT, in the order of time. A pedal is for its channel, on all tracks. Resetting
+    the controllers lifts it; if nothing does, it holds until `end`.
+    """
+    pedals = is_control(events, SUSTAIN, RESET)
+    if not pedals.any():
+        return events
+    moved = events.copy()
+    struck = next_strike(events)
+    for channel in range(16):
+        mine = events['status'] & 15 == channel
+        places = np.flatnonzero(pedals & mine)
+        if not len(places):
+            continue
+        down = (events['first'][places] == SUSTAIN) & (events['second'][places] >= 64)
+        lifts = places[~down]
+        ticks = np.append(events['tick'][lifts], end)
+        ends = np.flatnonzero(is_end(events) & mine)
+        last = np.searchsorted(places, ends) - 1         # the pedal's last move before each end
+        held = ends[(last >= 0) & down[last]]
+        lifted = ticks[np.searchsorted(lifts, held)]
+        moved['tick'][held] = np.minimum(lifted, struck[held])
+    return moved
+
+
+def pair_notes(events: np.ndarray) -> tuple[np.ndarray, int]:
+    """The notes (M, 4): start, end, pitch, velocity; and how many notes nothing ends.
+
+    A key is down until as many ends as strikes have come. Of two notes of a pitch, be they of one
+    key or of two, the first to begin is the first to end: the tokenizer's words say no other.
+
+        strike    strike    end      end
+           |_________________|        |
+                     |________________|
+
+    "All notes off" and "all sound off" end what sounds on their channel, on all tracks.
+    events (N) of EVENT, in the order of time, but for what `apply_pedal` moved.
+    """
+    cuts = is_control(events, SOUND_OFF, NOTES_OFF)
+    era = np.zeros(len(events), np.int64)                # how often all was ended before
+    era_end = np.full(len(events), NEVER)                # when all is ended next
+    for channel in np.unique(events['status'][cuts] & 15):
+        mine = events['status'] & 15 == channel
+        places = np.flatnonzero(cuts & mine)
+        era[mine] = np.searchsorted(places, np.flatnonzero(mine))
+        era_end[mine] = np.append(events['tick'][places], NEVER)[era[mine]]
+    ticks = np.minimum(events['tick'], era_end)
+    keys = key_of(events)
+    strikes = is_strike(events)
+
+    wanted = np.flatnonzero(strikes | is_end(events))
+    order = wanted[np.lexsort((ticks[wanted], era[wanted], keys[wanted]))]
+    new = np.ones(len(order), bool)                      # where another key or era begins
+    new[1:] = (keys[order][1:] != keys[order][:-1]) | (era[order][1:] != era[order][:-1])
+    rows = zip(*(memoryview(np.ascontiguousarray(column)) for column in (
+        new, strikes[order], ticks[order], events['second'][order], events['first'][order],
+        era_end[order])))
+
+    notes = array('q')
+    unended = 0
+    down, loud = array('q'), array('q')                  # of one key: when struck, how hard
+    last_pitch, last_end = 0, NEVER
+    for is_new, is_struck, tick, velocity, pitch, all_end in rows:
+        if is_new:
+            unended += end_all(down, loud, last_pitch, last_end, notes)
+            last_pitch, last_end = pitch, all_end
+        if is_struck:
+            down.append(tick)
+            loud.append(velocity)
+        elif down:
+            notes.extend((down.pop(), tick, pitch, loud.pop()))
+    unended += end_all(down, loud, last_pitch, last_end, notes)
+    notes = np.frombuffer(notes, np.int64).reshape(-1, 4)
+    starts, ends, pitches = notes[:, 0], notes[:, 1], notes[:, 2]
+    ends = ends[np.lexsort((ends, pitches))]
+    notes = notes[np.lexsort((starts, pitches))]
+    notes[:, 1] = ends
+    return notes, unended
+
+
+def end_all(down: array, loud: array, pitch: int, end: int, notes: array) -> int:
+    """End what is still down of a key, if anything does. Returns how many notes nothing ends."""
+    left = len(down) if end == NEVER else 0
+    while down:
+        start, velocity = down.pop(), loud.pop()
+        if not left:
+            notes.extend((start, end, pitch, velocity))
+    return left
