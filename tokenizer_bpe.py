@@ -18,7 +18,7 @@ from pathlib import Path
 
 import regex
 
-from config import run
+from config.settings import Settings, run, setting
 
 EOT = '<|endoftext|>'                        # ends a document: the one special token
 UTF8 = 'utf-8', 'surrogateescape'            # keeps a byte that is not UTF-8: b'\xff' <-> '\udcff'
@@ -196,9 +196,10 @@ class BPETokenizer:
 
 
 @dataclass
-class Config:
-    text: str           # the text to take apart
-    dataset: str = ''   # by the tokenizer of this corpus in data/; else by one learnt on this file
+class Config(Settings):
+    text: str = setting(help='the text to take apart')
+    dataset: str = setting('', 'by the tokenizer of this corpus in data/; else by one learned on '
+                           'this file')
 
 
 def main(config: Config):

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import mido
 import numpy as np
 
-from config import run
+from config.settings import Settings, run, setting
 from data.midifile import Midi, apply_pedal, is_strike, pair_notes, parse
 
 STEPS = 24               # grid steps to the quarter note
@@ -484,9 +484,9 @@ class Grammar:
 
 
 @dataclass
-class Config:
-    midi: str            # MIDI file to explain
-    rows: int = 30       # tokens to show
+class Config(Settings):
+    midi: str = setting(help='MIDI file to explain')
+    rows: int = setting(30, 'tokens to show', at_least=1)
 
 
 def explain(config: Config):
