@@ -30,14 +30,15 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 import synth
-from config import run
+from config.settings import Settings, run, setting
+from data.corpus import check_corpora, load_corpora
 from model import load
 from page import Excerpt, Pair, write_quiz
 from prepare import files
 from tokenizer_bpe import BPETokenizer
 from tokenizer_midi import (STEPS, WHOLE, MidiTokenizer, Note, Score, bars_of, find_bars,
                             read_midi)
-from train import check, load_corpus, validation_losses
+from train import validation_losses
 
 WINDOW = 250             # notes in a window
 SHORTEST = 100           # notes that a piece must have to be a (shorter) window by itself
@@ -74,13 +75,13 @@ MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)      # 2 ** 64 by the golden ratio (K
 
 
 @dataclass
-class Config:
-    out_dir: str = 'out'            # folder of the checkpoint; evaluate.json goes there, too
-    samples: str = ''               # folder or pattern of files, else out_dir/sample-*.mid or .txt
-    dataset: str = ''               # corpora to compare with, else those of the checkpoint; with
-                                    # `samples` and `dataset` both given, no checkpoint is read
-    checkpoint: str = 'ckpt.pt'     # or last.pt
-    quiz: bool = False              # make a page instead, quiz.html: "Bach or machine?"
+class Config(Settings):
+    out_dir: str = setting('out', 'folder of the checkpoint; evaluate.json goes there, too')
+    samples: str = setting('', 'folder or pattern of files, else out_dir/sample-*.mid or .txt')
+    dataset: str = setting('', 'corpora to compare with, else those of the checkpoint; with samples '
+                           'and dataset both given, no checkpoint is read')
+    checkpoint: str = setting('ckpt.pt', 'or last.pt')
+    quiz: bool = setting(False, 'make a page instead, quiz.html: "Bach or machine?"')
 
 
 # ---- the model: bits on what is held out
@@ -638,8 +639,8 @@ def originality_of_text(text: str, index: Index, least: int = RECITED) -> Origin
 def open_corpora(dataset: str) -> tuple[list[dict], MidiTokenizer | BPETokenizer]:
     """Prepared corpora, such as goldberg,wtc, and the tokenizer that they share. Raises ValueError
     if they don't go together."""
-    corpora = [load_corpus(name) for name in dataset.replace(' ', '').split(',')]
-    check(corpora, context=1)
+    corpora = load_corpora(dataset)
+    check_corpora(corpora, context=1)
     saved = corpora[0]['tokenizer']
     kind = MidiTokenizer if saved.get('kind') == 'midi' else BPETokenizer
     return corpora, kind.from_dict(saved)
@@ -933,7 +934,7 @@ def main(config: Config):
     corpora, tokenizer = open_corpora(dataset)
     music = isinstance(tokenizer, MidiTokenizer)
     if model:
-        check(corpora, model.config.context)
+        check_corpora(corpora, model.config.context)
         if corpora[0]['tokenizer'] != checkpoint['tokenizer']:
             raise ValueError(f'data/{corpora[0]["name"]} has another tokenizer than {path}: give '
                              'another --dataset')

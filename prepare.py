@@ -11,6 +11,7 @@ Whole pieces are held out for validation, and never one whose twin is in the tra
 corpus is made in a folder of its own and moved to its place at the end: whole, or not at all.
 """
 
+import difflib
 import functools
 import hashlib
 import json
@@ -28,8 +29,9 @@ from pathlib import Path
 
 import numpy as np
 
-from config import run
+from config.settings import Settings, run, setting
 from data import fugue, quartets, shakespeare, wtc
+from data.corpus import FORMAT
 from data.textfile import copy_documents
 from data.twins import near_twins, runs
 from tokenizer_bpe import BPETokenizer
@@ -51,15 +53,18 @@ OFF_GRID = 1 / 8         # of a step: a start that moves by less (3 ms at 120) i
 
 
 @dataclass
-class Config:
-    source: str                  # goldberg, wtc, fugue, quartets, shakespeare, or a path
-    name: str = ''               # name of the corpus; without one, the name of the path
-    kind: str = 'auto'           # music, text, or auto: what there are more files of
-    velocity: str = 'auto'       # learn how hard keys are struck: true, false, auto: if they differ
-    val: float = 0.1             # share to hold out, where it isn't fixed
-    hold_out: str = ''           # or hold out the pieces whose names match this regular expression
-    vocab_size: int = 4096       # size of the BPE vocabulary (text)
-    jobs: int = 0                # processes at once, 0 for one a core
+class Config(Settings):
+    source: str = setting(help='goldberg, wtc, fugue, quartets, shakespeare, or a path')
+    name: str = setting('', 'name of the corpus; without one, the name of the path')
+    kind: str = setting('auto', 'music or text; auto: what there are more files of',
+                        one_of=('auto', 'music', 'text'))
+    velocity: str = setting('auto', 'learn how hard keys are struck; auto: if they differ',
+                            one_of=('auto', 'true', 'false'))
+    val: float = setting(0.1, "share to hold out, where it isn't fixed", above=0, below=1)
+    hold_out: str = setting('', 'or hold out the pieces whose names match this regular expression')
+    vocab_size: int = setting(4096, 'size of the BPE vocabulary (text)', at_least=257,
+                              at_most=1 << 20)
+    jobs: int = setting(0, 'processes at once; 0: one a core', at_least=0, at_most=1000)
 
 
 def say(*words):
@@ -185,8 +190,9 @@ def write(folder: Path, tokenizer, unit: str, pieces: list[dict], stream) -> dic
     """Write train.bin and val.bin, and return what belongs in meta.json. stream(pieces) yields
     their ids in arrays."""
     dtype = 'uint16' if tokenizer.vocab_size <= 1 << 16 else 'uint32'
-    meta = {'format': 3, 'tokenizer': tokenizer.to_dict(), 'vocab_size': tokenizer.vocab_size,
-            'dtype': dtype, 'unit': unit, 'units': {}, 'pieces': {},
+    meta = {'format': FORMAT, 'tokenizer': tokenizer.to_dict(), 'vocab_size': tokenizer.vocab_size,
+            'dtype': dtype, 'unit': unit, 'units': {}, 'tokens': {},
+            'pieces': {},
             'end': tokenizer.end, 'augment': tokenizer.augment_table(),
             'clock': tokenizer.clock_table(), 'keys': tokenizer.keys_table(),
             'beat': tokenizer.beat}
@@ -199,6 +205,7 @@ def write(folder: Path, tokenizer, unit: str, pieces: list[dict], stream) -> dic
                 tokens += len(ids)
         units = sum(piece['units'] for piece in mine)
         meta['units'][split] = units
+        meta['tokens'][split] = tokens
         meta['pieces'][split] = [{key: piece[key] for key in ('name', 'units', 'fingerprint')}
                                  for piece in mine]
         say(f'{split:5} {len(mine):6,} pieces {units:12,} {unit}s {tokens:12,} tokens, '
@@ -413,11 +420,6 @@ def check(config: Config):
     """Raise ValueError for settings that nobody can mean."""
     if not config.source:
         raise ValueError(f'which corpus? One of {", ".join(CORPORA)}, or a path')
-    if not 0 < config.val < 1:
-        raise ValueError(f'--val={config.val}: a share of all is needed, between 0 and 1')
-    for name, choices in (('kind', 'auto music text'), ('velocity', 'auto true false')):
-        if getattr(config, name) not in choices.split():
-            raise ValueError(f'--{name}={getattr(config, name)}: one of {choices} is needed')
     try:
         re.compile(config.hold_out)
     except re.error as error:
@@ -446,12 +448,14 @@ def main(config: Config):
     check(config)
     config.jobs = config.jobs or min(60, os.cpu_count() or 1)     # Windows: 61 at most
     source = DATA / config.source if config.source in CORPORA else Path(config.source)
+    if config.source not in CORPORA and not source.exists():
+        near = difflib.get_close_matches(config.source.lower(), CORPORA, 1)
+        hint = f'; did you mean {near[0]}?' if near else f', and no corpus ({", ".join(CORPORA)})'
+        raise ValueError(f'{source}: no such file or folder{hint}')
     name = choose_name(source, config)
     folder = DATA / name
     if CORPORA.get(config.source):
         CORPORA[config.source].collect(source)
-    if not source.exists():
-        raise ValueError(f'{source}: no such file or folder, and no corpus ({", ".join(CORPORA)})')
     origin = hashlib.sha256(str(source.resolve()).encode()).hexdigest()[:16]
     if made_elsewhere(folder, origin):
         raise ValueError(f'{folder} was made of something else: give another --name, or delete it')

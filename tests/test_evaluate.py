@@ -5,6 +5,7 @@ The figures beside it: bits that are the model's own, an n-gram that is one, run
 import json
 import math
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -12,13 +13,14 @@ import torch
 
 import evaluate
 import prepare
-from conftest import ROOT
+from conftest import ROOT, checkpoint_of
 from evaluate import (Config, NGram, cut, describe, find_key, grade, histogram, histograms,
                       index_of, index_of_text, keys_down, originality, originality_of_text)
+from data.corpus import load_corpus
 from model import ModelConfig, Transformer, load, save
 from tokenizer_bpe import BPETokenizer
 from tokenizer_midi import MidiTokenizer, Note, Score, read_midi, write_midi
-from train import load_corpus, validate, validation_losses
+from train import validate, validation_losses
 
 
 @pytest.fixture(scope='module')
@@ -40,9 +42,8 @@ def checkpoint(folder, tokenizer, dataset):
     """A model that knows nothing, saved as train.py does."""
     model = Transformer(ModelConfig(tokenizer.vocab_size, 64, 1, 2, 16))
     folder.mkdir(exist_ok=True)
-    save(folder / 'ckpt.pt', {'model': model.state_dict(), 'model_config': model.config.__dict__,
-                              'tokenizer': tokenizer.to_dict(),
-                              'train_config': {'dataset': dataset}})
+    save(folder / 'ckpt.pt', checkpoint_of(model, tokenizer.to_dict(),
+                                           train_config={'dataset': dataset}))
 
 
 def test_bach_is_near_bach(bach):
@@ -218,7 +219,8 @@ def test_corpora_are_read_back(corpus):
     """Forbids pieces that are lost, cut in two or run together between prepare.py and here, and a
     second corpus that is ignored."""
     meta = json.loads((corpus / 'toy' / 'meta.json').read_text())
-    for names, times in (('toy', 1), ('toy, toy', 2)):
+    shutil.copytree(corpus / 'toy', corpus / 'again')
+    for names, times in (('toy', 1), ('toy, again', 2)):
         for split, scores in zip(('train', 'val'), evaluate.load_scores(names), strict=True):
             want = [piece['units'] for piece in meta['pieces'][split]]
             assert [len(score.notes) for score in scores] == want * times

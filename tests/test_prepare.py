@@ -16,10 +16,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-import data
+import data.corpus
 import prepare
-import train
 from data import textfile
+from data.corpus import check_corpora, load_corpora
 from data.shakespeare import play_text
 from data.musedata import read_musedata
 from prepare import Config
@@ -82,7 +82,7 @@ def test_a_folder_of_midi(tmp_path, home, capsys, monkeypatch):
     assert sorted(ids['train'] | ids['val']) == sorted(names) and len(ids['val']) == 1
     for name, row in (ids['train'] | ids['val']).items():
         assert tokenizer.decode(row).notes == read_midi(str(tmp_path / 'My Songs' / name)).notes
-    assert (meta['format'], meta['dtype'], meta['unit']) == (3, 'uint16', 'note')
+    assert (meta['format'], meta['dtype'], meta['unit']) == (4, 'uint16', 'note')
     assert meta['vocab_size'] == tokenizer.vocab_size == MidiTokenizer().vocab_size
     assert meta['augment'] == tokenizer.augment_table()
     assert meta['units'] == {'train': 6 * 30, 'val': 30}
@@ -260,8 +260,8 @@ def test_two_folders_are_two_corpora(tmp_path, home):
     assert bins(home / 'j-s-bach') == before
 
 
-SETTINGS = {'val': (2.0, 'between 0 and 1'), 'velocity': ('loud', 'auto true false'),
-            'kind': ('midi', 'auto music text'), 'hold_out': ('(', 'no regular expression'),
+SETTINGS = {'val': (2.0, 'must be below 1'), 'velocity': ('loud', 'auto, true, false'),
+            'kind': ('midi', 'auto, music, text'), 'hold_out': ('(', 'no regular expression'),
             'source': ('', 'which corpus')}
 
 
@@ -335,7 +335,7 @@ def test_scored_or_performed(tmp_path, home, capsys, name):
 def test_velocities_are_a_choice(tmp_path, home, capsys, monkeypatch):
     """Forbids a corpus that can't go together with the Goldberg, and a message that says neither
     why nor what helps."""
-    monkeypatch.setattr(train, 'DATA', home)
+    monkeypatch.setattr(data.corpus, 'DATA', home)
     for seed in range(4):
         song(tmp_path / f'loud/{seed}.mid', seed, loud=(20, 60, 100))
         song(tmp_path / f'plain/{seed}.mid', 10 + seed)
@@ -348,9 +348,9 @@ def test_velocities_are_a_choice(tmp_path, home, capsys, monkeypatch):
     extra = {key: size - MidiTokenizer().vocab_size for key, size in sizes.items()}
     assert [extra['loud', velocity] for velocity in ('true', 'false', 'auto')] == [16, 0, 16]
     assert [extra['plain', velocity] for velocity in ('true', 'false', 'auto')] == [16, 0, 0]
-    train.check(train.load_corpora('plain-auto,loud-false'), 50)
+    check_corpora(load_corpora('plain-auto,loud-false'), 50)
     with pytest.raises(ValueError, match='loud-auto.*only one has velocities.*--velocity'):
-        train.check(train.load_corpora('plain-auto,loud-auto'), 50)
+        check_corpora(load_corpora('plain-auto,loud-auto'), 50)
 
 
 def test_hold_out_by_name(tmp_path, home):

@@ -1,0 +1,137 @@
+"""A prepared corpus, data/<name>/: read it, check that it is whole, check that several go together.
+
+meta.json says all there is to know of the ids in train.bin and val.bin; prepare.py writes them.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+DATA = Path(__file__).parent
+FORMAT = 4               # of a corpus: what another version of this repo would not understand
+FIELDS = {'tokenizer': dict, 'vocab_size': int, 'dtype': str, 'unit': str, 'units': dict,
+          'tokens': dict, 'pieces': dict, 'end': int, 'beat': int, 'augment': list, 'clock': list,
+          'keys': list}
+SPLITS = ('train', 'val')
+
+
+def load_corpus(name: str) -> dict:
+    """meta.json of data/<name>, with `train` and `val` as memory-mapped ids, `ends`: where the
+    pieces of `train` end, and its `name`. Raises ValueError if it is missing or damaged."""
+    folder = DATA / name
+    if not name or '\0' in name or not (folder / 'meta.json').is_file():
+        raise ValueError(f'data/{name}: no such corpus: first run python prepare.py {name} (or a '
+                         'path)')
+    try:
+        meta = json.loads((folder / 'meta.json').read_text(encoding='utf-8'))
+        if isinstance(meta, dict) and meta.get('format') != FORMAT:
+            raise Damaged('it was prepared by another version of this repo')
+        check_meta(meta)
+        ids = {split: read_ids(folder / f'{split}.bin', split, meta) for split in SPLITS}
+    except PermissionError as error:
+        raise ValueError(f'{error.filename}: permission denied') from None
+    except (OSError, ValueError, RecursionError) as error:
+        why = error if isinstance(error, Damaged) else 'its files are damaged or missing'
+        raise ValueError(f'data/{name}: {why}: run python prepare.py again') from None
+    ends = np.flatnonzero(ids['train'] == meta['end'])
+    return {**meta, **ids, 'ends': ends, 'clock': np.array(meta['clock']), 'name': name}
+
+
+def load_corpora(names: str) -> list[dict]:
+    """The corpora of 'goldberg,wtc'. Raises ValueError for one that is named twice."""
+    wanted = [name.strip() for name in names.split(',') if name.strip()]
+    for name in wanted:
+        if wanted.count(name) > 1:
+            raise ValueError(f'data/{name} is named twice in {names}')
+    return [load_corpus(name) for name in wanted]
+
+
+# ---- is it whole?
+
+class Damaged(ValueError):
+    """What is wrong with a corpus, in words."""
+
+
+def check_meta(meta):
+    """Raise Damaged if meta.json is not what prepare.py writes."""
+    if not isinstance(meta, dict):
+        raise Damaged('meta.json is damaged')
+    for field, kind in FIELDS.items():
+        if not isinstance(meta.get(field), kind):
+            raise Damaged(f'meta.json is damaged: {field}')
+    V = meta['vocab_size']
+    if meta['dtype'] not in ('uint16', 'uint32'):
+        raise Damaged('meta.json is damaged: dtype')
+    if not 0 <= meta['end'] < V or meta['beat'] < 1:
+        raise Damaged('meta.json is damaged: end or beat')
+    for split in SPLITS:
+        for field in ('units', 'tokens'):
+            count = meta[field].get(split)
+            if not isinstance(count, int) or count < 1:
+                raise Damaged(f'meta.json is damaged: {field} of {split}')
+        pieces = meta['pieces'].get(split)
+        if not isinstance(pieces, list) or not all(is_piece(piece) for piece in pieces):
+            raise Damaged(f'meta.json is damaged: pieces of {split}')
+    check_table(meta, 'clock', (V,), -1)
+    check_table(meta, 'keys', (V, None), -1)
+    check_table(meta, 'augment', (None, V), V)
+
+
+def is_piece(piece) -> bool:
+    return isinstance(piece, dict) and {'name', 'units', 'fingerprint'} <= piece.keys()
+
+
+def check_table(meta: dict, name: str, shape: tuple, ids: int):
+    """Raise Damaged unless a table is of numbers in this shape (None: any length), and below `ids`
+    if that is not -1."""
+    try:
+        table = np.array(meta[name], dtype=float)
+    except (TypeError, ValueError):
+        raise Damaged(f'meta.json is damaged: {name}') from None
+    fits = len(table.shape) == len(shape) and len(table) > 0
+    for length, wanted in zip(table.shape, shape):
+        fits = fits and wanted in (length, None)
+    if fits and ids > 0:
+        fits = table.size > 0 and table.min() >= 0 and table.max() < ids
+    if not fits:
+        raise Damaged(f'meta.json is damaged: {name}')
+
+
+def read_ids(path: Path, split: str, meta: dict) -> np.ndarray:
+    """The ids of a split, mapped into memory, not read. Raises Damaged if they are not as many as
+    meta.json says, or not all of the vocabulary."""
+    ids = np.memmap(path, meta['dtype'], 'r')
+    if len(ids) != meta['tokens'][split]:
+        raise Damaged(f'{path.name} has {len(ids):,} ids, and {meta["tokens"][split]:,} belong there')
+    if ids.max() >= meta['vocab_size']:
+        raise Damaged(f'{path.name} is damaged: an id is not in the vocabulary')
+    return ids
+
+
+# ---- do they go together?
+
+def check_corpora(corpora: list[dict], context: int):
+    """Raise ValueError for corpora that a model can't learn together, that share a piece across the
+    held-out line, or that are too small for the context."""
+    held_out = {piece['fingerprint'] for corpus in corpora for piece in corpus['pieces']['val']}
+    for corpus in corpora:
+        name = corpus['name']
+        if corpus['tokenizer'] != corpora[0]['tokenizer']:
+            why = how_they_differ(corpus['tokenizer'], corpora[0]['tokenizer'])
+            raise ValueError(f'data/{name} and data/{corpora[0]["name"]} do not go together: {why}')
+        for split in SPLITS:
+            if len(corpus[split]) <= context:
+                raise ValueError(f'data/{name}: {len(corpus[split])} ids in {split}, too few for '
+                                 f'context = {context}: lower --context or add pieces')
+        for piece in corpus['pieces']['train']:
+            if piece['fingerprint'] in held_out:
+                raise ValueError(f'data/{name} trains on {piece["name"]}, which is held out in '
+                                 'another corpus: take it out and prepare again')
+
+
+def how_they_differ(one: dict, other: dict) -> str:
+    """Why a model can't read with both of two tokenizers, and what helps."""
+    if 'velocity' in one and {**one, 'velocity': other.get('velocity')} == other:
+        return 'only one has velocities; prepare both with the same --velocity=true or false'
+    return 'their tokenizers differ'

@@ -1,0 +1,97 @@
+"""A prepared corpus is read whole or not at all."""
+
+import json
+
+import numpy as np
+import pytest
+
+from data.corpus import check_corpora, load_corpora, load_corpus
+
+
+def test_what_is_read(corpus):
+    """Forbids ids, or places where pieces end, that are not those of the files."""
+    found = load_corpus('toy')
+    meta = json.loads((corpus / 'toy' / 'meta.json').read_text())
+    for split in ('train', 'val'):
+        ids = np.fromfile(corpus / 'toy' / f'{split}.bin', np.uint16)
+        assert np.array_equal(found[split], ids) and len(ids) == meta['tokens'][split]
+    assert len(found['ends']) == len(meta['pieces']['train']) == 7
+    assert (found['train'][found['ends']] == meta['end']).all()
+    assert found['name'] == 'toy' and found['clock'][meta['end']] == 96
+
+
+# what is done to meta.json, and a word of the answer
+DAMAGES = {
+    'cut': (lambda meta: None, 'damaged or missing'),
+    'a list': (lambda meta: [meta], 'meta.json is damaged'),
+    'another format': (lambda meta: {**meta, 'format': 2}, 'another version'),
+    'no format': (lambda meta: {**meta, 'format': None}, 'another version'),
+    **{f'no {field}': (lambda meta, field=field: {k: v for k, v in meta.items() if k != field},
+                       f'damaged: {field}')
+       for field in ('tokenizer', 'vocab_size', 'dtype', 'unit', 'units', 'tokens', 'pieces', 'end',
+                     'beat', 'augment', 'clock', 'keys')},
+    'dtype': (lambda meta: {**meta, 'dtype': 'uint99'}, 'damaged: dtype'),
+    'wider dtype': (lambda meta: {**meta, 'dtype': 'uint32'}, 'damaged'),
+    'end': (lambda meta: {**meta, 'end': 515}, 'damaged: end'),
+    'no units': (lambda meta: {**meta, 'units': {'train': 9, 'val': 0}}, 'damaged: units of val'),
+    'units a list': (lambda meta: {**meta, 'units': [1, 2]}, 'damaged: units'),
+    'tokens': (lambda meta: {**meta, 'tokens': {**meta['tokens'], 'val': 99}}, '99 belong there'),
+    'pieces': (lambda meta: {**meta, 'pieces': {'train': [1], 'val': []}}, 'pieces of train'),
+    'clock': (lambda meta: {**meta, 'clock': meta['clock'][1:]}, 'damaged: clock'),
+    'clock of words': (lambda meta: {**meta, 'clock': ['x'] * 515}, 'damaged: clock'),
+    'keys': (lambda meta: {**meta, 'keys': meta['keys'][1:]}, 'damaged: keys'),
+    'ragged keys': (lambda meta: {**meta, 'keys': [[0]] + meta['keys'][1:]}, 'damaged: keys'),
+    'augment': (lambda meta: {**meta, 'augment': [[600] * 515]}, 'damaged: augment'),
+    'no augment row': (lambda meta: {**meta, 'augment': []}, 'damaged: augment'),
+}
+
+
+@pytest.mark.parametrize('kind', DAMAGES)
+def test_damaged_meta(corpus, kind):
+    """Forbids a traceback, or training on what is left, when meta.json is not what was written."""
+    change, says = DAMAGES[kind]
+    path = corpus / 'toy' / 'meta.json'
+    changed = change(json.loads(path.read_text()))
+    path.write_text(path.read_text()[:-50] if changed is None else json.dumps(changed))
+    with pytest.raises(ValueError) as error:
+        load_corpus('toy')
+    assert says in str(error.value) and '\n' not in str(error.value)
+    assert str(error.value).startswith('data/toy') and 'prepare.py' in str(error.value)
+
+
+@pytest.mark.parametrize('kind, says', [('cut', '100 ids'), ('odd', 'damaged or missing'),
+                                        ('gone', 'damaged or missing'), ('empty', 'damaged'),
+                                        ('foreign', 'not in the vocabulary')])
+def test_damaged_ids(corpus, kind, says):
+    """Forbids fewer ids than were written (a better score for nothing), or ids of no word."""
+    path = corpus / 'toy' / 'val.bin'
+    content = path.read_bytes()
+    if kind == 'gone':
+        path.unlink()
+    else:
+        path.write_bytes({'cut': content[:200], 'odd': content[:-1], 'empty': b'',
+                          'foreign': b'\xff\xff' + content[2:]}[kind])
+    with pytest.raises(ValueError, match=says):
+        load_corpus('toy')
+
+
+@pytest.mark.parametrize('names, says', [('none', 'python prepare.py none'), ('..', 'no such'),
+                                         ('toy,toy', 'twice'), ('toy,,none', 'none'),
+                                         ('toy\0', 'no such corpus')])
+def test_names(corpus, names, says):
+    """Forbids a traceback, or a corpus twice, for a name that is wrong."""
+    with pytest.raises(ValueError, match=says):
+        load_corpora(names)
+
+
+def test_corpora_that_do_not_go_together(corpus):
+    """Forbids learning from what is held out elsewhere, two vocabularies, or too few ids."""
+    toy = load_corpus('toy')
+    leaking = {**toy, 'pieces': {'train': toy['pieces']['val'], 'val': []}}
+    louder = {**toy, 'tokenizer': {**toy['tokenizer'], 'velocity': True}}
+    check_corpora([toy], 100)
+    for corpora, context, says in (([toy, leaking], 100, 'held out in another'),
+                                   ([toy, louder], 100, '--velocity'),
+                                   ([toy], 1000, 'lower --context')):
+        with pytest.raises(ValueError, match=says):
+            check_corpora(corpora, context)
