@@ -23,10 +23,11 @@ import torch.nn.functional as F                                         # noqa: 
 
 import model                                                            # noqa: E402
 import train                                                            # noqa: E402
-from config import read_config                                          # noqa: E402
+from config.settings import read_config                                          # noqa: E402
+from data.corpus import load_corpus                                     # noqa: E402
 from evaluate import bits_by_kind, describe, grade, load_scores         # noqa: E402
 from model import (MLP, Attention, Keyboard, Linear, LookBack,          # noqa: E402
-                   Transformer, norm, rotate, traces_of)
+                   Transformer, attend, norm, rotate)
 from sample import Config, draw_pieces, load_tokenizer, read_prompt     # noqa: E402
 
 
@@ -66,33 +67,17 @@ class NoKeyboard(Transformer):
 
 
 class NoNames(Keyboard):
-    """The keys that are down are told as the hand sees them only, not by name."""
+    """The input is not told which keys are down."""
 
-    def look(self, traces, hand):
-        return super().look(traces, hand) - traces[:, :, 0] @ self.by_name
-
-
-class NoHand(Keyboard):
-    """The keys that are down are told by name only, not as the hand sees them."""
-
-    def look(self, traces, hand):
-        return traces[:, :, 0] @ self.by_name
+    def look(self, down):
+        return 0 * super().look(down)
 
 
-class DownOnly(Keyboard):
-    """The hand sees which keys are down, not how lately they were pressed."""
-
-    def look(self, traces, hand):
-        traces = traces.clone()
-        traces[:, :, 1] = 0
-        return super().look(traces, hand)
-
-
-class SaysNothingOfOffs(Keyboard):
+class OffsByHead(Keyboard):
     """The logits are those of the head alone."""
 
-    def turn_off(self, x, traces):
-        return traces[:, :, 0] * 0
+    def let_go(self, x, down):
+        return 0 * down
 
 
 class NoLookBack(LookBack):
@@ -114,16 +99,15 @@ class ForgetsTheStart(Transformer):
 
     def follow(self, ids, state):
         now = super().follow(ids, state)
-        too_many_offs = now.keys.cummin(dim=1).values.clamp(max=0)
-        return now._replace(keys=now.keys - too_many_offs)
+        too_many_offs = now.down.cummin(dim=1).values.clamp(max=0)
+        return now._replace(down=now.down - too_many_offs)
 
 
 class IsToldNoEnd(Transformer):
     """The time to the end is never told."""
 
-    def embed(self, ids, now, traces):
-        untold = now._replace(end=torch.full_like(now.end, torch.inf))
-        return super().embed(ids, untold, traces)
+    def embed(self, ids, now):
+        return super().embed(ids, now._replace(end=torch.full_like(now.end, torch.inf)))
 
 
 # ---- what is added
@@ -134,16 +118,12 @@ class OnsByDistance(Transformer):
     def __init__(self, config, tables=None):
         super().__init__(config, tables)
         self.to_press = Keyboard(config)
-        nn.init.zeros_(self.to_press.from_each.weight)
-        self.to_press.by_name = self.to_press.from_hand = None
+        nn.init.zeros_(self.to_press.kernel.weight)
+        self.to_press.names = None
 
-    def forward(self, ids, cache=None, state=None):
-        last = []
-        hook = self.head.register_forward_pre_hook(lambda _, inputs: last.append(inputs[0]))
-        logits = super().forward(ids, cache, state)
-        hook.remove()
-        traces = traces_of(self.follow(ids, state or self.beginning(len(ids))))
-        return logits + self.to_press.turn_off(last[0], traces) @ (self.keys > 0).float().T
+    def unembed(self, x, now):
+        scores = self.to_press.let_go(x, now.down.clamp(0, 1))
+        return super().unembed(x, now) + scores @ (self.keys > 0).float().T
 
 
 class SharedParts(Transformer):
@@ -159,10 +139,10 @@ class SharedParts(Transformer):
         self.register_buffer('parts', torch.cat((turned_on @ parts, turned_off @ parts), dim=1))
         self.shared = nn.Parameter(0.3 * torch.randn(46, config.n_embd))
 
-    def embed(self, ids, now, traces):
+    def embed(self, ids, now):
         names = self.embedding.weight + self.parts @ self.shared
         with mock.patch.object(self.embedding, 'forward', lambda ids: F.embedding(ids, names)):
-            return super().embed(ids, now, traces)
+            return super().embed(ids, now)
 
 
 class SwiGLU(MLP):
@@ -191,7 +171,7 @@ class GatedHeads(Attention):
         qkv = self.qkv(x).view(B, T, 3, self.n_head, -1)
         q, k = rotate(norm(qkv[:, :, :2]), cos, sin).permute(2, 0, 3, 1, 4).float()
         v = qkv[:, :, 2].transpose(1, 2).float()
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2)
+        y = attend(q, k, v).transpose(1, 2)
         gate = 2 * torch.sigmoid(x @ self.gate[0].to(x.dtype))                   # (B, T, H)
         return self.proj((y * gate[..., None]).reshape(B, T, C).to(x.dtype))
 
@@ -204,9 +184,7 @@ ROWS = {
     'no_beat': ({}, [(train, 'Transformer', HearsNoBeat)]),
     'no_keyboard': ({}, [(train, 'Transformer', NoKeyboard)]),
     'no_names': ({}, [(model, 'Keyboard', NoNames)]),
-    'no_hand': ({}, [(model, 'Keyboard', NoHand)]),
-    'down_only': ({}, [(model, 'Keyboard', DownOnly)]),
-    'offs_by_head': ({}, [(model, 'Keyboard', SaysNothingOfOffs)]),
+    'offs_by_head': ({}, [(model, 'Keyboard', OffsByHead)]),
     'no_look_back': ({}, [(model, 'LookBack', NoLookBack)]),
     'no_state': ({}, [(train, 'Transformer', ForgetsTheStart)]),
     'no_end': ({}, [(train, 'Transformer', IsToldNoEnd)]),
@@ -241,7 +219,7 @@ BASE = train.Config(**{name: value for _, name, value in
 def judge(trained, dataset: str) -> str:
     """The grade of 16 pieces, drawn as sample.py does by default, and their notes off the grid."""
     first = dataset.split(',')[0]
-    tokenizer = load_tokenizer(train.load_corpus(first)['tokenizer'])
+    tokenizer = load_tokenizer(load_corpus(first)['tokenizer'])
     prompt = read_prompt(tokenizer, Config())
     trained.dtype = torch.float32
     rows, _ = draw_pieces(trained, tokenizer, prompt, Config(num_samples=16))
@@ -266,7 +244,7 @@ def run_row(name: str, steps: int, seed: int, dataset: str, graded: bool):
             patch.start()
         trained = train.train(config)
         seconds = time.perf_counter() - began
-        for corpus in map(train.load_corpus, dataset.split(',')):
+        for corpus in map(load_corpus, dataset.split(',')):
             bits = bits_by_kind(trained, corpus, load_tokenizer(corpus['tokenizer']))
             split = ', '.join(f'{kind} {value:.3f}' for kind, value in bits.items())
             print(f'{name:18} {corpus["name"]:10} {sum(bits.values()):.3f} bits/note ({split}) '
