@@ -15,7 +15,8 @@ import numpy as np
 import torch
 
 import synth
-from config import run
+from config.machine import pick_device
+from config.settings import Settings, run, setting
 from evaluate import (find_key, index_training, load_trained_on, note_bits, originality,
                       originality_of_text, surprise)
 from model import load
@@ -31,29 +32,36 @@ KEYS = {'major': 'C Db D Eb E F F# G Ab A Bb B'.split(),
 
 
 @dataclass
-class Config:
-    out_dir: str = 'out'            # folder of the checkpoint; samples go there, too
-    num_samples: int = 3            # how many, drawn side by side
-    seed: int = 1                   # another seed, another piece
+class Config(Settings):
+    out_dir: str = setting('out', 'folder of the checkpoint; samples go there, too')
+    num_samples: int = setting(3, 'how many, drawn side by side', at_least=1, at_most=10_000)
+    seed: int = setting(1, 'another seed, another piece', at_least=0, below=2 ** 32)
     # what to begin with
-    start: str = ''                 # text, FILE:prompt.txt, or a MIDI file to continue
-    prompt_bars: int = 4            # music: bars that are taken of the MIDI file
-    metre: str = ''                 # music without a file: such as 3/4; else the model chooses
-    tempo: float = 0.0              # music: quarters a minute, then in 4/4 unless metre says other
-    transpose: int = 0              # music: semitones by which all is played higher
+    start: str = setting('', 'text, FILE:prompt.txt, or a MIDI file to continue')
+    prompt_bars: int = setting(4, 'music: bars that are taken of the MIDI file', at_least=1)
+    metre: str = setting('', 'music without a file: such as 3/4; else the model chooses')
+    tempo: float = setting(0.0, 'music: quarters a minute, 20 to 320, then in 4/4 unless metre says '
+                           'other; 0: the model chooses', at_least=0, at_most=320)
+    transpose: int = setting(0, 'music: semitones by which all is played higher',
+                             at_least=-24, at_most=24)
     # how much
-    bars: int = 32                  # music: about how many bars to compose; 0 leaves it open
-    max_tokens: int = 4000          # ids a sample at most, should it not end before
+    bars: int = setting(32, 'music: about how many bars to compose; 0 leaves it open', at_least=0)
+    max_tokens: int = setting(4000, 'ids a sample at most, should it not end before', at_least=1)
     # how bold
-    temperature: float = 1.0        # below 1: likelier, above: wilder, 0: the likeliest always
-    top_k: int = 0                  # draw from the k likeliest ids only, 0 for all
-    top_p: float = 1.0              # ... from the likeliest that together have this probability
-    min_p: float = 0.001            # ... from those at least this share as likely as the likeliest
+    temperature: float = setting(1.0, 'below 1: likelier, above: wilder, 0: the likeliest always',
+                                 at_least=0, at_most=100)
+    top_k: int = setting(0, 'draw from the k likeliest ids only, 0 for all', at_least=0)
+    top_p: float = setting(1.0, '... from the likeliest that together have this probability',
+                           above=0, at_most=1)
+    min_p: float = setting(0.001, '... from those at least this share as likely as the likeliest',
+                           at_least=0, at_most=1)
     # with what
-    checkpoint: str = 'ckpt.pt'     # or last.pt
-    colour: str = 'harpsichord'     # or lute: felt on the strings
-    soundfont: str = ''             # an .sf2 file: FluidSynth plays instead of our harpsichord
-    device: str = 'cpu'             # cuda or mps pay for many samples at once only; or auto
+    checkpoint: str = setting('ckpt.pt', 'or last.pt')
+    colour: str = setting('harpsichord', 'sound; lute: felt on the strings',
+                          one_of=tuple(synth.COLOURS))
+    soundfont: str = setting('', 'an .sf2 file: FluidSynth plays instead of our harpsichord')
+    device: str = setting('cpu', 'where to compute; a GPU pays for many samples at once only',
+                          one_of=('auto', 'cpu', 'cuda', 'mps'))
 
 
 def load_tokenizer(d: dict):
@@ -353,7 +361,7 @@ def settings_of(config: Config, checkpoint: dict) -> dict[str, str]:
     unit = 'note' if checkpoint['tokenizer']['kind'] == 'midi' else 'byte'
     facts = {'trained on': trained['dataset'],
              'model': f'{shape["n_layer"]} layers of {shape["n_embd"]} channels',
-             'held out': f'{checkpoint["progress"][2]:.3f} bits/{unit} at its best',
+             'held out': f'{checkpoint["progress"]["best"]:.3f} bits/{unit} at its best',
              'seed': str(config.seed)}
     judged = Path(config.out_dir) / 'evaluate.json'
     if judged.exists():
@@ -369,38 +377,28 @@ def settings_of(config: Config, checkpoint: dict) -> dict[str, str]:
     return facts
 
 
-def check(config: Config):
-    """Raise ValueError for settings out of range."""
-    for name in ('num_samples', 'max_tokens', 'prompt_bars'):
-        if getattr(config, name) < 1:
-            raise ValueError(f'{name} = {getattr(config, name)}: must be at least 1')
-    if config.bars < 0:
-        raise ValueError(f'bars = {config.bars}: must be at least 0')
-    if config.tempo and not 20 <= config.tempo <= 320:
+FOR_MUSIC = 'prompt_bars metre tempo transpose bars colour soundfont'.split()
+
+
+def check(config: Config, music: bool):
+    """Raise ValueError for settings that are of no use with this model, or can't be."""
+    if not music:
+        for name in FOR_MUSIC:
+            if getattr(config, name) != getattr(Config, name):
+                raise ValueError(f'{name} is for music, and this model writes text: leave it out')
+    if 0 < config.tempo < 20:
         raise ValueError(f'tempo = {config.tempo:g}: must be 20 to 320 quarters a minute')
-    if config.colour not in synth.COLOURS:
-        raise ValueError(f'colour = {config.colour}: must be one of {", ".join(synth.COLOURS)}')
-    if abs(config.transpose) > 24:
-        raise ValueError(f'transpose = {config.transpose}: must be -24 to 24 semitones')
-
-
-def pick_device(device: str) -> str:
-    """Replace `auto` by the best device there is. ValueError for one that is not there."""
-    best = getattr(torch.accelerator.current_accelerator(True), 'type', 'cpu')
-    if device == 'auto':
-        return best
-    if device not in ('cpu', best):
-        raise ValueError(f'device = {device}: not on this machine, use {best} or auto')
-    return device
+    if config.soundfont and not Path(config.soundfont).is_file():
+        raise ValueError(f'{config.soundfont}: no such file')
 
 
 def main(config: Config):
-    check(config)
     device = pick_device(config.device)
     torch.set_num_threads(1)                    # the work of one id is too little to be shared
     model, checkpoint = load(f'{config.out_dir}/{config.checkpoint}', device)
     tokenizer = load_tokenizer(checkpoint['tokenizer'])
     music = isinstance(tokenizer, MidiTokenizer)
+    check(config, music)
     write = compose if music else recite
     samples = write(model, tokenizer, *training_index(checkpoint, music), config)
     page = Path(config.out_dir) / 'index.html'

@@ -3,91 +3,91 @@
 It knows ids only: what they mean stands in the corpus's meta.json, which goes into the checkpoint.
 On N GPUs, torchrun --nproc_per_node=N train.py config/bach_gpu.py: every process trains on rows of
 its own, and the result is that of one process whose batch is N times as large.
+
+In this order: settings, batches, validation, the optimizers, the model to begin with, the log, the
+loop.
 """
 
 import csv
-import json
 import math
 import os
-import signal
 import time
 from collections import defaultdict
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from config.settings import Settings, run, setting       # first: it quiets Ctrl-C during the rest
+
 import numpy as np
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch.nn.parallel import DistributedDataParallel
 
-from config import run
+from config.machine import (Interrupt, as_first, join_processes, leave_processes, memory_of,
+                            own_folder, pick_device, pick_dtype, sum_over)
+from data.corpus import check_corpora, how_they_differ, load_corpora
 from model import FORMAT, ModelConfig, Transformer, load, save
 
-DATA = Path(__file__).parent / 'data'
 FAR = 20_000             # ids from the beginning or to the end of a piece that are looked at
 
 
 @dataclass
-class Config:
+class Config(Settings):
     # data
-    dataset: str = 'goldberg'       # folder under data/, or several: goldberg,wtc
-    extra: str = ''                 # corpora to learn from at first, less and less, to none
-    fading: float = 2.0             # the power by which they fade: 1 a straight line, 2 sooner
-    augment: bool = True            # transpose every row of a batch at random (music)
+    dataset: str = setting('goldberg', 'folder under data/, or several: goldberg,wtc')
+    extra: str = setting('', 'corpora to learn from at first, less and less, to none')
+    fading: float = setting(2.0, 'power by which they fade: 1 a straight line, 2 sooner',
+                            at_least=0, at_most=100)
+    augment: bool = setting(True, 'transpose every row of a batch at random (music)')
     # model
-    n_layer: int = 4                # blocks
-    n_head: int = 4                 # attention heads
-    n_embd: int = 128               # channels
-    context: int = 256              # ids that the model looks back over
-    dropout: float = 0.1            # share of each block's output dropped in training
+    n_layer: int = setting(4, 'blocks', at_least=1)
+    n_head: int = setting(4, 'attention heads', at_least=1)
+    n_embd: int = setting(128, 'channels', at_least=2)
+    context: int = setting(256, 'ids that the model looks back over', at_least=2)
+    dropout: float = setting(0.1, "share of each block's output dropped in training",
+                             at_least=0, below=1)
     # optimization
-    max_steps: int = 600            # optimizer steps; the learning rate decays over them to 0
-    batch_size: int = 16            # rows of `context` ids a step, in each process
-    muon_lr: float = 0.02           # learning rate of the matrices inside the blocks
-    adam_lr: float = 0.003          # learning rate of the embedding and the head
-    weight_decay: float = 0.0       # of all weights, a share of the learning rate
-    warmup_steps: int = 20          # steps over which the learning rate rises
+    max_steps: int = setting(600, 'optimizer steps; the learning rate decays over them to 0',
+                             at_least=0)
+    batch_size: int = setting(16, 'rows of `context` ids a step, in each process', at_least=1)
+    muon_lr: float = setting(0.02, 'learning rate of the matrices inside the blocks',
+                             at_least=0, at_most=1)
+    adam_lr: float = setting(0.003, 'learning rate of all other weights', at_least=0, at_most=1)
+    weight_decay: float = setting(0.0, 'each step shrinks every weight by learning rate * this',
+                                  at_least=0, at_most=10)
+    warmup_steps: int = setting(20, 'steps over which the learning rate rises', at_least=0)
     # run
-    out_dir: str = 'out'            # where ckpt.pt (best), last.pt and log.csv go
-    init_from: str = ''             # folder of a trained model to start from
-    resume: bool = False            # go on from out_dir/last.pt, exactly
-    overwrite: bool = False         # start anew in a folder that holds a trained model
-    eval_every: int = 50            # steps between validations
-    log_every: int = 10             # steps between log lines
-    patience: int = 6               # validations without improvement after which to stop
-    seed: int = 1                   # of weights, batches and dropout
-    device: str = 'auto'            # cuda, mps, cpu or auto
-    dtype: str = 'auto'             # float32, bfloat16 or auto: what is faster here
-    compile: str = 'auto'           # torch.compile: true, false or auto, which is on CUDA only
+    out_dir: str = setting('out', 'where ckpt.pt (best), last.pt and log.csv go')
+    init_from: str = setting('', 'folder of a trained model to start from')
+    resume: bool = setting(False, 'go on from out_dir/last.pt, exactly')
+    overwrite: bool = setting(False, 'start anew in a folder that holds a trained model')
+    eval_every: int = setting(50, 'steps between validations', at_least=1)
+    log_every: int = setting(10, 'steps between log lines', at_least=1)
+    patience: int = setting(6, 'validations without improvement after which to stop', at_least=1)
+    seed: int = setting(1, 'of weights, batches and dropout', at_least=0, below=2 ** 32)
+    device: str = setting('auto', 'where to compute; auto: the best there is',
+                          one_of=('auto', 'cpu', 'cuda', 'mps'))
+    dtype: str = setting('auto', 'precision; auto: the faster one here',
+                         one_of=('auto', 'float32', 'bfloat16'))
+    compile: str = setting('auto', 'torch.compile; auto: on CUDA only',
+                           one_of=('auto', 'true', 'false'))
 
 
-def load_corpus(name: str) -> dict:
-    """meta.json of data/<name>, with `train` and `val` as memory-mapped ids, and `ends`: where the
-    pieces of `train` end."""
-    try:
-        meta = json.loads((DATA / name / 'meta.json').read_text(encoding='utf-8'))
-        ids = {split: np.memmap(DATA / name / f'{split}.bin', meta['dtype'], 'r')
-               for split in ('train', 'val')}
-    except (OSError, KeyError, ValueError):
-        raise ValueError(f'data/{name}: first python prepare.py {name} (or a path)') from None
-    if meta.get('format') != 3:
-        raise ValueError(f'data/{name} was prepared by another version: run prepare.py again')
-    ends = np.flatnonzero(ids['train'] == meta['end'])
-    return {**meta, **ids, 'ends': ends, 'clock': np.array(meta['clock']), 'name': name}
-
-
-def load_corpora(names: str) -> list[dict]:
-    """The corpora of 'goldberg,wtc'."""
-    return [load_corpus(name) for name in names.replace(' ', '').split(',') if name]
-
+# ---- batches
 
 def piece_before(ids, ends, start: int) -> np.ndarray:
     """What comes before ids[start] in its piece, and the end of the piece before that: all that the
     state at `start` depends on, since a piece leaves no key down. The last FAR ids at most."""
-    number = np.searchsorted(ends, start)                    # of the piece
+    number = np.searchsorted(ends, start)                        # of the piece
     begin = ends[number - 1] if number else 0
     return ids[max(begin, start - FAR):start]
+
+
+def time_to_end(corpus: dict, start: int) -> int:
+    """How far the clock moves from an id of `train` to the end of its piece; for one that is more
+    than FAR ids away, how far it moves over those."""
+    end = corpus['ends'][np.searchsorted(corpus['ends'], start)]
+    return corpus['clock'][corpus['train'][start:min(end, start + FAR)]].sum()
 
 
 def pad_left(rows: list, filler: int) -> torch.Tensor:
@@ -99,42 +99,48 @@ def pad_left(rows: list, filler: int) -> torch.Tensor:
     return torch.from_numpy(padded)
 
 
-def time_to_end(corpus: dict, start: int) -> int:
-    """How far the clock moves from an id of `train` to the end of its piece; for one that is more
-    than FAR ids away, how far it moves over those."""
-    end = corpus['ends'][np.searchsorted(corpus['ends'], start)]
-    return corpus['clock'][corpus['train'][start:min(end, start + FAR)]].sum()
+def draw_places(corpora: list[dict], shares: list[float], rows: int, context: int,
+                generator: torch.Generator) -> list[tuple[dict, int]]:
+    """Where to crop: for each row a corpus, drawn as often as its size times its share says, and a
+    place in its training part, (corpus, start)."""
+    sizes = torch.tensor([len(corpus['train']) - context for corpus in corpora])
+    numbers = torch.multinomial(sizes * torch.tensor(shares), rows, replacement=True,
+                                generator=generator)
+    fractions = torch.rand(rows, dtype=torch.double, generator=generator)
+    starts = (fractions * sizes[numbers]).long()
+    return [(corpora[number], start) for number, start in zip(numbers.tolist(), starts.tolist())]
 
 
-def get_batch(corpora: list[dict], shares: list[float], rows: int, context: int, table,
-              generator: torch.Generator, rank: int = 0, world: int = 1):
-    """Random crops of the training parts, each transposed as one row of `table` (R, V) says. A
-    corpus is drawn as often as its size times its share says. Of `world` processes with generators
+def get_batch(corpora: list[dict], shares: list[float], rows: int, context: int,
+              transpositions: torch.Tensor, generator: torch.Generator, rank: int = 0,
+              world: int = 1):
+    """Random crops of the training parts, each transposed: `transpositions` (R, V) has, in each
+    row, the id that stands for each id in another key. Of `world` processes, whose generators are
     alike, each gets its part of one large batch.
 
     Returns the ids (B, T), the next ids (B, T), what comes before them in their piece (B, L), and
     how far by the clock the piece still goes (B,), told in half of the rows, else inf: so that
     the model can be asked for a length, and need not be.
     """
+    # all processes draw the same numbers for the whole batch, and take their share of it
     mine = slice(rank * rows, (rank + 1) * rows)
-    starts = torch.tensor([len(corpus['train']) - context for corpus in corpora])
-    numbers = torch.multinomial(starts * torch.tensor(shares), world * rows, replacement=True,
-                                generator=generator)                     # which corpus
-    places = torch.rand(world * rows, dtype=torch.double, generator=generator)
-    firsts = (places * starts[numbers]).long()                           # where in it
-    crops, befores, lengths = [], [], []
-    for number, start in zip(numbers[mine].tolist(), firsts[mine].tolist()):
-        corpus = corpora[number]
-        crops.append(corpus['train'][start:start + context + 1].astype(np.int64))
-        befores.append(piece_before(corpus['train'], corpus['ends'], start))
-        lengths.append(time_to_end(corpus, start))
-    shift = torch.randint(len(table), (world * rows, 1), generator=generator)[mine]
-    ids = table[shift, torch.from_numpy(np.stack(crops))]                # (B, T + 1)
-    before = table[shift, pad_left(befores, corpora[0]['end'])]
-    told = torch.rand(world * rows, generator=generator)[mine] < 0.5
-    lengths = torch.where(told, torch.tensor(lengths, dtype=torch.float), torch.inf)
-    return ids[:, :-1], ids[:, 1:], before, lengths
+    rows = world * rows
+    places = draw_places(corpora, shares, rows, context, generator)[mine]
+    transposition = torch.randint(len(transpositions), (rows, 1), generator=generator)[mine]
+    told = torch.rand(rows, generator=generator)[mine] < 0.5
 
+    crops = [corpus['train'][start:start + context + 1] for corpus, start in places]
+    crops = torch.from_numpy(np.stack(crops).astype(np.int64))           # (B, T + 1)
+    befores = [piece_before(corpus['train'], corpus['ends'], start) for corpus, start in places]
+    befores = pad_left(befores, corpora[0]['end'])                       # (B, L)
+    lengths = torch.tensor([time_to_end(corpus, start) for corpus, start in places]).float()
+
+    ids = transpositions[transposition, crops]
+    before = transpositions[transposition, befores]
+    return ids[:, :-1], ids[:, 1:], before, torch.where(told, lengths, torch.inf)
+
+
+# ---- validation
 
 @torch.no_grad()
 def validation_losses(model, corpus: dict, context: int, rank: int = 0, world: int = 1):
@@ -143,12 +149,15 @@ def validation_losses(model, corpus: dict, context: int, rank: int = 0, world: i
     each yields its share."""
     model.eval()
     device = next(model.parameters()).device
-    ids, last = corpus['val'], len(corpus['val']) - 1
+    ids = corpus['val']
     ends = np.flatnonzero(ids == corpus['end'])
-    scored, windows = 0, []
+    last = len(ids) - 1
+    scored = 0                                                   # targets so far
+    windows = []                                                 # (start, first new target in it)
     while scored < last:
-        end = min(last, scored + (context // 2 if scored else context))
-        windows.append((end - context, scored - (end - context)))        # (start, first new id)
+        new = context // 2 if scored else context
+        end = min(last, scored + new)
+        windows.append((end - context, scored - (end - context)))
         scored = end
     windows = windows[rank::world]
     for i in range(0, len(windows), 32):
@@ -172,36 +181,14 @@ def validate(model, corpus: dict, context: int, rank: int = 0, world: int = 1) -
     return sum_over(world, total).item() / (len(corpus['val']) - 1)
 
 
-# ---- several processes: torchrun starts them and tells each who it is
-
-def join_processes() -> tuple[int, int]:
-    """Which of the processes that torchrun started this is, and how many there are; 0 and 1 without
-    torchrun. On CUDA, each takes the GPU of its number on this machine."""
-    if 'RANK' not in os.environ:
-        return 0, 1
-    if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ['LOCAL_RANK']))
-    dist.init_process_group()
-    return dist.get_rank(), dist.get_world_size()
-
-
-def sum_over(world: int, tensor: torch.Tensor) -> torch.Tensor:
-    """The sum of the tensors that all processes give."""
-    if world > 1:
-        dist.all_reduce(tensor)
-    return tensor
-
-
-def as_first(world: int, value):
-    """What the first process has for `value`: so that all decide alike."""
-    values = [value]
-    if world > 1:
-        dist.broadcast_object_list(values)
-    return values[0]
+def bits_per_unit(nats: float, corpus: dict) -> float:
+    """Nats a token -> bits a note (or a byte of text): those of all tokens over all notes. Unlike
+    nats a token, that compares tokenizers."""
+    tokens = len(corpus['val']) - 1
+    return nats / math.log(2) * tokens / corpus['units']['val']
 
 
 # ---- the optimizers
-
 
 class Muon(torch.optim.Optimizer):
     """Momentum whose update is made orthogonal (Jordan et al. 2024), for the matrices that stand
@@ -266,80 +253,64 @@ def schedule(step: int, config: Config) -> float:
     return min(1.0, rise, 1 - step / config.max_steps)
 
 
-def pick_device(device: str, dtype: str, width: int) -> tuple[str, str]:
-    """Replace `auto` by the best device there is and the faster precision, which is measured there
-    on a product like those of training."""
-    best = getattr(torch.accelerator.current_accelerator(True), 'type', 'cpu')
-    device = best if device == 'auto' else device
-    if device not in ('cpu', best) or dtype not in ('auto', 'float32', 'bfloat16'):
-        raise ValueError(f'{device}, {dtype}: here it is {best} or cpu; float32, bfloat16 or auto')
-    if dtype == 'auto':
-        times = {}
-        for kind in ('float32', 'bfloat16') * 3:                         # the last round counts
-            a = torch.ones(4096, width, dtype=getattr(torch, kind), device=device)
-            began = time.perf_counter()
-            sum(a @ a.T for _ in range(4))[0, 0].item()
-            times[kind] = time.perf_counter() - began
-        dtype = min(times, key=times.get)
-    return device, dtype
+# ---- the model to begin with
+
+@dataclass
+class Progress:
+    """How far a run is. It stands in the checkpoint, so that --resume goes on exactly there."""
+    step: int = 0
+    evaluated: int = -1              # the last step that was validated
+    best: float = math.inf           # bits a unit, the mean over all corpora
+    best_step: int = 0
+    seconds: float = 0.0             # of training, validation not counted
 
 
-def differ(one: dict, other: dict) -> str:
-    """Why a model can't read with both of two tokenizers, and what helps."""
-    if 'velocity' in one and {**one, 'velocity': other.get('velocity')} == other:
-        return 'only one has velocities; prepare both with the same --velocity=true or false'
-    return 'their tokenizers differ'
+# what a run that goes on may have set otherwise than before
+FREE = {'resume', 'overwrite', 'max_steps', 'eval_every', 'log_every', 'patience', 'out_dir',
+        'device', 'compile'}
 
 
-def check(corpora: list[dict], context: int):
-    """Raise ValueError for corpora that don't go together or are too small for the context."""
-    held_out = {piece['fingerprint'] for corpus in corpora for piece in corpus['pieces']['val']}
-    for corpus in corpora:
-        if corpus['tokenizer'] != corpora[0]['tokenizer']:
-            raise ValueError(f'data/{corpus["name"]} and data/{corpora[0]["name"]} do not go '
-                             f'together: {differ(corpus["tokenizer"], corpora[0]["tokenizer"])}')
-        for split in ('train', 'val'):
-            if len(corpus[split]) <= context:
-                raise ValueError(f'data/{corpus["name"]}: {len(corpus[split])} ids in {split}, too '
-                                 f'few for context = {context}: lower --context or add pieces')
-        for piece in corpus['pieces']['train']:
-            if piece['fingerprint'] in held_out:
-                raise ValueError(f'data/{corpus["name"]} trains on {piece["name"]}, which is held '
-                                 'out in another corpus: take it out and prepare again')
-
-
-def start(config: Config, meta: dict, device: str) -> tuple[Transformer, dict]:
-    """The model to train, and the checkpoint to go on from, exactly ({} in a new run)."""
+def init_model(config: Config, meta: dict, device: str) -> tuple[Transformer, dict]:
+    """The model to train, and the checkpoint to go on from exactly ({} in a new run). Raises
+    ValueError for a checkpoint that does not fit the settings or the corpus."""
     shape = {name: getattr(config, name) for name in ('n_layer', 'n_head', 'n_embd', 'context')}
     if not config.resume and not config.init_from:
-        shape |= {'vocab_size': meta['vocab_size'], 'dropout': config.dropout,
-                  'n_keys': len(meta['keys'][0]), 'beat': meta['beat']}
-        return Transformer(ModelConfig(**shape), meta).to(device), {}
+        rest = {'vocab_size': meta['vocab_size'], 'dropout': config.dropout,
+                'n_keys': len(meta['keys'][0]), 'beat': meta['beat']}
+        return Transformer(ModelConfig(**shape, **rest), meta).to(device), {}
+
     path = f'{config.out_dir}/last.pt' if config.resume else f'{config.init_from}/ckpt.pt'
     model, checkpoint = load(path, device, config.dropout)
     if checkpoint['tokenizer'] != meta['tokenizer']:
-        why = differ(checkpoint['tokenizer'], meta['tokenizer'])
+        why = how_they_differ(checkpoint['tokenizer'], meta['tokenizer'])
         raise ValueError(f'{path} cannot go on with data/{meta["name"]}: {why}')
-    had, wanted = asdict(Config()) | checkpoint['train_config'], shape
-    if config.resume:                            # all must be as it was, but for what is harmless
-        free = ('resume overwrite max_steps eval_every log_every patience out_dir device '
-                'compile').split()
-        wanted = {name: value for name, value in asdict(config).items() if name not in free}
-    for name in (name for name in wanted if had[name] != wanted[name]):
-        raise ValueError(f'{path} has {name} = {had[name]}: cannot go on with {wanted[name]}')
+    # a setting that an older checkpoint lacks had its default
+    had = asdict(Config()) | checkpoint['train_config']
+    wanted = asdict(config) if config.resume else shape
+    for name, value in wanted.items():
+        if had[name] != value and not (config.resume and name in FREE):
+            raise ValueError(f'{path} was trained with {name} = {had[name]!r}: it cannot go on '
+                             f'with {value!r}')
     return model, checkpoint if config.resume else {}
 
 
-def step_seed(config: Config, step: int) -> int:
-    """Of all that is random in a step: a resumed run draws the same."""
-    return 1_000_003 * config.seed + step
+def check_memory(config: Config, vocab_size: int, device: str):
+    """Raise ValueError for sizes that cannot fit, before the machine tries: counted are the weights
+    with what the optimizers keep of them, and a few of the arrays that a batch leaves."""
+    weights = 12 * config.n_layer * config.n_embd ** 2 + 2 * vocab_size * config.n_embd
+    positions = config.batch_size * config.context
+    activations = positions * (10 * config.n_layer * config.n_embd + 2 * vocab_size)
+    needed = 16 * weights + 2 * activations                      # in bytes
+    there = memory_of(device)
+    if needed > there:
+        raise ValueError(f'a model and a batch of this size need over {needed / 1e9:,.0f} GB of '
+                         f'memory, and there are {there / 1e9:,.0f}: lower batch_size, context, '
+                         'n_embd or n_layer')
 
 
 def compiled(model, config: Config, device: str):
     """The model as the loop calls it. On a CPU torch.compile gains nothing that a minute of
     compiling would not cost; what it can't compile on CUDA, runs as it is."""
-    if config.compile not in ('auto', 'true', 'false'):
-        raise ValueError(f'compile = {config.compile}: must be auto, true or false')
     if config.compile == 'false' or (config.compile == 'auto' and device != 'cuda'):
         return model
     if config.compile == 'auto':
@@ -347,16 +318,18 @@ def compiled(model, config: Config, device: str):
     return torch.compile(model)
 
 
+# ---- the log
+
 def how_long(config: Config, steps: int, a_step: float, a_validation: float) -> str:
     """What a run takes in which `steps` steps are still to come, in words; both times in seconds.
     If that is over ten minutes, what would fit."""
-    a_step += a_validation / max(1, config.eval_every)
+    a_step += a_validation / config.eval_every
     minutes = math.ceil(steps * a_step / 60)
-    words = f'about {minutes} minutes from here on this machine' if minutes > 1 else \
-        'about a minute from here on this machine'
+    words = 'about a minute' if minutes <= 1 else f'about {minutes} minutes'
+    words += ' from here on this machine'
     if minutes <= 10:
         return words
-    fit = round(600 / a_step, -2) or round(600 / a_step)             # no figure is that exact
+    fit = round(600 / a_step, -2) or round(600 / a_step)         # no figure is that exact
     return f'{words}; with --max_steps={fit:.0f}, ten, and a somewhat weaker model'
 
 
@@ -368,19 +341,20 @@ class Log:
         self.silent = rank > 0
         if self.silent:
             return
-        path = Path(config.out_dir) / 'log.csv'
-        path.parent.mkdir(parents=True, exist_ok=True)
         columns = ['step', 'loss', 'lr', 'tokens_per_second', 'seconds']
         for corpus in corpora:
             columns += [f'nats_{corpus["name"]}', f'bits_{corpus["name"]}']
+        path = Path(config.out_dir) / 'log.csv'
         kept = [','.join(columns)]
         if config.resume and path.exists():
-            *whole_lines, _ = path.read_text('utf-8').split('\n')        # the last may be cut
+            *whole_lines, _ = path.read_text('utf-8', 'replace').split('\n')     # the last may be cut
             for line in whole_lines[1:]:
-                if int(line.split(',')[0]) <= step:
+                number = line.split(',')[0]
+                if number.isdecimal() and int(number) <= step:
                     kept.append(line)
-        Path(f'{path}.part').write_text('\n'.join(kept) + '\n', 'utf-8')
-        os.replace(f'{path}.part', path)
+        part = Path(f'{path}.part')
+        part.write_text('\n'.join(kept) + '\n', 'utf-8')
+        os.replace(part, path)
         self.file = open(path, 'a', newline='', buffering=1, encoding='utf-8')
         self.table = csv.DictWriter(self.file, columns, lineterminator='\n')
 
@@ -393,63 +367,67 @@ class Log:
             self.table.writerow(row)
 
 
-class Interrupt:
-    """Ctrl-C asks the loop to save and end; another one, a second or more later, ends at once. (Two
-    in one second are one: torchrun passes on what the terminal has sent to each process already.)
-    """
-
-    def __enter__(self):
-        self.pressed = 0.0                                   # when; not yet: 0
-        self.previous = signal.signal(signal.SIGINT, self.press)
-        return self
-
-    def press(self, number, frame):
-        now = time.monotonic()
-        if self.pressed and now > self.pressed + 1:
-            raise KeyboardInterrupt
-        self.pressed = self.pressed or now
-
-    def __exit__(self, *error):
-        signal.signal(signal.SIGINT, self.previous)
-
+# ---- the loop
 
 def train(config: Config) -> Transformer:
     """Train until max_steps, patience or Ctrl-C ends it; returns the model as it is then."""
-    # ---- the processes, the corpora, the device
+    out = Path(config.out_dir)
+    if not config.out_dir:
+        raise ValueError('out_dir is empty: name a folder')
+    if config.resume and config.init_from and not (out / 'last.pt').exists():
+        raise ValueError(f'{out}: nothing to resume; leave out --resume')
+    if (out / 'last.pt').exists() and not config.resume and not config.overwrite:
+        raise ValueError(f'{out} holds a trained model: --resume goes on with it, --overwrite starts '
+                         'anew, another --out_dir keeps it')
     rank, world = join_processes()
     corpora = load_corpora(config.dataset)
-    extra = load_corpora(config.extra)                   # trained on, not validated on
-    check(corpora + extra, config.context)
-    meta, unit = corpora[0], corpora[0]['unit']
-    table = torch.tensor(meta['augment'] if config.augment else [list(range(meta['vocab_size']))])
-    device, dtype = as_first(world, pick_device(config.device, config.dtype, config.n_embd))
-    if device == 'cuda':
-        torch.set_float32_matmul_precision('high')       # TF32 for what stays in float32
+    if not corpora:
+        raise ValueError('dataset is empty: name a corpus, such as goldberg')
+    extra = load_corpora(config.extra)                           # trained on, not validated on
+    for corpus in extra:
+        if corpus['name'] in [other['name'] for other in corpora]:
+            raise ValueError(f'data/{corpus["name"]} is named twice, in dataset and in extra')
+    check_corpora(corpora + extra, config.context)
+    device = as_first(world, pick_device(config.device))
+    check_memory(config, corpora[0]['vocab_size'], device)
+    if rank > 0:
+        return train_on(config, corpora, extra, device, rank, world)
+    with own_folder(config.out_dir):
+        return train_on(config, corpora, extra, device, rank, world)
 
-    if (Path(config.out_dir) / 'last.pt').exists() and not config.resume and not config.overwrite:
-        raise ValueError(f'{config.out_dir} holds a trained model: --resume goes on with it, '
-                         '--overwrite starts anew, another --out_dir keeps it')
+
+def train_on(config: Config, corpora: list[dict], extra: list[dict], device: str, rank: int,
+             world: int) -> Transformer:
+    """The set-up that is left, and the loop."""
+    meta = corpora[0]
+    unit = meta['unit']
+    out = Path(config.out_dir)
+    as_it_is = [list(range(meta['vocab_size']))]
+    transpositions = torch.tensor(meta['augment'] if config.augment else as_it_is)
+    if device == 'cuda':
+        torch.set_float32_matmul_precision('high')               # TF32 for what stays in float32
 
     # ---- the model and its optimizers, new or those of a run that goes on
     torch.manual_seed(config.seed)
-    model, last = start(config, meta, device)
-    dtype = last.get('dtype', dtype)
+    model, checkpoint = init_model(config, meta, device)
+    dtype = checkpoint.get('dtype') or as_first(world, pick_dtype(config.dtype, device,
+                                                                  config.n_embd))
     model.dtype = getattr(torch, dtype)
     optimizers = make_optimizers(model, config.weight_decay, model.dtype)
-    step, evaluated, best, best_step, seconds = 0, -1, math.inf, 0, 0.0
-    if last:
-        step, evaluated, best, best_step, seconds = last['progress']
-        for optimizer, state in zip(optimizers, last['optimizers']):
+    progress = Progress()
+    if checkpoint:
+        progress = Progress(**checkpoint['progress'])
+        for optimizer, state in zip(optimizers, checkpoint['optimizers']):
             optimizer.load_state_dict(state)
     forward = model
-    if world > 1:                                        # it averages the gradients
-        forward = DistributedDataParallel(model)
+    if world > 1:
+        forward = DistributedDataParallel(model)                 # it averages the gradients
     forward = compiled(forward, config, device)
-    generator = torch.Generator()                        # draws the batches
-
-    out = Path(config.out_dir)
-    log = Log(config, corpora, rank, step)
+    log = Log(config, corpora, rank, progress.step)
     log.say(f'{sum(p.numel() for p in model.parameters()):,} parameters on {device} in {dtype}')
+    if checkpoint and checkpoint['train_config']['max_steps'] != config.max_steps:
+        log.say(f'max_steps is {config.max_steps} now: the learning rate decays to 0 there, as in no '
+                'single run')
 
     def save_as(name: str):
         if rank == 0:
@@ -457,60 +435,73 @@ def train(config: Config) -> Transformer:
                 'format': FORMAT, 'model': model.state_dict(), 'model_config': asdict(model.config),
                 'train_config': asdict(config), 'tokenizer': meta['tokenizer'], 'dtype': dtype,
                 'optimizers': [optimizer.state_dict() for optimizer in optimizers],
-                'progress': [step, evaluated, best, best_step, seconds]})
+                'progress': asdict(progress)})
 
     def to_device(tensor: torch.Tensor) -> torch.Tensor:
-        if device == 'cuda':                             # pinned, the copy need not be waited for
+        if device == 'cuda':                                     # pinned: no need to wait for it
             return tensor.pin_memory().to(device, non_blocking=True)
         return tensor.to(device)
 
     # ---- the loop
-    first, promised, validating = step, False, 0.0
-    clock, losses = time.perf_counter(), []              # since the last log line
+    generator = torch.Generator()                                # draws the batches
+    first_step = progress.step
+    promised = False                                             # how long it takes
+    a_validation = 0.0                                           # seconds
+    losses = []                                                  # since the last log line
+    line_began = time.perf_counter()                             # when that was
     with Interrupt() as interrupt:
         while True:
-            # validate
-            due = step % max(1, config.eval_every) == 0 or step == config.max_steps
-            if due and step > evaluated:
-                began, evaluated, row = time.perf_counter(), step, {'step': step}
+            step = progress.step
+
+            # validate, and keep the best model
+            due = step % config.eval_every == 0 or step == config.max_steps
+            if due and step > progress.evaluated:
+                began = time.perf_counter()
+                row = {'step': step, 'seconds': round(progress.seconds + began - line_began, 1)}
+                bits = []
                 for corpus in corpora:
-                    name, count = corpus['name'], len(corpus['val']) - 1
+                    name = corpus['name']
                     nats = validate(model, corpus, config.context, rank, world)
-                    bits = nats * count / math.log(2) / corpus['units']['val']
-                    row |= {f'nats_{name}': nats, f'bits_{name}': bits}
+                    bits.append(bits_per_unit(nats, corpus))
+                    row |= {f'nats_{name}': nats, f'bits_{name}': bits[-1]}
                     log.say(f'step {step:5} | val {name}: {nats:.3f} nats/token, '
-                            f'{bits:.3f} bits/{unit}')
-                mean = sum(row[f'bits_{corpus["name"]}'] for corpus in corpora) / len(corpora)
-                if not math.isfinite(mean):
-                    raise ValueError(f'the loss is {mean} at step {step}: lower the learning rates')
-                log.write(row | {'seconds': round(seconds + began - clock, 1)})
-                if mean < best:
-                    best, best_step = mean, step
+                            f'{bits[-1]:.3f} bits/{unit}')
+                mean = sum(bits) / len(bits)
+                stop_if_not_finite(mean, step)
+                log.write(row)
+                progress.evaluated = step
+                if mean < progress.best:
+                    progress.best = mean
+                    progress.best_step = step
                     save_as('ckpt.pt')
                 save_as('last.pt')
-                validating = time.perf_counter() - began
-                clock += validating                      # validation is not counted
+                a_validation = time.perf_counter() - began
+                line_began += a_validation                       # it is not time of training
 
-            # end
-            stale = step - best_step >= config.patience * config.eval_every
-            interrupted = sum_over(world, torch.tensor(interrupt.pressed)).item() > 0
+            # end?
+            stale = step - progress.best_step >= config.patience * config.eval_every
+            interrupted = sum_over(world, torch.tensor(interrupt.pressed_at)).item() > 0
             if step >= config.max_steps or stale or interrupted:
                 break
 
-            # a batch and its loss
-            generator.manual_seed(step_seed(config, step))
-            torch.manual_seed(step_seed(config, step) + 10 ** 9 * rank)            # dropout
+            # a batch; what is random in a step depends on the seed and the step alone, so that a
+            # run that goes on draws what it would have drawn
+            seed = 1_000_003 * config.seed + step
+            generator.manual_seed(seed)
+            torch.manual_seed(seed + 10 ** 9 * rank)             # dropout
             faded = (1 - step / config.max_steps) ** config.fading
             shares = [1.0] * len(corpora) + [faded] * len(extra)
-            x, y, before, lengths = map(to_device, get_batch(
-                corpora + extra, shares, config.batch_size, config.context, table, generator, rank,
-                world))
+            batch = get_batch(corpora + extra, shares, config.batch_size, config.context,
+                              transpositions, generator, rank, world)
+            x, y, before, lengths = map(to_device, batch)
+
+            # forward: the model, in the state that the ids before the crop left, and its loss
             state = model.state_after(before)
             state = state._replace(end=state.clock + lengths)
             logits = forward(x, state=state)                                       # (B, T, V)
             loss = F.cross_entropy(logits.float().flatten(0, 1), y.flatten())
 
-            # a step
+            # backward: the gradients, and a step against them
             loss.backward()
             rate = schedule(step, config)
             for optimizer, peak in zip(optimizers, (config.muon_lr, config.adam_lr)):
@@ -518,31 +509,44 @@ def train(config: Config) -> Transformer:
                     group['lr'] = peak * rate
                 optimizer.step()
                 optimizer.zero_grad()
-            losses.append(loss.detach())                 # read at log lines only: a GPU runs ahead
-            step += 1
+            losses.append(loss.detach())             # read at log lines only: a GPU runs ahead
+            progress.step += 1
 
             # a line in the log
-            if step % max(1, config.log_every) == 0:
+            if progress.step % config.log_every == 0:
                 mean = sum_over(world, torch.stack(losses).mean()).item() / world
                 now = time.perf_counter()
-                seconds, spent, clock = seconds + now - clock, (now - clock) / len(losses), now
-                speed = round(config.batch_size * config.context * world / spent)
-                log.say(f'step {step:5} | loss {mean:.3f} | lr {config.muon_lr * rate:.4f} | '
-                        f'{speed:7,} tokens/s | {(config.max_steps - step) * spent:.0f} s left')
-                if not promised and step >= first + 10:
-                    log.say(how_long(config, config.max_steps - step, spent, validating))
+                spent = now - line_began
+                progress.seconds += spent
+                a_step = spent / len(losses)
+                left = (config.max_steps - progress.step) * a_step
+                tokens = round(config.batch_size * config.context * world / a_step)
+                log.say(f'step {progress.step:5} | loss {mean:.3f} | lr {config.muon_lr * rate:.4f} '
+                        f'| {tokens:7,} tokens/s | {left:.0f} s left')
+                log.write({'step': progress.step, 'loss': mean, 'lr': config.muon_lr * rate,
+                           'seconds': round(progress.seconds, 1), 'tokens_per_second': tokens})
+                stop_if_not_finite(mean, progress.step)
+                if not promised and progress.step >= first_step + 10:
+                    log.say(how_long(config, config.max_steps - progress.step, a_step, a_validation))
                     promised = True
-                log.write({'step': step, 'loss': mean, 'seconds': round(seconds, 1),
-                           'lr': config.muon_lr * rate, 'tokens_per_second': speed})
                 losses = []
+                line_began = now
 
     save_as('last.pt')
     why = 'stopped, go on with --resume' if interrupted else 'no longer better' if stale else 'done'
-    log.say(f'{why}; best: {best:.3f} bits/{unit} at step {best_step}, in {out / "ckpt.pt"}')
-    if world > 1:
-        dist.barrier()                                   # nobody leaves while others still talk
-        dist.destroy_process_group()
+    log.say(f'{why}; best: {progress.best:.3f} bits/{unit} at step {progress.best_step}, '
+            f'in {out / "ckpt.pt"}')
+    if not interrupted:
+        log.say(f'next: python sample.py --out_dir={out}')
+    leave_processes(world)
     return model
+
+
+def stop_if_not_finite(loss: float, step: int):
+    """Raise ValueError for a loss that is no number any more: nothing good comes after it."""
+    if not math.isfinite(loss):
+        raise ValueError(f'the loss is {loss} at step {step}: lower muon_lr and adam_lr (what was '
+                         'best before is in ckpt.pt)')
 
 
 def main(config: Config):

@@ -25,11 +25,13 @@ sys.path[:0] = [str(ROOT), str(ROOT / 'tests')]
 from test_tokenizer_bpe import merges_of, textbook_train                # noqa: E402
 
 from evaluate import describe, grade, load_scores                      # noqa: E402
+from config.machine import pick_dtype                                  # noqa: E402
+from data.corpus import load_corpus                                    # noqa: E402
 from model import ModelConfig, Transformer, load                       # noqa: E402
 from sample import Config, draw_pieces, load_tokenizer, read_prompt    # noqa: E402
 from tokenizer_bpe import EOT, PATTERN, BPETokenizer                   # noqa: E402
 from tokenizer_midi import MidiTokenizer, read_midi                    # noqa: E402
-from train import load_corpus, make_optimizers, pick_device, validate  # noqa: E402
+from train import make_optimizers, validate                            # noqa: E402
 
 SHAPE = {'context': 256, 'n_layer': 4, 'n_head': 4, 'n_embd': 128}
 VOCAB = MidiTokenizer().vocab_size
@@ -112,7 +114,7 @@ def gpt2_step(dtype, dropout):
 def training():
     """Tokens a second, against GPT-2 of the same shape, and the share of the matmul peak. GPT-2 as
     it ships computes in float32 with dropout 0.1; both are also turned to its advantage."""
-    _, best = pick_device('cpu', 'auto', SHAPE['n_embd'])
+    best = pick_dtype('auto', 'cpu', SHAPE['n_embd'])
     precisions = {'float32': torch.float32}
     if best == 'bfloat16':
         precisions['bfloat16'] = torch.bfloat16
@@ -196,7 +198,7 @@ def validation():
         corpus = load_corpus('goldberg')
     except ValueError as error:
         return print(error)
-    _, best = pick_device('cpu', 'auto', SHAPE['n_embd'])
+    best = pick_dtype('auto', 'cpu', SHAPE['n_embd'])
     model = music_model()
     model.dtype = getattr(torch, best)
     seconds = in_turns({'validation': lambda: validate(model, corpus, SHAPE['context']),

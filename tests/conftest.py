@@ -1,5 +1,6 @@
 """What the tests share: the repo on the path, one thread, a small corpus and a small model."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -8,21 +9,40 @@ import torch
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
+import data.corpus                                                      # noqa: E402
+import prepare                                                          # noqa: E402
+from model import FORMAT                                                # noqa: E402
+
 torch.set_num_threads(1)            # the models of the tests are too small to share out
 
 
-@pytest.fixture
-def corpus(tmp_path, monkeypatch):
-    """A prepared corpus `toy` (8 movements of the Goldberg) in a data folder of its own."""
-    import shutil
+def checkpoint_of(model, tokenizer: dict, **changed) -> dict:
+    """What train.py would save of a model."""
+    return {'format': FORMAT, 'model': model.state_dict(), 'model_config': model.config.__dict__,
+            'train_config': {'dataset': 'toy'}, 'tokenizer': tokenizer, 'dtype': 'float32',
+            'optimizers': [], 'progress': {'best': 9.0}, **changed}
 
-    import prepare
-    import train
-    source = tmp_path / 'toy'
-    source.mkdir()
+
+@pytest.fixture(scope='session')
+def prepared(tmp_path_factory):
+    """A folder with a corpus `toy`: 8 movements of the Goldberg."""
+    home = tmp_path_factory.mktemp('prepared')
+    source = home / 'source' / 'toy'
+    source.mkdir(parents=True)
     for path in sorted((ROOT / 'data' / 'goldberg').glob('*.mid'))[:8]:
         shutil.copy(path, source)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prepare, 'DATA', home)
+        prepare.main(prepare.Config(str(source), jobs=1))
+    return home
+
+
+@pytest.fixture
+def corpus(prepared, tmp_path, monkeypatch):
+    """A data folder of its own with that corpus in it."""
+    shutil.copytree(prepared / 'toy', tmp_path / 'toy')
+    for path in (prepared / 'source' / 'toy').iterdir():
+        shutil.copy(path, tmp_path / 'toy')
     monkeypatch.setattr(prepare, 'DATA', tmp_path)
-    monkeypatch.setattr(train, 'DATA', tmp_path)
-    prepare.main(prepare.Config(str(source), jobs=1))
+    monkeypatch.setattr(data.corpus, 'DATA', tmp_path)
     return tmp_path

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import sample
+from conftest import checkpoint_of
 from model import ModelConfig, Transformer, load, save
 from sample import Config, load_tokenizer
 from tokenizer_bpe import BPETokenizer
@@ -24,9 +25,7 @@ def checkpoint(folder, tokenizer, **config):
     model = Transformer(ModelConfig(tokenizer.vocab_size, 64, 1, 2, 16, **config))
     torch.nn.init.normal_(model.head.weight, std=0.5)
     folder.mkdir(exist_ok=True)
-    save(folder / 'ckpt.pt', {'model': model.state_dict(), 'model_config': model.config.__dict__,
-                              'tokenizer': tokenizer.to_dict(), 'progress': [0, 0, 9.0, 0, 0.0],
-                              'train_config': {'dataset': 'toy'}})
+    save(folder / 'ckpt.pt', checkpoint_of(model, tokenizer.to_dict()))
 
 
 @pytest.fixture

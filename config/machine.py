@@ -1,0 +1,140 @@
+"""What the machine offers to a run: its device and precision, its memory, its processes, a folder
+that no one else writes to, and Ctrl-C."""
+
+import contextlib
+import os
+import signal
+import time
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+# ---- device and precision
+
+
+def pick_device(device: str) -> str:
+    """Replace `auto` by the best device there is. Raises ValueError for one that is not there."""
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    best = accelerator.type if accelerator else 'cpu'
+    if device == 'auto':
+        return best
+    if device not in ('cpu', best):
+        there = 'cpu' if best == 'cpu' else f'cpu or {best}'
+        raise ValueError(f'device = {device}: not on this machine, use {there}')
+    return device
+
+
+def pick_dtype(dtype: str, device: str, width: int) -> str:
+    """Replace `auto` by the faster precision on this device, measured on a product like those of
+    training: (4096, width) times (width, 4096)."""
+    if dtype != 'auto':
+        return dtype
+    seconds = {}
+    for name in ('float32', 'bfloat16') * 3:                     # the last round counts
+        a = torch.ones(4096, width, dtype=getattr(torch, name), device=device)
+        began = time.perf_counter()
+        products = [a @ a.T for _ in range(4)]
+        products[-1][0, 0].item()                                # wait for the device
+        seconds[name] = time.perf_counter() - began
+    return min(seconds, key=seconds.get)
+
+
+def memory_of(device: str) -> float:
+    """Bytes of memory that the device has in all; infinite where that can't be asked."""
+    if device == 'cuda':
+        return torch.cuda.get_device_properties(0).total_memory
+    try:
+        return os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
+    except (AttributeError, ValueError, OSError):                # Windows
+        return float('inf')
+
+
+# ---- several processes: torchrun starts them and tells each who it is
+
+def join_processes() -> tuple[int, int]:
+    """Which of the processes that torchrun started this is, and how many there are; 0 and 1 without
+    torchrun. On CUDA, each takes the GPU of its number on this machine."""
+    if 'RANK' not in os.environ:
+        return 0, 1
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ['LOCAL_RANK']))
+    dist.init_process_group()
+    return dist.get_rank(), dist.get_world_size()
+
+
+def leave_processes(world: int):
+    """Wait for the others, so that nobody leaves while they still talk, and leave."""
+    if world > 1:
+        dist.barrier()
+        dist.destroy_process_group()
+
+
+def sum_over(world: int, tensor: torch.Tensor) -> torch.Tensor:
+    """The sum of the tensors that all processes give."""
+    if world > 1:
+        dist.all_reduce(tensor)
+    return tensor
+
+
+def as_first(world: int, value):
+    """What the first process has for `value`: so that all decide alike."""
+    values = [value]
+    if world > 1:
+        dist.broadcast_object_list(values)
+    return values[0]
+
+
+# ---- a folder of one's own
+
+@contextlib.contextmanager
+def own_folder(folder: str):
+    """Make a folder and keep others out of it: who owns it already is running. Raises ValueError
+    then. The lock is on a file that stays; it is the system that frees it, also after a kill."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    with open(Path(folder) / '.lock', 'a') as file:
+        if not try_lock(file):
+            raise ValueError(f'{folder}: another run is writing there; wait for it, or give '
+                             'another --out_dir')
+        yield
+
+
+def try_lock(file) -> bool:
+    """Lock an open file until it is closed; False if another process has it."""
+    try:
+        if os.name == 'nt':
+            import msvcrt
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError:
+        pass                                                     # a file system without locks
+    return True
+
+
+# ---- Ctrl-C
+
+class Interrupt:
+    """Ctrl-C asks the loop to save and end; another one, a second or more later, ends at once. (Two
+    in one second are one: torchrun passes on what the terminal has sent to each process already.)
+    """
+
+    def __enter__(self):
+        self.pressed_at = 0.0                                    # not yet
+        self.previous = signal.signal(signal.SIGINT, self.press)
+        return self
+
+    def press(self, number, frame):
+        now = time.monotonic()
+        if not self.pressed_at:
+            self.pressed_at = now
+            # not print: a signal may come in the middle of one
+            os.write(2, b'\nstopping after this step or validation; once more: at once\n')
+        elif now > self.pressed_at + 1:
+            raise KeyboardInterrupt
+
+    def __exit__(self, *error):
+        signal.signal(signal.SIGINT, self.previous)
