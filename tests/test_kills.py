@@ -1,0 +1,122 @@
+"""A run that is killed again and again ends where one that was left alone ends, bit for bit.
+
+In the tests a few kills; `KILLS=200 python -m pytest tests/test_kills.py` for as many as you like.
+"""
+
+import csv
+import os
+import random
+import resource
+import signal
+import time
+
+import pytest
+import torch
+
+import train
+from train import Config
+
+KILLS = int(os.environ.get('KILLS', 6))
+SETTINGS = {'dataset': 'toy', 'n_layer': 1, 'n_head': 1, 'n_embd': 16, 'context': 32,
+            'batch_size': 2, 'dtype': 'float32', 'max_steps': 60, 'eval_every': 4, 'log_every': 2}
+
+pytestmark = pytest.mark.skipif(not hasattr(os, 'fork'), reason='no fork on this system: run the '
+                                'tests on Linux or macOS to see this one')
+
+
+def in_a_process(job, seconds: float = 0) -> int:
+    """Run job() in a process of its own, killed after so many seconds unless 0; how it ended."""
+    child = os.fork()
+    if not child:
+        with open(os.devnull, 'w') as nowhere:
+            os.dup2(nowhere.fileno(), 1)
+            os.dup2(nowhere.fileno(), 2)
+        code = 1
+        try:
+            job()
+            code = 0
+        finally:
+            os._exit(code)
+    if seconds:
+        time.sleep(seconds)
+        os.kill(child, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def go_on(folder):
+    """Begin, or go on where the last one was killed, as a user would."""
+    train.train(Config(out_dir=str(folder), resume=(folder / 'last.pt').exists(), **SETTINGS))
+
+
+def outcome(folder) -> tuple[dict, list]:
+    """The weights, and the rows of the log but for what depends on the clock."""
+    last = torch.load(folder / 'last.pt', weights_only=True)
+    rows = list(csv.DictReader(open(folder / 'log.csv')))
+    timeless = [{name: value for name, value in row.items()
+                 if name not in ('seconds', 'tokens_per_second')} for row in rows]
+    return last['model'], timeless
+
+
+def test_killed_at_any_moment(corpus):
+    """Forbids a checkpoint lost to a kill, steps that are done twice or not at all, and a log that
+    has a line twice, or half of one."""
+    began = time.monotonic()
+    assert in_a_process(lambda: go_on(corpus / 'whole')) == 0
+    takes = time.monotonic() - began
+    weights, rows = outcome(corpus / 'whole')
+    assert len(rows) == 30 + 16                      # every second step, and every validation
+    when = random.Random(1)
+    kills = runs = 0
+    while kills < KILLS:
+        folder = corpus / f'killed-{runs}'
+        runs += 1
+        # each time it comes a bit further; the last of all is left alone
+        while kills < KILLS:
+            ended = in_a_process(lambda: go_on(folder), when.uniform(0.02, takes / 2))
+            if ended == 0:
+                break
+            assert ended == -signal.SIGKILL          # and not an error of its own
+            kills += 1
+        assert in_a_process(lambda: go_on(folder)) == 0
+        again, logged = outcome(folder)
+        assert logged == rows
+        for name, tensor in weights.items():
+            assert torch.equal(tensor, again[name]), name
+
+
+def test_a_full_disk(corpus):
+    """Forbids a checkpoint that is half of an old and half of a new one when the disk is full."""
+    folder = corpus / 'run'
+    assert in_a_process(lambda: go_on(folder)) == 0
+    whole = (folder / 'last.pt').read_bytes()
+
+    def with_little_room():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) // 2, -1))
+        train.train(Config(out_dir=str(folder), resume=True, **{**SETTINGS, 'max_steps': 80}))
+    assert in_a_process(with_little_room) == 1
+    assert (folder / 'last.pt').read_bytes() == whole
+
+
+def test_two_runs_in_one_folder(corpus):
+    """Forbids two runs that write into one folder, and a folder that stays locked after a kill."""
+    folder = corpus / 'run'
+    slow = {**SETTINGS, 'max_steps': 100_000}
+
+    def other():
+        train.train(Config(out_dir=str(folder), **slow))
+    child = os.fork()
+    if not child:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        other()
+        os._exit(0)
+    while not (folder / 'last.pt').exists():
+        time.sleep(0.05)
+    try:
+        for given in ({'resume': True}, {'overwrite': True}):
+            with pytest.raises(ValueError, match='another run is writing there'):
+                train.train(Config(out_dir=str(folder), **slow, **given))
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    train.train(Config(out_dir=str(folder), overwrite=True, **SETTINGS))
