@@ -18,29 +18,34 @@ from train import Config
 
 KILLS = int(os.environ.get('KILLS', 6))
 SETTINGS = {'dataset': 'toy', 'n_layer': 1, 'n_head': 1, 'n_embd': 16, 'context': 32,
-            'batch_size': 2, 'dtype': 'float32', 'max_steps': 60, 'eval_every': 4, 'log_every': 2}
+            'batch_size': 2, 'dtype': 'float32', 'max_steps': 24, 'eval_every': 4, 'log_every': 2}
 
 pytestmark = pytest.mark.skipif(not hasattr(os, 'fork'), reason='no fork on this system: run the '
                                 'tests on Linux or macOS to see this one')
 
 
-def in_a_process(job, seconds: float = 0) -> int:
-    """Run job() in a process of its own, killed after so many seconds unless 0; how it ended."""
+def in_a_process(job, kill_if=lambda: False) -> int:
+    """Run job() in a process of its own, which is killed as soon as kill_if() is true; how it
+    ended: 0, 1, or -9 if killed."""
     child = os.fork()
     if not child:
-        with open(os.devnull, 'w') as nowhere:
-            os.dup2(nowhere.fileno(), 1)
-            os.dup2(nowhere.fileno(), 2)
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)
+        os.dup2(nowhere, 2)
         code = 1
         try:
             job()
             code = 0
         finally:
             os._exit(code)
-    if seconds:
-        time.sleep(seconds)
-        os.kill(child, signal.SIGKILL)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    while True:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        if kill_if():
+            os.kill(child, signal.SIGKILL)
+            return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        time.sleep(0.001)
 
 
 def go_on(folder):
@@ -60,28 +65,40 @@ def outcome(folder) -> tuple[dict, list]:
 def test_killed_at_any_moment(corpus):
     """Forbids a checkpoint lost to a kill, steps that are done twice or not at all, and a log that
     has a line twice, or half of one."""
-    began = time.monotonic()
     assert in_a_process(lambda: go_on(corpus / 'whole')) == 0
-    takes = time.monotonic() - began
     weights, rows = outcome(corpus / 'whole')
-    assert len(rows) == 30 + 16                      # every second step, and every validation
-    when = random.Random(1)
+    assert len(rows) == 12 + 7                      # every second step, and every validation
+    random.seed(1)
     kills = runs = 0
     while kills < KILLS:
         folder = corpus / f'killed-{runs}'
         runs += 1
-        # each time it comes a bit further; the last of all is left alone
-        while kills < KILLS:
-            ended = in_a_process(lambda: go_on(folder), when.uniform(0.02, takes / 2))
+        # each time it comes a bit further, until it is through
+        while True:
+            kill_if = after_lines(folder / 'log.csv', random.randrange(2, 2 * len(rows)))
+            ended = in_a_process(lambda: go_on(folder), kill_if)
             if ended == 0:
                 break
             assert ended == -signal.SIGKILL          # and not an error of its own
             kills += 1
-        assert in_a_process(lambda: go_on(folder)) == 0
         again, logged = outcome(folder)
         assert logged == rows
         for name, tensor in weights.items():
             assert torch.equal(tensor, again[name]), name
+
+
+def after_lines(path, lines: int):
+    """A condition that is true a moment after a log has so many lines: a random moment of the step,
+    the validation or the save that comes then."""
+    moment = random.uniform(0, 0.03)
+    seen = None
+
+    def is_time():
+        nonlocal seen
+        if seen is None and path.exists() and path.read_bytes().count(b'\n') >= lines:
+            seen = time.monotonic()
+        return seen is not None and time.monotonic() > seen + moment
+    return is_time
 
 
 def test_a_full_disk(corpus):
@@ -93,7 +110,7 @@ def test_a_full_disk(corpus):
     def with_little_room():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) // 2, -1))
-        train.train(Config(out_dir=str(folder), resume=True, **{**SETTINGS, 'max_steps': 80}))
+        train.train(Config(out_dir=str(folder), resume=True, **{**SETTINGS, 'max_steps': 30}))
     assert in_a_process(with_little_room) == 1
     assert (folder / 'last.pt').read_bytes() == whole
 
@@ -105,18 +122,15 @@ def test_two_runs_in_one_folder(corpus):
 
     def other():
         train.train(Config(out_dir=str(folder), **slow))
-    child = os.fork()
-    if not child:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        other()
-        os._exit(0)
-    while not (folder / 'last.pt').exists():
-        time.sleep(0.05)
-    try:
+    refused = []
+
+    def try_too():
+        if not (folder / 'last.pt').exists():
+            return False                             # the other has not yet begun
         for given in ({'resume': True}, {'overwrite': True}):
             with pytest.raises(ValueError, match='another run is writing there'):
                 train.train(Config(out_dir=str(folder), **slow, **given))
-    finally:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+            refused.append(given)
+        return True
+    assert in_a_process(other, try_too) == -signal.SIGKILL and len(refused) == 2
     train.train(Config(out_dir=str(folder), overwrite=True, **SETTINGS))
