@@ -19,77 +19,131 @@ from pathlib import Path
 import regex
 
 from config.settings import Settings, run, setting
+from data.tokenizer import Tokenizer
 
 EOT = '<|endoftext|>'                        # ends a document: the one special token
-UTF8 = 'utf-8', 'surrogateescape'            # keeps a byte that is not UTF-8: b'\xff' <-> '\udcff'
-# Text is first cut into chunks, and no token reaches across a cut; else 'dog.', 'dog!' and 'dog?'
-# would each claim a place in the vocabulary. The first clause that matches wins. Each takes about
-# 32 characters at most: thus the work grows with the text, even on a line without a blank.
+
+# Text is first split into chunks (pre-tokenization), and no token reaches across a border; else
+# 'dog.', 'dog!' and 'dog?' would each claim a place in the vocabulary. The first clause that
+# matches wins. Each takes about 32 characters at most, so the work grows with the text, even on a
+# line without whitespace.
 PATTERN = '|'.join((
-    r"'(?i:[sdmt]|ll|ve|re)",                # what English hangs on a word: it's, I'LL, they've
-    r'[^\r\n\p{L}\p{N}]?\p{L}{1,32}',        # a word, any script, and the blank or mark before it
+    r"'(?i:[sdmt]|ll|ve|re)",                # English contractions: it's, I'LL, they've
+    r'[^\r\n\p{L}\p{N}]?\p{L}{1,32}',        # a word in any script, with the space before it
     r'\p{N}{1,3}',                           # few digits: no token for every year and price
-    r' ?[^\s\p{L}\p{N}]{1,32}[\r\n]{0,32}',  # marks, and the line ends after them: ' --', '.\n'
-    r'\s{0,32}[\r\n]',                       # blanks, up to the last line end among them
-    r'\s{1,32}(?!\S)|\s',                    # blanks but the last, which goes with a word if it can
+    r' ?[^\s\p{L}\p{N}]{1,32}[\r\n]{0,32}',  # punctuation, and the line breaks after it: '.\n'
+    r'\s{0,32}[\r\n]',                       # whitespace, up to the last line break in it
+    r'\s{1,32}(?!\S)|\s',                    # whitespace, but for what goes with the next word
 ))
-LONGEST = 1 + 32 * 4 + 32                    # bytes of the longest chunk: a blank, marks, line ends
+LONGEST = 1 + 32 * 4 + 32        # bytes of the longest chunk: a space, punctuation, line breaks
 
 
-def cut(text: str | bytes) -> list[str]:
-    """'Oh, dear!' -> ['Oh', ',', ' dear', '!']"""
-    return regex.findall(PATTERN, text if isinstance(text, str) else text.decode(*UTF8))
+def pretokenize(text: str | bytes) -> list[str]:
+    """'Oh, dear!' -> ['Oh', ',', ' dear', '!']. A byte that is not UTF-8 becomes a lone surrogate,
+    and a byte again in `to_bytes`: b'\\xff' <-> '\\udcff'."""
+    if isinstance(text, bytes):
+        text = text.decode('utf-8', errors='surrogateescape')
+    return regex.findall(PATTERN, text)
 
 
-def as_row(chunk: str) -> str:
-    r"""A row of tokens, one character chr(id) each; at first, the bytes: 'é' -> '\xc3\xa9'."""
-    return chunk.encode(*UTF8).decode('latin-1')
+def to_bytes(chunk: str) -> bytes:
+    return chunk.encode('utf-8', errors='surrogateescape')
 
 
-def learn_merges(chunks: Counter, n_merges: int) -> list[tuple]:
-    """{'hug': 3, 'pug': 2}, 2 -> [('u', 'g'), ('h', chr(256))]: 'ug' occurs 5 times, then 'hug' 3.
-    The most frequent pair goes first; of equals, the smallest pair of ids. Stops at a pair that
-    occurs once: merging that would learn the text by heart."""
-    rows, times = [as_row(chunk) for chunk in chunks], list(chunks.values())
-    where, merges = defaultdict(set), []            # where: pair -> the rows that it is in
+# ------------------------------------------------------------------------------------- training
+
+def merge(ids: list[int], pair: tuple[int, int], new: int) -> list[int]:
+    """[1, 2, 3, 1, 2], (1, 2), 9 -> [9, 3, 9]"""
+    merged = []
+    for id in ids:
+        if merged and (merged[-1], id) == pair:
+            merged[-1] = new
+        else:
+            merged.append(id)
+    return merged
+
+
+def learn_merges_slowly(chunks: Counter, n_merges: int) -> list[tuple[int, int]]:
+    """BPE as the textbooks have it: count all pairs, merge the most frequent one, begin again.
+
+    {'hug': 3, 'pug': 2}, 2 -> [(117, 103), (104, 256)]: 'ug' occurs 5 times, then 'h' 'ug' 3 times.
+    Of pairs that are equally frequent, the smallest goes first. It stops at a pair that occurs
+    once: merging that would be learning the text by heart. This is to be read and to test the fast
+    one by.
+    """
+    rows = [(list(to_bytes(chunk)), times) for chunk, times in chunks.items()]
+    merges = []
+    while len(merges) < n_merges:
+        counts = Counter()
+        for ids, times in rows:
+            for pair in pairwise(ids):
+                counts[pair] += times
+        best = min(counts, key=lambda pair: (-counts[pair], pair), default=None)
+        if best is None or counts[best] < 2:
+            break
+        rows = [(merge(ids, best, 256 + len(merges)), times) for ids, times in rows]
+        merges.append(best)
+    return merges
+
+
+def to_row(chunk: str) -> str:
+    r"""A row of ids as a string, one character chr(id) each; at first, the bytes:
+    'é' -> '\xc3\xa9'. So str.replace can merge, which is much faster than a loop in Python."""
+    return to_bytes(chunk).decode('latin-1')         # which is chr of every byte
+
+
+def learn_merges(chunks: Counter, n_merges: int) -> list[tuple[int, int]]:
+    """The same merges as `learn_merges_slowly`, hundreds of times as fast.
+
+    A pair only gets rarer, since merges break pairs up and make none but with the new token. So the
+    last count of a pair is an upper bound ever after, and only the pair with the largest bound has
+    to be counted again: if it still is as frequent as that, no other can be more frequent.
+    """
+    rows = [to_row(chunk) for chunk in chunks]
+    times = list(chunks.values())
+    where = defaultdict(set)                         # pair -> the rows that may have it
     for i, row in enumerate(rows):
         for pair in pairwise(row):
             where[pair].add(i)
-    heap = sorted((-math.inf, pair) for pair in where)
+    # a heap has its smallest entry first, so the bounds are negative; nothing is counted as yet
+    heap = [(-math.inf, pair) for pair in sorted(where)]
+    merges = []
     while heap and len(merges) < n_merges and heap[0][0] < -1:
-        bound, pair = heappop(heap)                 # it occurs at most -bound times; in truth, n:
-        n = sum(times[i] * list(pairwise(rows[i])).count(pair) for i in where[pair])
-        if n < -bound:
-            heappush(heap, (-n, pair))
+        bound, pair = heappop(heap)
+        count = sum(times[i] * list(pairwise(rows[i])).count(pair) for i in where[pair])
+        if count < -bound:
+            heappush(heap, (-count, pair))
             continue
-        merges.append(pair)
-        new = chr(255 + len(merges))
+        new = chr(256 + len(merges))
+        merges.append((ord(pair[0]), ord(pair[1])))
         for i in where.pop(pair):
             rows[i] = rows[i].replace(''.join(pair), new)
             for born in pairwise(rows[i]):
                 if new in born:
-                    if born not in where:
-                        heappush(heap, (-n, born))
+                    if born not in where:            # no more frequent than the new token
+                        heappush(heap, (-count, born))
                     where[born].add(i)
     return merges
 
 
-class BPETokenizer:
-    """Ids: 0-255 the bytes, then one for each merge in the order learnt, then EOT."""
+# ---------------------------------------------------------------------------------- the tokenizer
+
+class BPETokenizer(Tokenizer):
+    """Ids: 0-255 the bytes, then one for each merge in the order learned, then EOT."""
+    unit = 'byte'
 
     def __init__(self, merges=()):
-        self.merges, self.vocab = {}, {i: bytes([i]) for i in range(256)}
-        for new, (a, b) in enumerate(merges, 256):
-            token = self.vocab.get(ord(a), b'') + self.vocab.get(ord(b), b'')
-            if max(ord(a), ord(b)) >= new or (a, b) in self.merges or len(token) > LONGEST:
-                raise ValueError(f'merge {new} = {ord(a)} + {ord(b)}: needs a new pair of ids '
-                                 f'below {new}, {LONGEST} bytes at most; train again')
-            self.merges[a, b] = chr(new)                        # ('u', 'g') -> chr(256)
-            self.vocab[new] = token                             # 256 -> b'ug'
-        self.end, self.vocab_size = len(self.vocab), len(self.vocab) + 1
+        """merges: [(117, 103), ...], of which number i makes the id 256 + i."""
+        self.merges = list(merges)
+        self.vocab = {id: bytes([id]) for id in range(256)}      # id -> what it stands for
+        self.joined = {}                             # the same merges in rows: ('u', 'g') -> 'Ā'
+        for new, (a, b) in enumerate(self.merges, 256):
+            self.vocab[new] = self.vocab[a] + self.vocab[b]
+            self.joined[chr(a), chr(b)] = chr(new)
+        self.end = len(self.vocab)
         self.vocab[self.end] = EOT.encode()
-        self.beat = 1                             # text has none: every id is like the other
-        self.cache = {}                                         # chunk -> its ids
+        self.vocab_size = len(self.vocab)
+        self.cache = {}                              # chunk -> its ids
 
     @classmethod
     def train(cls, texts, vocab_size: int):
@@ -98,7 +152,7 @@ class BPETokenizer:
             raise ValueError(f'vocab_size {vocab_size}: give at least 257, for all bytes and EOT')
         chunks = Counter()
         for text in [texts] if isinstance(texts, (str, bytes)) else texts:
-            chunks.update(cut(text))
+            chunks.update(pretokenize(text))
         tokenizer = cls(learn_merges(chunks, vocab_size - 257))
         if tokenizer.vocab_size < vocab_size:
             print(f'{tokenizer.vocab_size} tokens are enough: no pair is left that occurs twice')
@@ -106,22 +160,37 @@ class BPETokenizer:
 
     def merge_steps(self, chunk: str):
         """Yield the row of a chunk: its bytes, then what each merge makes of it, oldest first."""
-        yield (row := as_row(chunk))
-        while found := {self.merges[pair]: pair for pair in pairwise(row) if pair in self.merges}:
-            new = min(found)
-            yield (row := row.replace(''.join(found[new]), new))
+        row = to_row(chunk)
+        yield row
+        while True:
+            known = [pair for pair in pairwise(row) if pair in self.joined]
+            if not known:
+                return
+            oldest = min(known, key=self.joined.get)
+            row = row.replace(''.join(oldest), self.joined[oldest])
+            yield row
+
+    def encode_chunk(self, chunk: str) -> list[int]:
+        if chunk not in self.cache:
+            for row in self.merge_steps(chunk):
+                pass                                 # the last one counts
+            self.cache[chunk] = [ord(token) for token in row]
+        return self.cache[chunk]
 
     def encode(self, text: str | bytes, special: bool = False) -> list[int]:
         """EOT in a text is mere text, unless `special` is set."""
-        ids, end = [], EOT if isinstance(text, str) else EOT.encode()
-        for n, part in enumerate(text.split(end) if special else [text]):
-            ids += [self.end] if n else []
-            for chunk in cut(part):
-                if chunk not in self.cache:
-                    *_, row = self.merge_steps(chunk)
-                    self.cache[chunk] = list(map(ord, row))
-                ids += self.cache[chunk]
-        if len(self.cache) > 1 << 16:               # it has a bound, and no book-keeping
+        ids = []
+        if special:
+            mark = EOT if isinstance(text, str) else EOT.encode()
+            first, *others = text.split(mark)
+            ids += self.encode(first)
+            for part in others:
+                ids.append(self.end)
+                ids += self.encode(part)
+            return ids
+        for chunk in pretokenize(text):
+            ids += self.encode_chunk(chunk)
+        if len(self.cache) > 1 << 16:                # bounded, and without bookkeeping
             self.cache.clear()
         return ids
 
@@ -141,40 +210,38 @@ class BPETokenizer:
         """Bytes of text; EOT has none."""
         return len(self.decode_bytes(i for i in ids if i != self.end))
 
-    def augment_table(self) -> list[list[int]]:
-        return [list(range(self.vocab_size))]   # text is not transposed: the identity alone
-
-    def clock_table(self) -> list[int]:
-        return [1] * self.vocab_size            # the clock of a text counts ids
-
-    def keys_table(self) -> list[list[int]]:
-        return [[]] * self.vocab_size           # and no id turns a switch: (V, 0)
-
     def show(self, row: str) -> str:
         r"""For the eye: chr(104) + chr(256) -> "'h' 'ug'", half a character -> "'\\xc3'"."""
-        return ' '.join(repr(self.vocab[ord(c)].decode('utf-8', 'backslashreplace')) for c in row)
+        tokens = [self.vocab[ord(token)].decode('utf-8', 'backslashreplace') for token in row]
+        return ' '.join(map(repr, tokens))
 
     def explain(self, text: str | bytes) -> str:
         """The work of `encode`: each chunk, its bytes, the row after every merge, its ids."""
         lines = []
-        for chunk in cut(text):
-            rows = ['    ' + self.show(row) for row in self.merge_steps(chunk)]
-            start, end = chunk.encode(*UTF8).hex(' '), self.encode(chunk)
-            lines += [f'{chunk!r}: bytes {start}', *rows, f'    ids {end}']
+        for chunk in pretokenize(text):
+            lines.append(f'{chunk!r}: bytes {to_bytes(chunk).hex(" ")}')
+            lines += ['    ' + self.show(row) for row in self.merge_steps(chunk)]
+            lines.append(f'    ids {self.encode_chunk(chunk)}')
         return '\n'.join(lines)
 
     def to_dict(self) -> dict:
         """Plain JSON values; a merge reads "256 = 117 + 103 'ug'"."""
-        merges = [f'{ord(new)} = {ord(a)} + {ord(b)} {self.show(new)}'
-                  for (a, b), new in self.merges.items()]
+        merges = [f'{new} = {a} + {b} {self.show(chr(new))}'
+                  for new, (a, b) in enumerate(self.merges, 256)]
         return {'kind': 'bpe', 'version': 1, 'pattern': PATTERN,
                 'special_tokens': {EOT: self.end}, 'merges': merges}
 
     @classmethod
     def from_dict(cls, d: dict):
         """The same tokenizer again; ValueError, in one line, for what `to_dict` would not give."""
-        rows = regex.findall(r' = (\d{1,6}) \+ (\d{1,6}) ', str(dict(d).get('merges')))
-        tokenizer = cls([(chr(int(a)), chr(int(b))) for a, b in rows])
+        lines = d.get('merges') if isinstance(d, dict) else None
+        merges = []
+        for line in lines if isinstance(lines, list) else ():
+            found = regex.match(r'\d+ = (\d{1,6}) \+ (\d{1,6}) ', str(line))
+            if found:
+                merges.append((int(found[1]), int(found[2])))
+        check_merges(merges)
+        tokenizer = cls(merges)
         if d != tokenizer.to_dict():
             raise ValueError('kind, version, pattern or merges are not as to_dict writes them: '
                              f'train again ({d!r:.60})')
@@ -195,6 +262,18 @@ class BPETokenizer:
             raise ValueError(f'{path}: {error!r:.200}; make it with prepare.py or save') from None
 
 
+def check_merges(merges: list[tuple[int, int]]):
+    """Raise ValueError for merges that no training gives, before a token grows out of bounds."""
+    length = {id: 1 for id in range(256)}            # of each token, in bytes
+    seen = set()
+    for new, (a, b) in enumerate(merges, 256):
+        length[new] = length.get(a, 0) + length.get(b, 0)
+        if max(a, b) >= new or (a, b) in seen or length[new] > LONGEST:
+            raise ValueError(f'merge {new} = {a} + {b}: needs a new pair of ids below {new}, '
+                             f'{LONGEST} bytes at most; train again')
+        seen.add((a, b))
+
+
 @dataclass
 class Config(Settings):
     text: str = setting(help='the text to take apart')
@@ -203,9 +282,11 @@ class Config(Settings):
 
 
 def main(config: Config):
-    meta = Path(__file__).parent / 'data' / config.dataset / 'meta.json'
-    tokenizer = (BPETokenizer.load(meta) if config.dataset else
-                 BPETokenizer.train(Path(__file__).read_text('utf-8'), 512))
+    if config.dataset:
+        meta = Path(__file__).parent / 'data' / config.dataset / 'meta.json'
+        tokenizer = BPETokenizer.load(meta)
+    else:
+        tokenizer = BPETokenizer.train(Path(__file__).read_text('utf-8'), 512)
     print(tokenizer.explain(config.text))
 
 

@@ -14,7 +14,8 @@ import regex
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 import tokenizer_bpe
-from tokenizer_bpe import EOT, PATTERN, BPETokenizer
+from tokenizer_bpe import (EOT, PATTERN, BPETokenizer, learn_merges, learn_merges_slowly, merge,
+                           pretokenize)
 
 PROSE = inspect.getsource(tokenizer_bpe) + inspect.getsource(sys.modules[__name__])
 SCRIPTS = ['Hello world', 'Grüße, señor', 'Привет, мир', 'שלום עולם', 'مرحبا', 'नमस्ते दुनिया',
@@ -77,6 +78,7 @@ def test_merges_equal_the_textbook_on_random_text(seed):
     text = ''.join(rng.choices('ab' if seed % 2 else 'abcdé \n1.', k=rng.randrange(1, 900)))
     trained = BPETokenizer.train([text], 257 + 60)
     assert merges_of(trained) == textbook_train(text, 60)
+    assert learn_merges_slowly(Counter(pretokenize(text)), 60) == textbook_train(text, 60)
     assert trained.encode(text) == textbook_encode(merges_of(trained), text)
 
 
@@ -93,6 +95,16 @@ def test_example_checked_by_hand():
     trained = BPETokenizer.train('aaabdaaabac', 257 + 3)
     assert merges_of(trained) == [(97, 97), (97, 98), (256, 257)]
     assert trained.encode('aaabdaaabac') == [258, 100, 258, 97, 99]
+
+
+def test_examples_of_the_docstrings():
+    """An example that is not what the code does; a pair that overlaps with itself."""
+    assert merge([1, 2, 3, 1, 2], (1, 2), 9) == [9, 3, 9]
+    assert merge([1, 1, 1, 1, 1], (1, 1), 9) == [9, 9, 1]
+    for learn in (learn_merges, learn_merges_slowly):
+        assert learn({'hug': 3, 'pug': 2}, 2) == [(117, 103), (104, 256)]
+    assert pretokenize('Oh, dear!') == ['Oh', ',', ' dear', '!']
+    assert pretokenize(b'\xff') == ['\udcff']
 
 
 def test_ties_do_not_depend_on_order():
