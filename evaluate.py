@@ -36,8 +36,8 @@ from model import load
 from page import Excerpt, Pair, write_quiz
 from prepare import files
 from tokenizer_bpe import BPETokenizer
-from tokenizer_midi import (STEPS, WHOLE, MidiTokenizer, Note, Score, bars_of, find_bars,
-                            read_midi)
+from data.score import STEPS, WHOLE, Note, Score, bars_of, find_bars, read_midi
+from tokenizer_midi import MidiTokenizer
 from train import validation_losses
 
 WINDOW = 250             # notes in a window

@@ -25,7 +25,7 @@ from string import Template
 from urllib.parse import quote
 
 from synth import seconds
-from tokenizer_midi import WHOLE, Bar, Note, Score, find_bars
+from data.score import WHOLE, Bar, Note, Score, find_bars
 
 PACE = 40        # pixels to a second of a piano roll
 ROW = 6          # pixels to a semitone

@@ -35,7 +35,8 @@ from data.corpus import FORMAT
 from data.textfile import copy_documents
 from data.twins import near_twins, runs
 from tokenizer_bpe import BPETokenizer
-from tokenizer_midi import DAMAGED, STEPS, MidiTokenizer, read_midi
+from data.score import DAMAGED, STEPS, read_midi
+from tokenizer_midi import MidiTokenizer
 
 DATA = Path(__file__).parent / 'data'
 CORPORA = {'goldberg': None, 'wtc': wtc, 'fugue': fugue, 'quartets': quartets,

@@ -22,8 +22,9 @@ from evaluate import (find_key, index_training, load_trained_on, note_bits, orig
 from model import load
 from page import Piece, Text, read_curve, write_page
 from tokenizer_bpe import BPETokenizer
-from tokenizer_midi import (WHOLE, Grammar, MidiTokenizer, Score, find_bars, opening, read_midi,
-                            write_midi)
+from data.tokenizer import load_tokenizer
+from data.score import WHOLE, Score, find_bars, opening, read_midi, write_midi
+from tokenizer_midi import Grammar, MidiTokenizer, transpose
 
 
 # as they are written, from C upwards
@@ -64,14 +65,6 @@ class Config(Settings):
                           one_of=('auto', 'cpu', 'cuda', 'mps'))
 
 
-def load_tokenizer(d: dict):
-    """The tokenizer that a checkpoint or a meta.json carries. ValueError if it is of no kind."""
-    kinds = {'midi': MidiTokenizer, 'bpe': BPETokenizer}
-    if d.get('kind') not in kinds:
-        raise ValueError(f'no tokenizer of kind {d.get("kind")!r}: made by a newer version?')
-    return kinds[d['kind']].from_dict(d)
-
-
 def draw_rows(model, start: torch.Tensor, config: Config, **given):
     """Yield the next ids of all rows of `start` (B, T), a tensor (B,) at a time, max_tokens times
     at most."""
@@ -83,15 +76,8 @@ def draw_rows(model, start: torch.Tensor, config: Config, **given):
 # ---- music
 
 def transposed(score: Score, semitones: int) -> Score:
-    """The same music so much higher; what leaves the 128 keys of MIDI, an octave back."""
-    notes = []
-    for note in score.notes:
-        pitch = note.pitch + semitones
-        while pitch > 127:
-            pitch -= 12
-        while pitch < 0:
-            pitch += 12
-        notes.append(note._replace(pitch=pitch))
+    """The same music so much higher."""
+    notes = [note._replace(pitch=transpose(note.pitch, semitones)) for note in score.notes]
     return Score(sorted(notes), score.tempos, score.metres)
 
 

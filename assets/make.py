@@ -20,8 +20,9 @@ from evaluate import index_training, load_trained_on                    # noqa: 
 from evaluate import note_bits, originality, surprise                   # noqa: E402
 from model import load                                                  # noqa: E402
 from page import Piece, piano_roll, write_page                          # noqa: E402
-from sample import Config, draw_pieces, load_tokenizer, read_prompt, say_run    # noqa: E402
-from tokenizer_midi import find_bars, write_midi                        # noqa: E402
+from data.tokenizer import load_tokenizer                               # noqa: E402
+from sample import Config, draw_pieces, read_prompt, say_run            # noqa: E402
+from data.score import find_bars, write_midi                            # noqa: E402
 
 WANTED = {'out-goldberg': 2, 'out-bach': 1}      # folder -> how many of its pieces
 LARGEST = 480_000                                # bytes of sound

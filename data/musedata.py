@@ -13,7 +13,7 @@ from io import BytesIO
 from pathlib import Path
 
 from data import fetch
-from tokenizer_midi import STEPS, Note, Score, write_midi
+from data.score import STEPS, Note, Score, write_midi
 
 
 def read_musedata(parts: list[str]) -> Score:

@@ -28,7 +28,8 @@ from data.corpus import load_corpus                                     # noqa: 
 from evaluate import bits_by_kind, describe, grade, load_scores         # noqa: E402
 from model import (MLP, Attention, Keyboard, Linear, LookBack,          # noqa: E402
                    Transformer, attend, norm, rotate)
-from sample import Config, draw_pieces, load_tokenizer, read_prompt     # noqa: E402
+from data.tokenizer import load_tokenizer                               # noqa: E402
+from sample import Config, draw_pieces, read_prompt                     # noqa: E402
 
 
 # ---- what is taken away

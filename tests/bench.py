@@ -28,9 +28,11 @@ from evaluate import describe, grade, load_scores                      # noqa: E
 from config.machine import pick_dtype                                  # noqa: E402
 from data.corpus import load_corpus                                    # noqa: E402
 from model import ModelConfig, Transformer, load                       # noqa: E402
-from sample import Config, draw_pieces, load_tokenizer, read_prompt    # noqa: E402
+from data.tokenizer import load_tokenizer                               # noqa: E402
+from sample import Config, draw_pieces, read_prompt                     # noqa: E402
 from tokenizer_bpe import EOT, PATTERN, BPETokenizer                   # noqa: E402
-from tokenizer_midi import MidiTokenizer, read_midi                    # noqa: E402
+from data.score import read_midi                                        # noqa: E402
+from tokenizer_midi import MidiTokenizer                                # noqa: E402
 from train import make_optimizers, validate                            # noqa: E402
 
 SHAPE = {'context': 256, 'n_layer': 4, 'n_head': 4, 'n_embd': 128}

@@ -19,7 +19,8 @@ from evaluate import (Config, NGram, cut, describe, find_key, grade, histogram, 
 from data.corpus import load_corpus
 from model import ModelConfig, Transformer, load, save
 from tokenizer_bpe import BPETokenizer
-from tokenizer_midi import MidiTokenizer, Note, Score, read_midi, write_midi
+from data.score import Note, Score, read_midi, write_midi
+from tokenizer_midi import MidiTokenizer
 from train import validate, validation_losses
 
 

@@ -11,7 +11,7 @@ import data.musedata
 import prepare
 from data import fugue, quartets, wtc
 from data.musedata import modern, read_musedata
-from tokenizer_midi import read_midi
+from data.score import read_midi
 
 # the file of one voice, as it lies in the archive
 HEAD = '9\r\n1080  1\r\nBach Gesells\r\nchaft xxv,1\r\n\r\n4 1\r\n3 -1 '

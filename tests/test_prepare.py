@@ -24,7 +24,8 @@ from data.shakespeare import play_text
 from data.musedata import read_musedata
 from prepare import Config
 from tokenizer_bpe import BPETokenizer
-from tokenizer_midi import MidiTokenizer, Note, Score, read_midi, write_midi
+from data.score import Note, Score, read_midi, write_midi
+from tokenizer_midi import MidiTokenizer
 
 
 @pytest.fixture(autouse=True)

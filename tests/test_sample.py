@@ -11,10 +11,11 @@ import torch
 import sample
 from conftest import checkpoint_of
 from model import ModelConfig, Transformer, load, save
-from sample import Config, load_tokenizer
+from data.tokenizer import load_tokenizer
+from sample import Config
 from tokenizer_bpe import BPETokenizer
-from tokenizer_midi import (Grammar, MidiTokenizer, Note, Score, bars_of, find_bars,
-                            read_midi, write_midi)
+from data.score import Note, Score, bars_of, find_bars, read_midi, write_midi
+from tokenizer_midi import Grammar, MidiTokenizer
 
 TEXT = 'To be, or not to be, that is the question: whether it is nobler in the mind to suffer. ' * 9
 

@@ -19,7 +19,7 @@ from config.settings import run
 from conftest import ROOT, checkpoint_of
 from data.corpus import load_corpus
 from model import ModelConfig, Transformer, save
-from tokenizer_midi import Note, Score, write_midi
+from data.score import Note, Score, write_midi
 
 TOY = '--dataset=toy --n_layer=1 --n_embd=16 --n_head=1 --context=32 --max_steps=2 --dtype=float32 '
 NEW = TOY + '--out_dir=W/new '

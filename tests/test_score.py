@@ -1,0 +1,437 @@
+"""MIDI files <-> notes. The files are written byte by byte; each test forbids one mistake."""
+import random
+import sys
+import time
+import tracemalloc
+from collections import Counter
+from itertools import islice
+from pathlib import Path
+
+import mido
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+from data import score as score_module
+from data.score import Note, Score, bars_of, read_midi, write_midi
+from tokenizer_midi import MidiTokenizer
+
+GOLDBERG = sorted((ROOT / 'data' / 'goldberg').glob('*.mid'))
+WORDS = {'on': '903c50', 'off': '803c00', 'down': 'b0407f', 'up': 'b04000', 'end': 'ff2f00'}
+
+
+def track(text):
+    """'0 on 24 803c00' -> bytes: a note after 0 ticks, its end in hexadecimal 24 ticks later."""
+    words = iter(text.split() + ['0', 'end'] * (not text.endswith('end')))
+    return b''.join(bytes([int(ticks) >> 7 * i & 127 | 128 * (i > 0) for i in range(4, -1, -1)])
+                    + bytes.fromhex(WORDS.get(word, word)) for ticks, word in zip(words, words))
+
+
+def midi(*tracks, division=24, kind=1):
+    """A whole file. At 24 ticks to the quarter, a tick is a step."""
+    tracks = [track(t) if isinstance(t, str) else t for t in tracks]
+    header = b'\0\0\0\6' + b''.join(n.to_bytes(2, 'big') for n in (kind, len(tracks), division))
+    return b'MThd' + header + b''.join(map(chunk, tracks))
+
+
+def chunk(track):
+    return b'MTrk' + len(track).to_bytes(4, 'big') + track
+
+
+def read(path, *tracks, **how):
+    path.write_bytes(tracks[0] if isinstance(tracks[0], bytes) else midi(*tracks, **how))
+    return read_midi(str(path))
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / 'x.mid'
+
+
+def short(score):
+    return [tuple(note[:3]) for note in score.notes]
+
+
+# --------------------------------------------------------------------------------- MIDI -> notes
+
+STROKES = {
+    'one note': (['0 on 9 off'], [(0, 60, 9)]),
+    'velocity 0 is an off': (['0 on 9 903c00'], [(0, 60, 9)]),
+    'running status': (['0 on 5 3c00 5 4050 5 4000'], [(0, 60, 5), (10, 64, 5)]),
+    'running status outlives a meta event': (['0 on 2 ff0100 3 3c00'], [(0, 60, 5)]),
+    'unended note': (['0 on 5 4050 5 4000 7 end'], [(5, 64, 5)]),
+    'unended note, then ended ones': (['0 on 9 on 6 off 2 on 5 off'], [(9, 60, 6), (17, 60, 5)]),
+    'zero-length note': (['0 on 0 off 9 end'], [(0, 60, 1)]),
+    'off without on': (['3 off 1 on 5 off 1 off'], [(4, 60, 5)]),
+    'on before off at one tick': (['0 on 9 on 0 off 9 off'], [(0, 60, 9), (9, 60, 9)]),
+    'off before on at one tick': (['0 on 9 off 0 on 9 off'], [(0, 60, 9), (9, 60, 9)]),
+    'struck again while down': (['0 on 24 on 24 off 24 off'], [(0, 60, 48), (24, 60, 48)]),
+    'two struck at once': (['0 on 0 on 24 off 72 off'], [(0, 60, 24), (0, 60, 96)]),
+    'three at once, two ends': (['0 on 0 on 0 on 9 off 9 off'], [(0, 60, 9), (0, 60, 18)]),
+    'all notes off': (['0 on 0 4050 9 b07b00 5 off 5 on 9 off'],
+                      [(0, 60, 9), (0, 64, 9), (19, 60, 9)]),
+    'all sound off': (['0 on 9 b07800 9 end'], [(0, 60, 9)]),
+    'all notes off on another channel': (['0 on 5 b17b00 5 off'], [(0, 60, 10)]),
+    'all notes off in another track': (['0 on', '9 b07b00'], [(0, 60, 9)]),
+    'all notes off under the pedal': (['0 down 0 on 5 off 4 b07b00 9 up'], [(0, 60, 9)]),
+    'reset lifts the pedal': (['0 down 0 on 5 off 5 b07900 9 up'], [(0, 60, 10)]),
+    'unison of two tracks': (['0 on 20 off', '9 on 20 off'], [(0, 60, 20), (9, 60, 20)]),
+    'unison within a longer one': (['0 on 30 off', '9 on 9 off'], [(0, 60, 18), (9, 60, 21)]),
+    'unison of two channels': (['0 on 5 913c50 5 off 5 813c00'], [(0, 60, 10), (5, 60, 10)]),
+    'tracks end one another': (['0 on 20 off', '9 off'], [(0, 60, 20)]),
+    'pedal before off': (['0 down 0 on 5 off 9 up'], [(0, 60, 14)]),
+    'pedal between on and off': (['0 on 2 down 5 off 9 up'], [(0, 60, 16)]),
+    'pedal after off': (['0 on 5 off 0 down 9 up 9 end'], [(0, 60, 5)]),
+    'pedal at the tick of off': (['0 on 5 down 0 off 9 up'], [(0, 60, 14)]),
+    'pedal up, then off, at one tick': (['0 down 0 on 5 up 0 off 9 end'], [(0, 60, 5)]),
+    'off, then pedal up, at one tick': (['0 down 0 on 5 off 0 up 9 end'], [(0, 60, 5)]),
+    'pedal up while the key is down': (['0 down 0 on 5 up 5 off'], [(0, 60, 10)]),
+    'struck again under the pedal': (
+        ['0 down 0 on 5 off 5 on 5 off 5 up'], [(0, 60, 10), (10, 60, 10)]),
+    'zero-length under the pedal': (
+        ['0 down 0 on 5 off 5 on 0 off 5 up 99 end'], [(0, 60, 10), (10, 60, 5)]),
+    'pedal never released': (['0 down 0 on 5 off 9 end'], [(0, 60, 14)]),
+    'pedal down twice': (['0 down 0 on 5 off 5 down 5 up 9 end'], [(0, 60, 15)]),
+    'pedal of another channel': (['0 b1407f 0 on 5 off 5 b14000'], [(0, 60, 5)]),
+    'pedal in another track': (['0 on 5 off', '0 down 9 up'], [(0, 60, 9)]),
+    'pedal at 63 is up, at 64 down': (
+        ['0 b0403f 0 on 5 off 0 b04040 0 on 5 off 5 up'], [(0, 60, 5), (5, 60, 10)]),
+    'another controller': (['0 b0437f 0 on 5 off 5 end'], [(0, 60, 5)]),
+    'format 0': (['0 on 9 off'], [(0, 60, 9)], {'kind': 0}),
+    'format 1, tracks at once': (['0 on 9 off', '0 904050 9 4000'], [(0, 60, 9), (0, 64, 9)]),
+    'format 2, one by one': (
+        ['0 on 9 off 3 end', '0 on 9 off'], [(0, 60, 9), (12, 60, 9)], {'kind': 2})}
+
+
+@pytest.mark.parametrize('name', STROKES)
+def test_strokes(path, name):
+    """Forbids a note that starts or ends at the wrong time: each case says which."""
+    tracks, notes, *how = STROKES[name]
+    assert short(read(path, *tracks, **dict(*how))) == notes
+
+
+def test_tempos_and_metres(path):
+    """Forbids a tempo map that stops at the first tempo or track, and metres over quarters only."""
+    score = read(path, '0 ff580403031808 24 ff58040c041808', '0 on 48 off',
+                 '0 ff510307a120 24 ff51030f4240 24 ff5103000000')       # a tempo of 0 says nothing
+    assert score.metres == [(0, 3, 8), (24, 12, 16)] and score.tempos == [(0, 120), (24, 60)]
+    back = MidiTokenizer().decode(MidiTokenizer().encode(score))
+    assert back.metres == score.metres and back.notes == score.notes
+    assert [bpm for _, bpm in back.tempos] == pytest.approx([120, 60], 0.015)
+
+
+SAME, OTHER = {score_module.SAME_BARS: 1}, {score_module.OTHER_BARS: 1}
+METRES = {(24, 16): ((12, 8), SAME), (4, 1): ((16, 4), SAME), (4, 32): ((2, 16), SAME),
+          (27, 32): ((14, 16), OTHER), (41, 8): ((11, 2), OTHER), (17, 4): ((9, 2), OTHER),
+          (255, 1): ((16, 2), OTHER), (12, 16): ((12, 16), {})}
+
+
+@pytest.mark.parametrize('metre', METRES)
+def test_a_metre_outside_of_the_vocabulary(path, metre):
+    """Forbids a time signature that vanishes without a word, so that the one before goes on."""
+    beats, unit = metre
+    due, changes = METRES[metre]
+    score = read(path, f'0 ff580403021808 72 ff5804{beats:02x}{unit.bit_length() - 1:02x}1808 '
+                       '0 on 9 off')
+    assert score.metres == [(0, 3, 4), (72, *due)] and score.changes == changes
+    back = MidiTokenizer().decode(MidiTokenizer().encode(score))
+    assert (back.metres, back.notes) == (score.metres, score.notes)
+    score.metres = [(0, *metre)]                # a Score that was not read: encode does the same
+    assert MidiTokenizer().decode(MidiTokenizer().encode(score)).metres == [(0, *due)]
+
+
+def seconds(score):
+    """How long all notes of a Score sound, together."""
+    changes = score.tempos + [(10 ** 9, 1)]
+    lengths = []
+    for start, _, duration, _ in score.notes:
+        rest = [(0, 120)] + [(max(start, step), tempo) for step, tempo in changes
+                             if step < start + duration] + [(start + duration, 1)]
+        rest = [(max(start, step), tempo) for step, tempo in rest]
+        lengths += [(until - step) * 60 / 24 / tempo
+                    for (step, tempo), (until, _) in zip(rest, rest[1:])]
+    return sum(lengths)
+
+
+@pytest.mark.parametrize('tempo', [4, 9.9, 15, 20, 120, 320, 321, 326, 400, 1000])
+def test_tempos_out_of_reach(path, tempo):
+    """Forbids a tempo that is brought to the nearest word, so that the piece lasts longer; and bars
+    that are not those of the music."""
+    quarter = round(60e6 / tempo)
+    score = read(path, f'0 ff5103{quarter:06x} 480 on 960 off', division=480)
+    assert seconds(score) == pytest.approx(2 * quarter / 1e6, 1e-3)
+    first, second = islice(bars_of(score.metres), 2)
+    assert score.notes[0].start == score.notes[0].duration / 2 == second.start / 4
+    back = MidiTokenizer().decode(MidiTokenizer().encode(score))
+    assert back.notes == score.notes and seconds(back) == pytest.approx(seconds(score), 0.016)
+    assert score.changes[score_module.FOLDED] == (not 19.8 < tempo < 324)
+
+
+def test_a_fast_score_and_a_slow_one_are_the_same_music(path):
+    """Forbids two readings of one music: quarters at 400 a minute, and eighths at 200."""
+    fast = read(path, '0 ff51030249f0 0 ff580404021808 0 on 24 off 24 on 24 off')
+    slow = read(path, '0 ff51030493e0 0 ff580404031808 0 on 12 off 12 on 12 off')
+    assert MidiTokenizer().encode(fast) == MidiTokenizer().encode(slow)
+    assert (fast.notes, fast.metres) == (slow.notes, slow.metres)
+
+
+def test_a_tempo_out_of_reach_in_the_middle(path):
+    """Forbids time that is lost, or a start that is moved, where a tempo leaps: a beat at 10 a
+    minute, held for a fermata, between two at 100."""
+    score = read(path, '0 ff51030927c0 0 ff580403021808 0 on 24 off '
+                       '0 ff51035b8d80 0 on 24 off 0 ff51030927c0 0 on 24 off')
+    assert short(score) == [(0, 60, 24), (24, 60, 48), (72, 60, 24)]
+    assert [round(tempo) for _, tempo in score.tempos] == [100, 20, 100]
+    assert seconds(score) == pytest.approx(0.6 + 6 + 0.6)
+    assert score.metres == [(0, 3, 4), (24, 3, 2), (72, 3, 4)]
+
+
+def test_what_comes_after_the_last_note(path):
+    """Forbids a tail of tempos that is learned as music; it begins where the last note ends."""
+    tail = ' 1 ff51030927c0' * 50
+    score = read(path, '0 ff510307a120 0 on 12 ff51030927c0 12 off 0 ff580403021808' + tail)
+    assert [step for step, _ in score.tempos] == [0, 12] and not score.metres
+    assert score.changes == {score_module.LATE: 51}
+    assert len(MidiTokenizer().encode(score)) == 8
+
+
+@pytest.mark.parametrize('division, ticks', [
+    (24, 24), (97, 97), (1, 1), (32767, 32767), (256 - 25 << 8 | 40, 500), (256 - 24 << 8 | 4, 48),
+    (256 - 29 << 8 | 100, 1498.5)])             # 29 stands for 29.97 frames a second
+def test_divisions(path, division, ticks):
+    """Forbids a quarter of another length: ticks a quarter, or frames a second * ticks a frame."""
+    begin = round(10 * ticks)
+    score = read(path, f'0 ff51030f4240 {begin} on {round(12 * ticks) - begin} off',
+                 division=division)
+    assert short(score) == [(240, 60, 48)] and not score.moved
+    assert score.tempos == ([(0, 60)] if division < 1 << 15 else [])
+
+
+def test_off_the_grid_is_counted(path):
+    """Forbids notes moved in silence: tick 1 of 97 goes to step 0. An end is not counted."""
+    score = read(path, '1 on 98 off 97 on 97 off', division=97)
+    assert short(score) == [(0, 60, 24), (48, 60, 24)]
+    assert score.moved == pytest.approx([24 / 97, 2 * 24 / 97], 0.01)
+
+
+def test_drums_are_left_out_and_counted(path):
+    """Forbids a bass drum that becomes a C in the bass, and a file of drums that becomes music."""
+    drums = ' '.join(['0 992450 9 892400'] * 3)
+    score = read(path, drums + ' 0 99247f 0 992400 0 on 9 off')
+    assert (short(score), score.drums) == ([(27, 60, 9)], 4)
+    with pytest.raises(ValueError, match='no notes but drums'):
+        read(path, drums)
+
+
+# ------------------------------------------------------------------- files that are a little wrong
+
+SONG = '0 on 24 off 0 904050 24 804000'
+NOTES = [(0, 60, 24), (24, 64, 24)]
+DAMAGE = {score_module.DAMAGED: 1}
+LONG = midi(SONG)[:18] + (99).to_bytes(4, 'big') + track(SONG)
+SHORT = midi(SONG)[:18] + (9).to_bytes(4, 'big') + track(SONG)
+ALIEN = b'XFIH\0\0\0\x0cMTrk\0\0\0\x04\0\x90\x01\x50'        # what looks like a track is in it
+ODD = {
+    'key signature of 18 flats': (midi('0 ff5902ee01 ' + SONG), {}),
+    'key signature of one byte': (midi('0 ff590103 ' + SONG), {}),
+    'time signature of two bytes': (midi('0 ff58020302 ' + SONG), {}),
+    'time signature of six bytes': (midi('0 ff5806030218080000 ' + SONG), {}),
+    'tempo of five bytes': (midi('0 ff510507a1200000 ' + SONG), {}),
+    'tempo of two bytes': (midi('0 ff510207a1 ' + SONG), {}),
+    'a port, an unknown event': (midi('0 ff210100 0 ff7f03010203 0 ff63026161 ' + SONG), {}),
+    'running status after sysex': (midi('0 on 24 3c00 0 f0057e7f0901f7 0 4050 24 4000'), {}),
+    'running status after a song position': (midi('0 on 24 3c00 0 f20102 0 4050 24 4000'), {}),
+    'alien chunk before the tracks': (
+        midi(SONG)[:14] + ALIEN + midi(SONG)[14:], {}),
+    'alien chunk between the tracks': (
+        midi('0 end')[:11] + b'\2' + midi('0 end')[12:] + ALIEN + chunk(track(SONG)), {}),
+    'RIFF': (b'RIFF\0\0\0\x50RMIDdata\x48\0\0\0' + midi(SONG) + b'\0', {}),
+    'MacBinary': (bytes(128) + midi(SONG) + bytes(60), {}),
+    'long header': (midi()[:7] + b'\x08' + midi(SONG)[8:14] + b'\0\0' + midi(SONG)[14:], {}),
+    'length too long': (LONG, {}),
+    'length too short': (SHORT, {}),
+    'length too long, of the first of two': (
+        midi('0 end', SONG)[:18] + b'\0\0\0\x7f' + midi('0 end', SONG)[22:], {}),
+    'length too short, of the first of two': (
+        midi('0 end', SONG)[:18] + b'\0\0\0\3' + midi('0 end', SONG)[22:], {}),
+    'more tracks than it says': (midi(SONG, '0 end')[:11] + b'\1' + midi(SONG, '0 end')[12:], {}),
+    'fewer tracks than it says': (midi(SONG)[:11] + b'\5' + midi(SONG)[12:], DAMAGE),
+    'format 7': (midi(SONG, kind=7), {}),
+    'cut by a byte': (midi(SONG)[:-1], DAMAGE),
+    'cut after the last note': (midi(SONG)[:-8], DAMAGE),
+    'no end of track': (midi(track(SONG)[:-8]), {}),
+    'an unknown status': (midi('0 on 24 off 0 904050 24 804000 0 3c')[:-8], DAMAGE),
+    'velocity over 127': (midi('0 903cff 24 off 0 904050 24 804000'), {}),
+    'a key over 127': (midi('0 90ff50 0 on 24 off 0 904050 24 804000'), {})}
+
+
+@pytest.mark.parametrize('name', ODD)
+def test_what_can_be_read_is_read(path, name):
+    """Forbids a file that is refused, or read as other notes, for what is not its music; and one
+    that is cut or damaged without a word."""
+    data, changes = ODD[name]
+    score = read(path, data)
+    assert short(score) == NOTES and score.changes == changes
+
+
+def test_meta_events_of_odd_lengths_are_heard(path):
+    """Forbids a tempo or a time signature that is lost, since its event is longer or shorter than
+    the standard has it."""
+    score = read(path, '0 ff51050927c00000 0 ff58020302 0 on 24 ff5806060318080000 24 off')
+    assert score.tempos == [(0, 100)] and score.metres == [(0, 3, 4), (24, 6, 8)]
+
+
+def test_a_file_that_is_cut_keeps_what_was_before(path):
+    """Forbids a cut file that is refused, or a note that sounds on to the end from there."""
+    whole = GOLDBERG[0].read_bytes()
+    full = read(path, whole)
+    starts = {note[:2] for note in full.notes}
+    for share in (0.3, 0.6, 0.9):
+        part = read(path, whole[:int(share * len(whole))])
+        assert part.changes[score_module.DAMAGED] == 1
+        assert 0 < len(part.notes) < len(full.notes)
+        assert {note[:2] for note in part.notes} <= starts
+
+
+@pytest.mark.parametrize('data, due', [
+    (b'', 'not a MIDI file (it is empty)'), (b'<html>', 'not a MIDI file (it has no header)'),
+    (b'MThd', 'not a MIDI file (it has no header)'), (midi(), 'no notes'),
+    (midi(SONG, division=0), 'it does not say how long a quarter is'),
+    (midi('0 on'), 'no note that ends'), (midi('0 992450 9 892400'), 'no notes but drums')])
+def test_what_cannot_be_read_is_refused_in_plain_words(path, data, due):
+    """Forbids the words of a library or of Python for a file that is none."""
+    with pytest.raises(ValueError) as error:
+        read(path, data)
+    assert str(error.value) == f'{path}: {due}'
+
+
+def listen(path):
+    """An independent reader: all seconds that the notes of a file sound, by mido, the pedal left
+    out. One key, one stack of strikes; what nothing ends does not count."""
+    file = mido.MidiFile(path)
+    total = now = 0
+    tempo = 500_000
+    down = {}
+    tracks = [[(message, number) for message in row] for number, row in enumerate(file.tracks)]
+    events = []
+    for row in tracks:
+        tick = 0
+        for message, number in row:
+            tick += message.time
+            events.append((tick, number, message))
+    before = 0
+    for tick, number, message in sorted(events, key=lambda event: event[0]):
+        now += (tick - before) * tempo / 1e6 / file.ticks_per_beat
+        before = tick
+        if message.type == 'set_tempo':
+            tempo = message.tempo
+        elif message.type in ('note_on', 'note_off'):
+            strikes = down.setdefault((number, message.channel, message.note), [])
+            if message.type == 'note_on' and message.velocity:
+                strikes.append(now)
+            elif strikes:
+                total += now - strikes.pop()
+    return total
+
+
+def test_time_stays_true(path):
+    """Forbids seconds that are lost or won: all that sounds, against an independent reader, for all
+    of the Goldberg and for random files with leaps of tempo, unisons and odd divisions."""
+    for file in GOLDBERG:
+        assert seconds(read_midi(str(file))) == pytest.approx(listen(file), 0.005), file.name
+    for seed in range(20):
+        rng = random.Random(seed)
+        rows = []
+        for _ in range(3):
+            row = ' '.join(
+                f'{rng.randrange(200)} ff5103{rng.randrange(50_000, 8_000_000):06x} '
+                f'{rng.randrange(200)} 90{rng.randrange(60, 64):02x}50 '
+                f'{rng.randrange(50, 900)} 80{rng.randrange(60, 64):02x}00' for _ in range(200))
+            rows.append(row)
+        score = read(path, *rows, division=rng.choice([96, 120, 480, 1000]))
+        assert seconds(score) == pytest.approx(listen(path), 0.005), seed
+
+
+# -------------------------------------------------------------------------- broken and hostile
+
+STRIKES = b'\0\x90' + b''.join(bytes([0, i % 128, 80]) for i in range(120_000))[1:]
+CHORD = STRIKES + b''.join(bytes([0, i % 128, 0]) for i in range(120_000))
+KEYS = b''.join(bytes([0, 0x90 | c, p, 80]) for c in range(9) for p in range(128))
+PEDALS = b'\0\xb0\x40\x7f' + b'\0\x40\0\0\x40\x7f' * 20_000
+TEMPO, LEAP = b'\1\xff\x51\3\7\xa1\x20', b'\1\xff\x51\3\0\0\1'
+HOSTILE = {
+    'five million bytes': (midi(bytes(5_000_000)), 'over 4,194,304 bytes'),
+    '120,000 notes in one chord': (midi(CHORD), 120_000),
+    '120,000 strikes that nothing ends': (midi(STRIKES), 'no note that ends'),
+    '40,000 tracks in unison': (midi()[:14] + chunk(b'\0\x90\x3c\x50\1\x3c\0') * 40_000, 40_000),
+    'lengths that lie': (midi()[:14] + (b'MTrk\x7f\0\0\0' + track(SONG)) * 9_000, 18_000),
+    'chunks without end': (midi()[:14] + b'ABCD\0\0\0\0' * 60_000 + midi(SONG)[14:], 2),
+    'pedals over keys': (midi(*[KEYS + KEYS.replace(b'P', b'\0')] * 20, PEDALS), 22_860),
+    'all notes off, over and over': (midi(KEYS + b'\0\xb0\x7b\0' * 90_000), 128),
+    'tempos': (midi(TEMPO * 70_000 + track('0 on 1 off')), 1),
+    'leaps of tempo': (midi((TEMPO + LEAP) * 35_000 + track('0 on 1 off')), 'over 1,000 leaps'),
+    'time signatures': (midi(b'\0\xff\x58\2\x63\4' * 80_000 + track('0 on 1 off')), 1),
+    '10 ** 9 ticks': (midi('0 on 1000000000 off'), 'over 20,000 quarters'),
+    '10 ** 9 ticks, fine ones': (
+        midi('999999999 on 1 off', division=32767), 'over 20,000 quarters'),
+    'a number of 250,000 bytes': (midi(track(SONG)[:-8] + b'\xff' * 250_000), 2)}
+
+
+@pytest.mark.parametrize('name', HOSTILE)
+def test_hostile_files_cost_little(path, name):
+    """Forbids a file that takes over two seconds a megabyte, or more than 50 times its size."""
+    data, due = HOSTILE[name]
+    path.write_bytes(data)
+    start = time.process_time()
+    try:
+        came = len(read_midi(str(path)).notes)
+    except ValueError as error:
+        came = str(error)
+    took = time.process_time() - start
+    assert came == due or str(due) in str(came) and len(came.splitlines()) == 1
+    assert took < 2 * max(1, len(data) / 1e6)
+    if name.startswith('120,000') or 'tempo' in name:
+        tracemalloc.start()
+        try:
+            read_midi(str(path))
+        except ValueError:
+            pass
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 50 * len(data)
+
+
+def mutated(count, path, seed=0):
+    """Read `count` broken files; return what came of them. Raises if one is not dealt with."""
+    rng, figures, tokenizer = random.Random(seed), Counter(), MidiTokenizer()
+    rich = ('0 ff580403031808 0 ff51030f4240 0 on 9 3c00 0 down 0 4050 9 4000 9 up 5 992450',
+            '3 c006 0 903750 20 803700 0 f0030102f7 4 ff03024142')
+    whole = [midi(*rich, kind=kind, division=division) for kind, division in
+             ((0, 96), (1, 480), (2, 24), (1, 256 - 25 << 8 | 40))] + [GOLDBERG[4].read_bytes()]
+    for _ in range(count):
+        header, *parts = rng.choice(whole).split(b'MTrk')
+        parts = [bytearray(part[4:]) for part in parts]
+        file = rng.random() < 0.3                           # damage all of it, or within a track
+        row = bytearray(header + b''.join(map(chunk, parts))) if file else rng.choice(parts)
+        for _ in range(rng.choice([1, 1, 2, 4, 16])):
+            at, size = rng.randrange(len(row) + 1), rng.choice([1, 1, 2, 8, 100])
+            piece = row[at:at + size]
+            row[at:at + size] = rng.choice([piece[::-1], rng.randbytes(len(piece)), b'', piece * 9])
+        path.write_bytes(row if file else header + b''.join(map(chunk, parts)))
+        start = time.process_time()
+        try:
+            score = read_midi(str(path))
+            assert score.notes == sorted(score.notes) and all(n.duration > 0 for n in score.notes)
+            assert short(tokenizer.decode(tokenizer.encode(score))) == short(score) != []
+            figures['read'] += 1
+        except ValueError as error:
+            assert len(str(error).splitlines()) == 1 and len(str(error)) < 500, error
+            figures['refused'] += 1
+        figures['slowest'] = max(figures['slowest'], time.process_time() - start)
+    return figures
+
+
+def test_mutated_files(path):
+    """Forbids anything but a Score or one line for a file with bytes changed, cut or doubled."""
+    figures = mutated(2_000, path)
+    assert figures['read'] > 1_700 and figures['refused'] and figures['slowest'] < 2
