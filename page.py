@@ -1,8 +1,9 @@
 """Samples, scores and curves -> one page to hear and see them; piano rolls; "Bach or machine?"
 
-A page is one HTML file that opens from the file system: no network, no script but the one in here.
-Only the sound lies beside it. A piano roll is an SVG with the time in seconds of that sound to the
-right, whatever the tempo does, and a row for each key upwards:
+A page is one HTML file that opens from the file system, without a network: its style and script,
+which lie in assets/page, are put into it. Only the sound lies beside it. A piano roll is an SVG
+with the time in seconds of that sound to the right, whatever the tempo does, and a row for each key
+upwards:
 
     C5 |      ====            prompt, composed, copied: three colours
     B4 |  ====    ==          | is a bar line, and every few of them have a number
@@ -14,6 +15,7 @@ outside (names, facts, texts) goes through `html.escape`, a file's name in a lin
 
 import base64
 import csv
+import functools
 import html
 import json
 import math
@@ -27,6 +29,7 @@ from urllib.parse import quote
 from synth import seconds
 from data.score import WHOLE, Bar, Note, Score, find_bars
 
+PARTS = Path(__file__).parent / 'assets' / 'page'      # the HTML, CSS and JavaScript of the pages
 PACE = 40        # pixels to a second of a piano roll
 ROW = 6          # pixels to a semitone
 TOP = 18         # pixels above the highest row, for the numbers of the bars
@@ -71,6 +74,12 @@ class Text:
     text: str                               # what was written after the prompt
     copied: list[tuple[int, int]] = field(default_factory=list)    # stretches [from, to) of `text`
     facts: dict[str, str] = field(default_factory=dict)
+
+
+@functools.cache
+def part(name: str) -> str:
+    """A file of PARTS; $places in an .html file are for string.Template."""
+    return (PARTS / name).read_text('utf-8')
 
 
 # ---- the training curve
@@ -314,27 +323,6 @@ def draw_roll(piece: Piece, pace=PACE, row=ROW, bars=None, tips=False) -> Roll:
     return Roll(width, height, rows + draw_bars(starts, pace, height), notes, keyboard)
 
 
-# Colours of the three kinds that differ in brightness, too, for those who see fewer hues.
-ROLL_STYLE = """
-:root { --ground: #fdfcf9; --rows: #f3f0e8; --line: #ddd6c9; --strong: #b9b0a0; --muted: #756e64;
-        --black: #57524b; --prompt: #a59d91; --composed: #2f6a96; --copied: #d9611e }
-@media (prefers-color-scheme: dark) {
-  :root { --ground: #1d1c1a; --rows: #242320; --line: #383530; --strong: #5d5850; --muted: #a39b8f;
-          --black: #0f0e0d; --prompt: #857e74; --composed: #74b4de; --copied: #f58b4c } }
-.rows { fill: var(--rows) }
-.bar { stroke: var(--line); fill: none }
-.strong { stroke: var(--strong) }
-.numbers, .keyboard { fill: var(--muted); font: 10px system-ui, sans-serif }
-.keyboard text { text-anchor: end; font-size: 8px }
-.white { fill: var(--ground) }
-.edge { stroke: var(--line) }
-.black { fill: var(--black) }
-.prompt { fill: var(--prompt) }
-.composed { fill: var(--composed) }
-.copied { fill: var(--copied) }
-"""
-
-
 def piano_roll(piece: Piece, pace=PACE, row=ROW, bars=None) -> str:
     """A piano roll that stands alone, as a file NAME.svg or as an image in another page, light and
     dark. Parameters as in draw_roll."""
@@ -343,280 +331,12 @@ def piano_roll(piece: Piece, pace=PACE, row=ROW, bars=None) -> str:
     label = html.escape(f'Piano roll of {piece.name}')
     return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:g}" height="{roll.height}" '
             f'viewBox="0 0 {width:g} {roll.height}" role="img" aria-label="{label}">'
-            f'<style>{ROLL_STYLE}</style>'
+            f'<style>{part("roll.css")}</style>'
             f'<rect width="100%" height="100%" rx="4" fill="var(--ground)"/>{roll.keyboard}'
             f'<g transform="translate({KEYBOARD})">{roll.ground}{roll.notes}</g></svg>\n')
 
 
 # ---- the page
-
-STYLE = """
-/* the whole */
-:root { color-scheme: light dark; --page: #f7f4ee; --ink: #2b2825; --focus: #b4570f }
-@media (prefers-color-scheme: dark) {
-  :root { --page: #151413; --ink: #e6e1d8; --focus: #f5a66e } }
-* { box-sizing: border-box }
-body { margin: 0 auto; max-width: 68rem; padding: 2.5rem 1.25rem 5rem; background: var(--page);
-       color: var(--ink); font: 16px/1.55 system-ui, sans-serif }
-h1, h2, blockquote { font-family: "Iowan Old Style", Palatino, "Palatino Linotype", Georgia, serif }
-h1 { font-size: 2.1rem; font-weight: 500; margin: 0 0 .5rem; line-height: 1.2 }
-h2 { font-size: 1.45rem; font-weight: 500; margin: 0; line-height: 1.3 }
-h1, h2, dd, blockquote, .answer { overflow-wrap: anywhere }
-a { color: var(--composed) }
-.hint { color: var(--muted); font-size: .9rem; margin: .75rem 0 0; max-width: 46rem }
-section { margin-top: 3.25rem }
-section > header { display: flex; flex-wrap: wrap; gap: 0 1rem; align-items: baseline }
-:focus-visible { outline: 2px solid var(--focus); outline-offset: 2px; border-radius: 4px }
-[hidden] { display: none !important }
-
-/* facts: a small grid of a name above a value */
-.facts { display: flex; flex-wrap: wrap; gap: .35rem 1.75rem; margin: .5rem 0 .9rem }
-.facts dt { color: var(--muted); font-size: .78rem; line-height: 1.3 }
-.facts dd { margin: 0; font-size: .95rem; line-height: 1.4; font-variant-numeric: tabular-nums }
-
-/* the training curve */
-.scroll { overflow-x: auto; overscroll-behavior-x: contain; position: relative }
-.curve { display: block; min-width: 40rem; max-width: 54rem; width: 100%; margin-top: 1.5rem;
-         font: 12px system-ui, sans-serif; fill: var(--muted) }
-.curve path { fill: none; stroke-width: 1.5 }
-.curve .grid { stroke: var(--line); stroke-width: 1 }
-.curve .best { stroke: var(--strong); stroke-width: 1; stroke-dasharray: 3 3 }
-.curve path.training { stroke: var(--prompt) }
-.curve path.validation { stroke: var(--composed); stroke-width: 2 }
-.curve .point, .curve text.validation { fill: var(--composed) }
-.curve .marked { fill: var(--ground); stroke: var(--composed); stroke-width: 2 }
-.curve .middle { text-anchor: middle }
-.curve .end { text-anchor: end }
-
-/* a player: a button, the whole piece as a slider, a clock; below them the roll */
-.transport { display: flex; gap: .75rem; align-items: center; margin-bottom: .5rem }
-.play { flex: none; width: 2.75rem; height: 2.75rem; padding: 0; border: 0; border-radius: 50%;
-        background: var(--composed); cursor: pointer }
-.play:focus-visible { border-radius: 50% }
-.play svg { display: block; width: 1rem; margin: auto; fill: var(--ground) }
-.halt, .playing .go { display: none }
-.playing .halt { display: inline }
-.overview { flex: 1; position: relative; height: 2.75rem; background: var(--ground);
-            border: 1px solid var(--line); border-radius: 4px; min-width: 0 }
-.overview svg { display: block; width: 100%; height: 100% }
-.overview input { position: absolute; inset: 0; width: 100%; height: 100%; margin: 0;
-                  background: none; appearance: none; -webkit-appearance: none; cursor: pointer }
-.overview input::-webkit-slider-thumb { -webkit-appearance: none; width: 2px; height: 2.75rem;
-                                        background: var(--focus) }
-.overview input::-moz-range-thumb { width: 2px; height: 2.75rem; border: 0; border-radius: 0;
-                                    background: var(--focus) }
-.clock { flex: none; color: var(--muted); font-size: .85rem; font-variant-numeric: tabular-nums }
-.roll { display: flex; background: var(--ground); border: 1px solid var(--line);
-        border-radius: 4px; overflow: hidden }
-.roll > svg { flex: none; border-right: 1px solid var(--strong) }
-.roll > .scroll { flex: 1; cursor: pointer; scrollbar-width: thin }
-.roll > .scroll:focus-visible { outline-offset: -2px }
-.roll svg { display: block }
-.roll rect { rx: 1px }
-.roll rect:hover, .chosen { stroke: var(--ink); stroke-width: 1.5 }
-.cursor { position: absolute; top: 0; left: 0; width: 2px; height: 100%; background: var(--focus);
-          pointer-events: none; will-change: transform }
-.legend { display: flex; flex-wrap: wrap; gap: 0 1.25rem; margin: .4rem 0 0; padding: 0;
-          list-style: none; color: var(--muted); font-size: .82rem }
-.legend svg { width: .9rem; height: .5rem; margin-right: .4rem }
-.trouble { color: var(--copied); margin: .5rem 0 }
-audio { width: 100% }
-#tip { position: fixed; z-index: 1; padding: .2rem .55rem; border-radius: 4px; white-space: nowrap;
-       background: var(--ink); color: var(--page); font-size: .82rem; pointer-events: none;
-       font-variant-numeric: tabular-nums }
-
-/* a text */
-blockquote { margin: 0; padding: 1rem 1.25rem; background: var(--ground); max-width: 46rem;
-             border: 1px solid var(--line); border-radius: 4px; white-space: pre-wrap }
-blockquote b { font-weight: 400; color: var(--muted) }
-mark { color: inherit; background: color-mix(in srgb, var(--copied) 22%, transparent);
-       border-bottom: 2px solid var(--copied) }
-
-@media (max-width: 40rem) {
-  body { padding: 1.5rem .9rem 3rem }
-  h1 { font-size: 1.7rem }
-  .curve { font-size: 15px }
-  section { margin-top: 2.5rem }
-  .facts { gap: .35rem 1.25rem } }
-"""
-
-# Each player keeps its slider, its clock and the cursor on its roll where its sound is.
-SCRIPT = """
-'use strict';
-const tip = document.getElementById('tip');
-
-// 83.2 -> 1:23
-function clock(seconds) {
-  const whole = Math.floor(seconds);
-  return Math.floor(whole / 60) + ':' + String(whole % 60).padStart(2, '0');
-}
-
-// What there is to say of a note, above it and within the window.
-function showTip(note) {
-  const box = note.getBoundingClientRect();
-  tip.textContent = note.dataset.tip;
-  tip.hidden = false;
-  const left = box.left + box.width / 2 - tip.offsetWidth / 2;
-  tip.style.left = Math.max(4, Math.min(left, innerWidth - tip.offsetWidth - 4)) + 'px';
-  tip.style.top = Math.max(4, box.top - tip.offsetHeight - 6) + 'px';
-}
-
-function setUp(player) {
-  const find = selector => player.querySelector(selector);
-  const audio = find('audio'), button = find('.play'), slider = find('input');
-  const time = find('.clock'), scroll = find('.scroll'), roll = find('.scroll svg');
-  const cursor = find('.cursor'), trouble = find('.trouble');
-  const pace = Number(player.dataset.pace);      // pixels to a second
-  const length = Number(slider.max);             // seconds to the end of the last note
-  let shown = 0;                                 // pixels: where the cursor was last
-  let walking = -1;                              // the note that the arrows up and down are at
-  let byTime = null;                             // all notes in the order of time
-
-  // without this script, the browser's own controls are there
-  audio.controls = false;
-  find('.transport').hidden = false;
-
-  // Bring all to where the sound is. Turn the page of the roll when the cursor leaves it;
-  // if a reader has scrolled elsewhere, leave it there, but for a jump.
-  function show(jumped) {
-    const x = audio.currentTime * pace;
-    const inView = at => at >= scroll.scrollLeft && at <= scroll.scrollLeft + scroll.clientWidth;
-    if (!inView(x) && (jumped || inView(shown))) {
-      scroll.scrollLeft = x - scroll.clientWidth * 0.1;
-    }
-    shown = x;
-    cursor.style.transform = 'translateX(' + x + 'px)';
-    slider.value = audio.currentTime;
-    const text = clock(Math.min(audio.currentTime, length)) + ' / ' + clock(length);
-    if (time.textContent !== text) {
-      time.textContent = text;
-      slider.setAttribute('aria-valuetext', text);
-    }
-  }
-
-  function everyFrame() {
-    show(false);
-    if (!audio.paused) requestAnimationFrame(everyFrame);
-  }
-
-  // a failure has an event of its own; to be paused before it has begun is none
-  function play() { audio.play().catch(() => {}); }
-  function toggle() { audio.paused ? play() : audio.pause(); }
-
-  // A plain web server can't begin in the middle of a file: then have all of it first.
-  async function makeSeekable() {
-    const canSeek = audio.seekable.length && audio.seekable.end(0) > 0;
-    if (canSeek || audio.readyState === 0 || audio.src.startsWith('blob:')) return;
-    const answer = await fetch(audio.src);
-    const whole = await answer.blob();
-    const playing = !audio.paused;
-    audio.src = URL.createObjectURL(whole);
-    if (playing) play();
-  }
-
-  async function seek(seconds) {
-    await makeSeekable();
-    audio.currentTime = Math.max(0, Math.min(seconds, length));
-    show(true);
-  }
-
-  // To the next note (by = 1) or the one before (by = -1), and say what it is.
-  async function walk(by) {
-    const startOf = note => note.x.baseVal.value;
-    byTime ??= [...roll.querySelectorAll('[data-tip]')].sort((a, b) => startOf(a) - startOf(b));
-    if (!byTime.length) return;
-    if (byTime[walking]) byTime[walking].classList.remove('chosen');
-    walking = Math.max(0, Math.min(walking + by, byTime.length - 1));
-    byTime[walking].classList.add('chosen');
-    await seek(startOf(byTime[walking]) / pace);
-    showTip(byTime[walking]);
-  }
-
-  show(false);
-  audio.addEventListener('play', () => {
-    for (const other of document.querySelectorAll('audio')) if (other !== audio) other.pause();
-    player.classList.add('playing');
-    button.setAttribute('aria-label', button.dataset.pause);
-    everyFrame();
-  });
-  audio.addEventListener('pause', () => {
-    player.classList.remove('playing');
-    button.setAttribute('aria-label', button.dataset.play);
-  });
-  audio.addEventListener('error', () => { trouble.hidden = false; });
-  trouble.hidden = !audio.error;                 // it may have failed before this script ran
-  button.addEventListener('click', toggle);
-  slider.addEventListener('input', () => seek(Number(slider.value)));
-  roll.addEventListener('click', event => {
-    const x = event.clientX - roll.getBoundingClientRect().left;
-    seek(x / pace).then(play);
-  });
-  roll.addEventListener('pointerover', event => {
-    if (event.target.dataset.tip) showTip(event.target);
-  });
-  roll.addEventListener('pointerout', () => { tip.hidden = true; });
-  scroll.addEventListener('blur', () => { tip.hidden = true; });
-  player.addEventListener('keydown', event => {
-    if (event.altKey || event.ctrlKey || event.metaKey) return;      // the browser's own
-    const onRoll = event.target === scroll;
-    if (event.key === ' ' && event.target !== button) toggle();      // a button has it already
-    else if (event.key === 'ArrowLeft') seek(audio.currentTime - 2);
-    else if (event.key === 'ArrowRight') seek(audio.currentTime + 2);
-    else if (event.key === 'Home') seek(0);
-    else if (event.key === 'End') seek(length);
-    else if (event.key === 'ArrowDown' && onRoll) walk(1);
-    else if (event.key === 'ArrowUp' && onRoll) walk(-1);
-    else return;
-    event.preventDefault();
-  });
-}
-
-document.querySelectorAll('.player').forEach(setUp);
-"""
-
-PAGE = Template("""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>$title</title>
-<style>$style</style>
-</head>
-<body>
-$body
-<div id="tip" role="status" hidden></div>
-<script>$script</script>
-</body>
-</html>
-""")
-
-PLAYER = Template("""
-<div class="player" data-pace="$pace">
-<audio controls preload="metadata" src="$sound"></audio>
-<div class="transport" hidden>
-<button class="play" aria-label="Play $name" data-play="Play $name" data-pause="Pause $name">
-<svg viewBox="0 0 16 16" aria-hidden="true"><path class="go" d="M4 1.5l10 6.5-10 6.5z"/>
-<path class="halt" d="M3 2h4v12H3zM9 2h4v12H9z"/></svg></button>
-<div class="overview">
-<svg viewBox="0 $top $width $rows" preserveAspectRatio="none" aria-hidden="true">
-<use href="#notes-$number"/></svg>
-<input type="range" min="0" max="$length" step="any" value="0" aria-label="Position in $name"></div>
-<span class="clock"></span>
-</div>
-<p class="trouble" role="alert" hidden>The sound can't be played: is $file beside this page?</p>
-<div class="roll">
-<svg width="$keyboard_width" height="$height" aria-hidden="true">$keyboard</svg>
-<div class="scroll" tabindex="0" role="group" aria-label="Piano roll of $name. Space plays and
- pauses, left and right seek, up and down go from note to note">
-<svg width="$width" height="$height">$ground<g id="notes-$number">$notes</g></svg>
-<div class="cursor"></div></div></div>
-</div>""")
-
-SECTION = Template("""
-<section>
-<header><h2>$name</h2>$links</header>
-$facts$content
-</section>""")
 
 HINT = """
 <p class="hint">Click on a roll to hear it from there. When it has the focus, the space bar plays
@@ -626,7 +346,7 @@ and pauses, the arrows left and right move by two seconds, up and down go from n
 def player(number: int, name: str, sound: str, piece: Piece, pace=PACE, row=ROW) -> str:
     """The HTML of a player of the file `sound` with the roll of `piece`. `number` is its own."""
     roll = draw_roll(piece, pace, row, tips=True)
-    return PLAYER.substitute(
+    return Template(part('player.html')).substitute(
         number=number, name=html.escape(name), file=html.escape(sound), sound=link(sound),
         pace=pace, length=f'{roll.width / pace:.3f}', width=roll.width, height=roll.height,
         top=TOP, rows=roll.height - TOP, keyboard_width=KEYBOARD, keyboard=roll.keyboard,
@@ -666,7 +386,7 @@ def piece_section(number: int, piece: Piece) -> str:
     links = (f'<span><a href="{link(piece.name + ".mid")}">MIDI</a> · '
              f'<a href="{link(sound)}">{html.escape(piece.sound.upper())}</a></span>')
     content = player(number, piece.name, sound, piece) + legend(piece)
-    return SECTION.substitute(name=html.escape(piece.name), links=links,
+    return Template(part('section.html')).substitute(name=html.escape(piece.name), links=links,
                               facts=fact_list(piece.facts), content=content)
 
 
@@ -688,14 +408,19 @@ def text_section(sample: Text) -> str:
                f'{mark_copied(sample.text, sample.copied)}</blockquote>')
     if sample.copied:
         content += '<p class="hint"><mark>Marked</mark>: found in the training text.</p>'
-    return SECTION.substitute(name=html.escape(sample.name), links='',
+    return Template(part('section.html')).substitute(name=html.escape(sample.name), links='',
                               facts=fact_list(sample.facts), content=content)
 
 
-def write_html(path, title: str, body: str, style: str = STYLE, script: str = SCRIPT):
-    """A page of its own: `title` is plain text, `body` HTML."""
-    page = PAGE.substitute(title=html.escape(title), style=ROLL_STYLE + style, body=body,
-                           script=script)
+def write_html(path, title: str, body: str, quiz: bool = False):
+    """A page of its own: `title` is plain text, `body` HTML; styles and scripts are put in."""
+    style = part('roll.css') + part('page.css')
+    script = part('player.js')
+    if quiz:
+        style += part('quiz.css')
+        script += part('quiz.js')
+    page = Template(part('page.html')).substitute(title=html.escape(title), style=style, body=body,
+                                                  script=script)
     Path(path).write_text(page, 'utf-8')
 
 
@@ -732,61 +457,6 @@ class Pair:
     bach: str            # 'a' or 'b'
 
 
-QUIZ_STYLE = """
-.pair { display: grid; grid-template-columns: 1fr 1fr; gap: 1rem 2rem; margin-top: .75rem }
-.pair > * { min-width: 0; display: flex; flex-direction: column }
-.pair h3 { margin: 0 0 .4rem; font-size: 1rem; font-weight: 600 }
-.player + .choice { margin-top: auto; align-self: start }
-.pair .player { margin-bottom: .75rem }
-.choice { padding: .55rem 1.1rem; border: 1px solid var(--strong);
-          border-radius: 4px; background: var(--ground); color: var(--ink); font: inherit;
-          cursor: pointer }
-.choice:disabled { cursor: default; color: var(--muted) }
-.choice.chosen { border: 2px solid var(--ink); color: var(--ink) }
-.answer { margin: .75rem 0 0; min-height: 1.55em }
-#score { position: sticky; top: 0; z-index: 1; margin: 1rem 0 0; padding: .5rem 0;
-         background: var(--page); border-bottom: 1px solid var(--line) }
-@media (max-width: 40rem) { .pair { grid-template-columns: 1fr } }
-"""
-
-# The answers are in the page, but not to be read by chance: as base64.
-QUIZ_SCRIPT = """
-const key = JSON.parse(atob(document.getElementById('key').textContent));
-const score = document.getElementById('score');
-let right = 0, answered = 0;
-
-document.querySelectorAll('section').forEach((section, number) => {
-  const pair = key.pairs[number];
-  const choices = section.querySelectorAll('.choice');
-  for (const choice of choices) choice.addEventListener('click', () => {
-    const isRight = choice.value === pair.bach;
-    for (const other of choices) other.disabled = true;
-    choice.classList.add('chosen');
-    section.querySelector('.answer').textContent = (isRight ? 'Right. ' : 'No. ') +
-      'A: ' + pair.a + '. B: ' + pair.b + '.';
-    right += isRight;
-    answered += 1;
-    score.textContent = right + ' of ' + answered + ' right';
-    if (answered === key.pairs.length) {
-      const verdict = document.getElementById('verdict');
-      verdict.textContent = right + ' of ' + answered + '. ' + key.verdicts[right];
-      verdict.hidden = false;
-    }
-  });
-});
-"""
-
-QUIZ_PAIR = Template("""
-<section aria-label="Pair $number">
-<h2>$number</h2>
-<div class="pair">
-<div><h3>A</h3>$a<button class="choice" value="a">A is Bach</button></div>
-<div><h3>B</h3>$b<button class="choice" value="b">B is Bach</button></div>
-</div>
-<p class="answer" role="status"></p>
-</section>""")
-
-
 def chance(right: int, pairs: int) -> str:
     """How often guessing does as well: (8, 10) -> '8 or more of 10 happen by guessing in one case
     of 18.'"""
@@ -810,11 +480,11 @@ def write_quiz(path, pairs: list[Pair]):
             name = f'excerpt {number}{letter}'
             players.append(player(f'{number}{letter}', name, excerpt.sound,
                                   Piece(name, excerpt.score), pace=26, row=5))
-        body += QUIZ_PAIR.substitute(number=number, a=players[0], b=players[1])
+        body += Template(part('pair.html')).substitute(number=number, a=players[0], b=players[1])
     key = {'pairs': [{'bach': pair.bach, 'a': pair.a.source, 'b': pair.b.source}
                      for pair in pairs],
            'verdicts': [chance(right, len(pairs)) for right in range(len(pairs) + 1)]}
     coded = base64.b64encode(json.dumps(key).encode()).decode()
     body += ('<section><p id="verdict" role="status" hidden></p></section>'
              f'<script type="text/plain" id="key">{coded}</script>')
-    write_html(path, 'Bach or machine?', body, STYLE + QUIZ_STYLE, SCRIPT + QUIZ_SCRIPT)
+    write_html(path, 'Bach or machine?', body, quiz=True)

@@ -214,8 +214,8 @@ def test_keyboard_and_screen_readers_are_served(tmp_path, score):
     names = [element['aria-label'].split('.')[0] for element in (button, slider, roll)]
     assert names == ['Play a', 'Position in a', 'Piano roll of a']
     for key in ("' '", 'ArrowLeft', 'ArrowRight'):
-        assert key in page.SCRIPT
-    assert ':focus-visible' in page.STYLE
+        assert key in page.part('player.js')
+    assert ':focus-visible' in page.part('page.css')
 
 
 def test_what_comes_from_outside_does_no_harm(tmp_path, score):
@@ -229,7 +229,7 @@ def test_what_comes_from_outside_does_no_harm(tmp_path, score):
     path = tmp_path / 'index.html'
     write_page(path, HOSTILE, facts, samples, curve)
     document = Page(path)
-    assert [script['text'] for script in document.all('script')] == [page.SCRIPT]
+    assert [script['text'] for script in document.all('script')] == [page.part('player.js')]
     assert document.all('title')[0]['text'] == HOSTILE
     assert [h2['text'] for h2 in document.all('h2')][:2] == [HOSTILE, HOSTILE]
     assert document.all('blockquote')[0]['text'] == 2 * HOSTILE

@@ -1,0 +1,131 @@
+// A player: its slider, its clock and the cursor on its roll are kept where its sound is.
+'use strict';
+const tip = document.getElementById('tip');
+
+// 83.2 -> 1:23
+function clock(seconds) {
+  const whole = Math.floor(seconds);
+  return Math.floor(whole / 60) + ':' + String(whole % 60).padStart(2, '0');
+}
+
+// What there is to say of a note, above it and within the window.
+function showTip(note) {
+  const box = note.getBoundingClientRect();
+  tip.textContent = note.dataset.tip;
+  tip.hidden = false;
+  const left = box.left + box.width / 2 - tip.offsetWidth / 2;
+  tip.style.left = Math.max(4, Math.min(left, innerWidth - tip.offsetWidth - 4)) + 'px';
+  tip.style.top = Math.max(4, box.top - tip.offsetHeight - 6) + 'px';
+}
+
+function setUp(player) {
+  const find = selector => player.querySelector(selector);
+  const audio = find('audio'), button = find('.play'), slider = find('input');
+  const time = find('.clock'), scroll = find('.scroll'), roll = find('.scroll svg');
+  const cursor = find('.cursor'), trouble = find('.trouble');
+  const pace = Number(player.dataset.pace);      // pixels to a second
+  const length = Number(slider.max);             // seconds to the end of the last note
+  let shown = 0;                                 // pixels: where the cursor was last
+  let walking = -1;                              // the note that the arrows up and down are at
+  let byTime = null;                             // all notes in the order of time
+
+  // without this script, the browser's own controls are there
+  audio.controls = false;
+  find('.transport').hidden = false;
+
+  // Bring all to where the sound is. Turn the page of the roll when the cursor leaves it;
+  // if a reader has scrolled elsewhere, leave it there, but for a jump.
+  function show(jumped) {
+    const x = audio.currentTime * pace;
+    const inView = at => at >= scroll.scrollLeft && at <= scroll.scrollLeft + scroll.clientWidth;
+    if (!inView(x) && (jumped || inView(shown))) {
+      scroll.scrollLeft = x - scroll.clientWidth * 0.1;
+    }
+    shown = x;
+    cursor.style.transform = 'translateX(' + x + 'px)';
+    slider.value = audio.currentTime;
+    const text = clock(Math.min(audio.currentTime, length)) + ' / ' + clock(length);
+    if (time.textContent !== text) {
+      time.textContent = text;
+      slider.setAttribute('aria-valuetext', text);
+    }
+  }
+
+  function everyFrame() {
+    show(false);
+    if (!audio.paused) requestAnimationFrame(everyFrame);
+  }
+
+  // a failure has an event of its own; to be paused before it has begun is none
+  function play() { audio.play().catch(() => {}); }
+  function toggle() { audio.paused ? play() : audio.pause(); }
+
+  // A plain web server can't begin in the middle of a file: then have all of it first.
+  async function makeSeekable() {
+    const canSeek = audio.seekable.length && audio.seekable.end(0) > 0;
+    if (canSeek || audio.readyState === 0 || audio.src.startsWith('blob:')) return;
+    const answer = await fetch(audio.src);
+    const whole = await answer.blob();
+    const playing = !audio.paused;
+    audio.src = URL.createObjectURL(whole);
+    if (playing) play();
+  }
+
+  async function seek(seconds) {
+    await makeSeekable();
+    audio.currentTime = Math.max(0, Math.min(seconds, length));
+    show(true);
+  }
+
+  // To the next note (by = 1) or the one before (by = -1), and say what it is.
+  async function walk(by) {
+    const startOf = note => note.x.baseVal.value;
+    byTime ??= [...roll.querySelectorAll('[data-tip]')].sort((a, b) => startOf(a) - startOf(b));
+    if (!byTime.length) return;
+    if (byTime[walking]) byTime[walking].classList.remove('chosen');
+    walking = Math.max(0, Math.min(walking + by, byTime.length - 1));
+    byTime[walking].classList.add('chosen');
+    await seek(startOf(byTime[walking]) / pace);
+    showTip(byTime[walking]);
+  }
+
+  show(false);
+  audio.addEventListener('play', () => {
+    for (const other of document.querySelectorAll('audio')) if (other !== audio) other.pause();
+    player.classList.add('playing');
+    button.setAttribute('aria-label', button.dataset.pause);
+    everyFrame();
+  });
+  audio.addEventListener('pause', () => {
+    player.classList.remove('playing');
+    button.setAttribute('aria-label', button.dataset.play);
+  });
+  audio.addEventListener('error', () => { trouble.hidden = false; });
+  trouble.hidden = !audio.error;                 // it may have failed before this script ran
+  button.addEventListener('click', toggle);
+  slider.addEventListener('input', () => seek(Number(slider.value)));
+  roll.addEventListener('click', event => {
+    const x = event.clientX - roll.getBoundingClientRect().left;
+    seek(x / pace).then(play);
+  });
+  roll.addEventListener('pointerover', event => {
+    if (event.target.dataset.tip) showTip(event.target);
+  });
+  roll.addEventListener('pointerout', () => { tip.hidden = true; });
+  scroll.addEventListener('blur', () => { tip.hidden = true; });
+  player.addEventListener('keydown', event => {
+    if (event.altKey || event.ctrlKey || event.metaKey) return;      // the browser's own
+    const onRoll = event.target === scroll;
+    if (event.key === ' ' && event.target !== button) toggle();      // a button has it already
+    else if (event.key === 'ArrowLeft') seek(audio.currentTime - 2);
+    else if (event.key === 'ArrowRight') seek(audio.currentTime + 2);
+    else if (event.key === 'Home') seek(0);
+    else if (event.key === 'End') seek(length);
+    else if (event.key === 'ArrowDown' && onRoll) walk(1);
+    else if (event.key === 'ArrowUp' && onRoll) walk(-1);
+    else return;
+    event.preventDefault();
+  });
+}
+
+document.querySelectorAll('.player').forEach(setUp);
