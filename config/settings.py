@@ -66,7 +66,8 @@ def convert(name: str, kind: type, value):
         return BOOLS[str(value).lower()]
     if kind is str and isinstance(value, str):
         return value
-    if kind in (int, float) and isinstance(value, (int, float, str)) and not isinstance(value, bool):
+    may_be_number = isinstance(value, (int, float, str)) and not isinstance(value, bool)
+    if kind in (int, float) and may_be_number:
         try:
             number = float(value)
         except (ValueError, OverflowError):
