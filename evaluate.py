@@ -20,58 +20,33 @@ import glob
 import json
 import math
 import re
-from bisect import bisect
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 import synth
 from config.settings import Settings, run, setting
-from data.corpus import check_corpora, load_corpora
+from data.corpus import check_corpora, load_pieces, load_trained_on, open_corpora
+from data.grade import COMPARED, SHORTEST, describe, grade
+from data.ngram import NGram, count_ngrams, draw_ngram
+from data.originality import (Origin, find_words, index_training, originality,
+                              originality_of_text)
+from data.score import Note, Score, bars_of, find_bars, read_midi
 from model import load
 from page import Excerpt, Pair, write_quiz
 from prepare import files
-from tokenizer_bpe import BPETokenizer
-from data.score import STEPS, WHOLE, Note, Score, bars_of, find_bars, read_midi
 from tokenizer_midi import MidiTokenizer
 from train import validation_losses
 
-WINDOW = 250             # notes in a window
-SHORTEST = 100           # notes that a piece must have to be a (shorter) window by itself
-COMPARED = 6             # windows compared at a time, at most: three samples have as many
-DRAWS = 15               # draws of that many windows; the median of their distances counts
-SEED = 1                 # of all that is drawn here: same pieces, same figures
-LONG = 3 * WHOLE // 2    # steps; a note that lasts longer was probably forgotten
-
-ORDERS = 6               # n-grams of 1 to this many ids are tried
-COUNTED = 8_000_000      # ids that they are counted on at most, all transpositions together
-NGRAM_PIECES = 16        # pieces that the best of them draws
-NGRAM_IDS = 1200         # ids in each: some 400 notes
-
 SHOWN = 30               # held-out pieces of a corpus that the table shows; evaluate.json has all
-
-RUN = 8                  # notes (or words) in a row that a run has at least
-DIFFERENT = 4            # different intervals (or words) that they have at least
-LONGEST_PERIOD = 64      # notes (or words) in what is played again at once, at most
-RECITED = 16             # notes in a row that are recited, or more if held-out pieces share as many
-RECITED_WORDS = 12       # words. (Held-out Bach shares no more than 12 notes, Shakespeare 9 words.)
-
-# How often the 12 degrees of a major and a minor key occur, from the tonic upwards (Albrecht and
-# Shanahan 2013). The profiles have mean 0 and spread 1: the largest product correlates best.
-DEGREES = np.array([[.238, .006, .111, .006, .137, .094, .016, .214, .009, .080, .008, .081],
-                    [.220, .006, .104, .123, .019, .103, .012, .214, .062, .022, .061, .052]])
-PROFILES = (DEGREES - DEGREES.mean(axis=1, keepdims=True)) / DEGREES.std(axis=1, keepdims=True)
 
 QUIZ_PAIRS = 10          # pairs of excerpts in "Bach or machine?"
 QUIZ_BARS = 8            # bars in an excerpt
 QUIZ_NOTES = 24          # notes that it has at least
 QUIZ_TEMPO = 80          # quarters a minute, for both sides
-
-MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)      # 2 ** 64 by the golden ratio (Knuth): for hashes
+QUIZ_SEED = 1            # of what is drawn
 
 
 @dataclass
@@ -156,96 +131,7 @@ def bits_by_piece(corpus: dict, tokenizer, bits: np.ndarray) -> dict[str, dict]:
     return found
 
 
-# ---- the n-gram: what counting alone can know
-
-def hash_windows(codes: np.ndarray, length: int) -> np.ndarray:
-    """(N,) whole numbers -> (N - length + 1,): 64 bits for every `length` in a row, the same for
-    the same numbers and, as good as always, other bits for others."""
-    hashes = np.zeros(max(0, len(codes) - length + 1), np.uint64)
-    for place in range(length):
-        code = codes[place:place + len(hashes)].astype(np.uint64)
-        hashes = (hashes + code + np.uint64(1)) * MULTIPLIER
-    return hashes
-
-
-class NGram:
-    """Interpolated n-grams (Witten and Bell 1991): in a context that was seen C times, with T
-    different ids after it, `id` has the probability
-
-        (times seen here + T * its probability after one id less) / (C + T)
-
-    and that after one id less is made alike, down to 1 / V. So a context asks the shorter ones, and
-    listens to them the more, the fewer times it was seen and the more different ids followed.
-
-    A table for each length of context holds its (context, id) pairs as sorted numbers, a hash of
-    the context above and the id in the lowest bits: what follows a context lies side by side.
-    """
-
-    def __init__(self, rows: list[np.ndarray], vocab_size: int, longest: int = ORDERS):
-        """Count the ids of `rows`, arrays (N,), for n-grams of 1 to `longest` ids."""
-        self.vocab_size = vocab_size
-        self.low = np.uint64((1 << vocab_size.bit_length()) - 1)        # the bits of an id
-        self.tables = []
-        for length in range(longest):
-            pairs = np.concatenate([self.pairs(row, length) for row in rows])
-            pairs, counts = np.unique(pairs, return_counts=True)
-            before = np.concatenate(([0], np.cumsum(counts)))           # counts of all pairs before
-            self.tables.append((pairs, before))
-
-    def pairs(self, ids: np.ndarray, length: int) -> np.ndarray:
-        """(N,) -> (N - length,): each id that has a context of that length, with it."""
-        contexts = hash_windows(ids, length)[:max(0, len(ids) - length)]
-        return contexts & ~self.low | ids[length:].astype(np.uint64)
-
-    def bits(self, ids: np.ndarray) -> np.ndarray:
-        """(N,) -> (orders, N): what each id costs by the n-gram of each order."""
-        chance = np.full(len(ids), 1 / self.vocab_size)
-        rows = []
-        for length, (pairs, before) in enumerate(self.tables):
-            wanted = self.pairs(ids, length)                            # (N - length,)
-            first = np.searchsorted(pairs, wanted & ~self.low)
-            past = np.searchsorted(pairs, wanted | self.low)
-            kinds = past - first
-            count = before[past] - before[first]
-            this = np.searchsorted(pairs, wanted)
-            next = np.searchsorted(pairs, wanted, 'right')
-            seen = before[next] - before[this]
-            known = np.flatnonzero(kinds)                               # contexts ever seen
-            shorter = chance[length:][known]
-            chance[length:][known] = ((seen[known] + kinds[known] * shorter)
-                                      / (count[known] + kinds[known]))
-            rows.append(-np.log2(chance))
-        return np.stack(rows)
-
-    def chances(self, context: list[int], order: int) -> np.ndarray:
-        """(V,) probabilities of what comes after the context, by the n-gram of that order."""
-        chances = np.full(self.vocab_size, 1 / self.vocab_size)
-        for length, (pairs, before) in enumerate(self.tables[:min(order, len(context) + 1)]):
-            context_hash = hash_windows(np.array(context[len(context) - length:]), length)[:1]
-            first = np.searchsorted(pairs, context_hash & ~self.low)[0]
-            past = np.searchsorted(pairs, context_hash | self.low)[0]
-            if past > first:
-                followers = (pairs[first:past] & self.low).astype(int)
-                counts = np.diff(before[first:past + 1])
-                chances *= past - first
-                chances[followers] += counts
-                chances /= counts.sum() + past - first
-        return chances
-
-
-def count_ngrams(corpora: list[dict]) -> NGram:
-    """The n-grams of all training parts, in all the keys that the model is trained in. Of very
-    large corpora, the beginning of each."""
-    table = np.array(corpora[0]['augment'])
-    total = len(table) * sum(len(corpus['train']) for corpus in corpora)
-    share = min(1, COUNTED / total)
-    rows = []
-    for corpus in corpora:
-        ids = np.array(corpus['train'][:int(share * len(corpus['train']))])
-        for transposition in table:
-            rows.append(transposition[ids])
-    return NGram(rows, corpora[0]['vocab_size'])
-
+# ---- the n-gram
 
 def judge_ngram(ngram: NGram, corpora: list[dict], tokenizer) -> dict:
     """The bits that the best order spends on each corpus, as `spend` splits them. That order is
@@ -263,419 +149,7 @@ def judge_ngram(ngram: NGram, corpora: list[dict], tokenizer) -> dict:
     return {'order': best + 1, 'bits': spent}
 
 
-def draw_ngram(ngram: NGram, order: int, tokenizer: MidiTokenizer) -> list:
-    """Pieces that the n-gram draws, (name, Score), of NGRAM_IDS ids each; none ends before."""
-    generator = np.random.default_rng(SEED)
-    pieces = []
-    for number in range(1, NGRAM_PIECES + 1):
-        ids = [tokenizer.ids['begin', 0]]
-        while len(ids) < NGRAM_IDS:
-            chances = ngram.chances(ids[-order:], order)
-            chances[tokenizer.end] = 0
-            ids.append(int(generator.choice(len(chances), p=chances / chances.sum())))
-        pieces.append((f'n-gram {number}', tokenizer.decode(ids)))
-    return pieces
-
-
-# ---- windows and their histograms
-
-def cut(scores: list[Score]) -> list[np.ndarray]:
-    """Windows (WINDOW, 3) of start, pitch and duration that follow one another; the rest of a piece
-    is left out. A piece too short for one is a shorter window (N, 3), if it has SHORTEST notes."""
-    windows = []
-    for score in scores:
-        notes = np.array([note[:3] for note in sorted(score.notes)])
-        if SHORTEST <= len(notes) < WINDOW:
-            windows.append(notes)
-        for start in range(0, len(notes) - WINDOW + 1, WINDOW):
-            windows.append(notes[start:start + WINDOW])
-    return windows
-
-
-def shuffle_pitches(scores: list[Score]) -> list[Score]:
-    """Each piece with its own pitches and its own rhythm, but other pitches on other notes."""
-    generator = np.random.default_rng(SEED)
-    shuffled = []
-    for score in scores:
-        pitches = generator.permutation([note.pitch for note in score.notes])
-        pairs = zip(score.notes, pitches.tolist())
-        shuffled.append(Score([note._replace(pitch=pitch) for note, pitch in pairs]))
-    return shuffled
-
-
-def keys_down(window: np.ndarray, onsets: np.ndarray) -> np.ndarray:
-    """(onsets, 128), True where a key is down. One let go at an onset is no longer down."""
-    starts, pitches, durations = window.T
-    first = np.searchsorted(onsets, starts)
-    past = np.searchsorted(onsets, starts + durations)
-    down = np.zeros((len(onsets), 128), bool)
-    for note, pitch in enumerate(pitches):
-        down[first[note]:past[note], pitch] = True
-    return down
-
-
-def find_key(pitches: np.ndarray, durations: np.ndarray) -> tuple[int, str]:
-    """The tonic, 0 (C) to 11, and the mode of the key whose profile correlates best with how long
-    each of the 12 pitch classes sounds (the method of Krumhansl and Schmuckler)."""
-    heard = np.bincount(pitches % 12, weights=durations, minlength=12)
-    fits = {}
-    for tonic in range(12):
-        degrees = np.roll(heard, -tonic)                        # of a key on this tonic
-        for mode, fit in zip(('major', 'minor'), PROFILES @ degrees):
-            fits[tonic, mode] = fit
-    return max(fits, key=fits.get)
-
-
-def histogram(values: np.ndarray, low: int, high: int) -> np.ndarray:
-    """Shares (high - low + 2,) of low..high, what lies beyond counted as the nearest of them. The
-    last bin is for a window that has nothing to count: no intervals, when no two keys meet."""
-    counts = np.bincount(np.clip(values, low, high) - low, minlength=high - low + 2)
-    if len(values) == 0:
-        counts[-1] = 1
-    return counts / counts.sum()
-
-
-def histograms(window: np.ndarray) -> dict[str, np.ndarray]:
-    """The eight histograms of a window (N, 3). Times are in steps, pitches in semitones."""
-    starts, pitches, durations = window.T
-    onsets, onset = np.unique(starts, return_inverse=True)      # onset: the index of each note's
-    down = keys_down(window, onsets)                            # (onsets, 128)
-    bass = down.argmax(axis=1)                                  # the lowest key, (onsets,)
-    top = 127 - down[:, ::-1].argmax(axis=1)                    # the highest
-
-    # each note, when it starts, against every key that is down; itself, 0 apart, doesn't count
-    note, key = np.nonzero(down[onset])
-    apart = abs(pitches[note] - key)
-    above = pitches - bass[onset]
-    melody = pitches[pitches == top[onset]]                     # the notes that start on top
-    tonic, _ = find_key(pitches, durations)
-
-    # octaves are folded: a tenth is as consonant as a third
-    return {
-        'time between onsets': histogram(np.diff(onsets), 1, WHOLE + 1),
-        'duration': histogram(durations, 1, LONG + 1),
-        'place in the quarter': histogram(onsets % STEPS, 0, STEPS - 1),
-        'keys down': histogram(down.sum(axis=1), 1, 10),
-        'intervals': histogram(apart[apart > 0] % 12, 0, 11),
-        'intervals above the bass': histogram(above[above > 0] % 12, 0, 11),
-        'step of the top voice': histogram(np.diff(melody), -12, 12),
-        'scale degree': histogram((pitches - tonic) % 12, 0, 11),
-    }
-
-
-# ---- the grade and the plain figures
-
-def measure(side: str, scores: list[Score]) -> dict[str, np.ndarray]:
-    """Name -> (windows, bins) of each histogram. Raises ValueError if there is no window."""
-    windows = [histograms(window) for window in cut(scores)]
-    if not windows:
-        raise ValueError(f'{side}: no piece out of {len(scores)} has {SHORTEST} notes, the fewest '
-                         'that can be graded: use longer pieces')
-    return {name: np.stack([window[name] for window in windows]) for name in windows[0]}
-
-
-def distance(shares: np.ndarray, goal: np.ndarray, count: int) -> float:
-    """Total variation distance, 0 to 1, from the mean of `count` windows of `shares` (windows,
-    bins) to the mean histogram `goal` (bins,): the median of DRAWS draws."""
-    generator = np.random.default_rng(SEED)
-    distances = []
-    for _ in range(DRAWS):
-        drawn = generator.choice(len(shares), count, replace=False)
-        distances.append(abs(shares[drawn].mean(axis=0) - goal).sum() / 2)
-    return float(np.median(distances))
-
-
-def grade(samples: list[Score], train: list[Score], val: list[Score],
-          ngram: list[Score] | None = None) -> dict:
-    """How near samples lie to the training pieces. `grade` is 1.0 for held-out pieces with their
-    pitches shuffled, about 0.5 for the held-out pieces themselves; `grades` has all
-    sides (an n-gram's pieces only if they are given), `distances` what they come from. Raises
-    ValueError if a side has no piece that is long enough.
-    """
-    training = measure('training', train)
-    sides = {'held-out': measure('held-out', val),
-             'shuffled': measure('shuffled', shuffle_pitches(val)),
-             'n-gram': measure('n-gram', ngram) if ngram else None,
-             'samples': measure('samples', samples)}
-    sides = {side: measured for side, measured in sides.items() if measured}
-    sizes = {side: len(measured['duration']) for side, measured in sides.items()}
-    # the fewer windows, the further their mean lies from any other, by chance alone: so as many
-    # are drawn from each side, and no more from thirty samples than from three
-    count = min(COMPARED, *sizes.values())
-    distances = {}
-    ratios = {side: [] for side in sides}
-    for name, shares in training.items():
-        goal = shares.mean(axis=0)
-        row = {side: distance(measured[name], goal, count) for side, measured in sides.items()}
-        # less than one note of a window is no difference, and nothing to divide by
-        unit = max(row['held-out'], 1 / WINDOW)
-        for side in sides:
-            ratios[side].append(row[side] / unit)
-        distances[name] = row
-    scale = np.mean(ratios['shuffled'])
-    grades = {side: float(np.mean(ratios[side]) / scale) for side in sides}
-    return {'grade': grades['samples'], 'grades': grades, 'distances': distances,
-            'windows': sizes, 'compared': count,
-            'too_short': sum(len(score.notes) < SHORTEST for score in samples)}
-
-
-def describe(scores: list[Score]) -> dict:
-    """Plain figures of all notes, those of short pieces, too."""
-    starts, _, durations, _ = np.concatenate([score.notes for score in scores]).T
-    quarters = 0
-    for score in scores:
-        quarters += max(note.start + note.duration for note in score.notes) / STEPS
-    off_grid = (starts % (STEPS // 4) > 0) & (starts % (STEPS // 3) > 0)
-    return {'pieces': len(scores), 'notes': len(starts), 'notes a quarter': len(starts) / quarters,
-            f'longer than {LONG} steps, %': 100 * float(np.mean(durations > LONG)),
-            'off 16ths and triplets, %': 100 * float(np.mean(off_grid))}
-
-
-# ---- originality: what stands in a training piece, too
-
-# A run of notes is found whatever its key, for it is read as moves from each note to the next: the
-# time between them and the interval. Notes that start together go from the lowest up, here and in
-# the training pieces, so that a chord reads the same wherever it stands. What this does not find:
-# one voice of a piece under other voices, and a piece at another speed.
-
-class Row(NamedTuple):
-    """A piece as whole numbers, where what is alike has the same: its moves from each of N notes to
-    the next, or its N words."""
-    codes: np.ndarray        # (N - 1,) of music, (N,) of text
-    kinds: np.ndarray        # as many: the intervals of the moves; the words again
-    bars: np.ndarray         # (N,) the bar of each note, the line of each word, from 1
-
-
-@dataclass
-class Origin:
-    """What a piece shares with the training pieces. A unit is a note of music, a word of text."""
-    shares: dict[int, float]     # units -> share of all windows of so many that are found
-    longest: int                 # units of the longest run, what repeats itself counted once
-    source: str                  # the training piece that has it, '' if there is no run
-    source_bar: int              # the bar in which it begins there, from 1; of text, the line
-    bar: int                     # ... and here
-    copied: list                 # music: for each of score.notes, whether it is in a run of `least`
-                                 # units or more; text: (from, to), stretches of characters
-
-
-def bars_at(score: Score, steps: np.ndarray) -> np.ndarray:
-    """(N,) steps of a piece -> (N,) the bars they are in, from 1."""
-    starts = [bar.start for bar in find_bars(score)]
-    return np.searchsorted(starts, steps, side='right')
-
-
-def spell(score: Score) -> Row:
-    """Music as its moves."""
-    notes = np.array([note[:2] for note in sorted(score.notes)], int).reshape(-1, 2)
-    times, intervals = np.diff(notes, axis=0).T
-    return Row(256 * times + intervals + 128, intervals, bars_at(score, notes[:, 0]))
-
-
-def find_words(text: str):
-    """An iterator over the matches of all words, such as: it's."""
-    return re.finditer(r"\w+(?:['’]\w+)*", text)
-
-
-def spell_text(text: str, numbers: dict[str, int]) -> Row:
-    """Text as its words, whose numbers are given; one without a number is like no other: -2."""
-    codes, starts = [], []
-    for word in find_words(text):
-        codes.append(numbers.get(word.group().lower(), -2))
-        starts.append(word.start())
-    line_ends = [line_end.start() for line_end in re.finditer('\n', text)]
-    lines = 1 + np.searchsorted(line_ends, starts)
-    codes = np.array(codes, int)
-    return Row(codes, codes, lines)
-
-
-class Index:
-    """Where each window of 8 notes (and of 12) stands in the training pieces, or of 8 words.
-
-    `codes` holds one piece after the other, with a -1 around each, which no piece has: a run ends
-    there. `between` is 1 for music, where 8 notes have 7 moves between them, and 0 for text.
-    """
-
-    def __init__(self, names: list[str], rows: list[Row], windows: tuple, between: int):
-        self.names, self.rows, self.between = names, rows, between
-        self.begins, parts = [], [[-1]]
-        begin = 1
-        for row in rows:
-            self.begins.append(begin)
-            parts += [row.codes, [-1]]
-            begin += len(row.codes) + 1
-        self.codes = np.concatenate(parts)
-        self.windows = {}                        # units -> their hashes, sorted, and their places
-        for units in windows:
-            hashes = hash_windows(self.codes, units - between)
-            places = np.argsort(hashes, kind='stable')
-            self.windows[units] = hashes[places], places
-
-    def find(self, row: Row, units: int) -> list[np.ndarray]:
-        """The places in `codes` of each window of `units` of the row."""
-        hashes, places = self.windows[units]
-        wanted = hash_windows(row.codes, units - self.between)
-        firsts = np.searchsorted(hashes, wanted)
-        pasts = np.searchsorted(hashes, wanted, 'right')
-        return [places[first:past] for first, past in zip(firsts, pasts)]
-
-    def where(self, place: int) -> tuple[str, int]:
-        """A place in `codes` -> the name of the piece and the bar (or line)."""
-        number = bisect(self.begins, place) - 1
-        return self.names[number], int(self.rows[number].bars[place - self.begins[number]])
-
-    def find_runs(self, row: Row, telling: np.ndarray) -> list[tuple[int, int, int]]:
-        """(place in the row, place in `codes`, codes) of every run: a window of 8 that is among the
-        `telling` and is found, with all that is the same before and after it."""
-        runs, compared = [], {}                  # compared: up to where, for each distance
-        places = self.find(row, RUN)
-        for seed in np.flatnonzero(telling):
-            for place in places[seed]:
-                apart = place - seed
-                if compared.get(apart, 0) > seed:
-                    continue                     # this window is in a run that is known
-                begin = end = int(seed)
-                while begin > 0 and row.codes[begin - 1] == self.codes[begin - 1 + apart]:
-                    begin -= 1
-                while end < len(row.codes) and row.codes[end] == self.codes[end + apart]:
-                    end += 1
-                compared[apart] = end
-                runs.append((begin, begin + int(apart), end - begin))
-        return runs
-
-
-def find_fresh(codes: np.ndarray) -> np.ndarray:
-    """(N,) False where a code repeats, as do as many as its period before it or four at least, what
-    stood right before them: a trill, a broken chord over and over, a bar played twice. True for
-    the first time."""
-    fresh = np.ones(len(codes), bool)
-    for period in range(1, min(LONGEST_PERIOD, len(codes) // 2) + 1):
-        same = codes[period:] == codes[:-period]
-        stretch = max(period, 4)                 # two whole tones up are no repetition yet
-        in_a_row = np.concatenate(([0], np.cumsum(same)))
-        full = in_a_row[stretch:] - in_a_row[:-stretch] == stretch
-        for begin in np.flatnonzero(full) + period:
-            fresh[begin:begin + stretch] = False
-    return fresh
-
-
-def is_telling(row: Row, fresh: np.ndarray, length: int) -> np.ndarray:
-    """(N - length + 1,) whether it tells anything that a window of `length` codes is found: it has
-    four different intervals (or words), and more than half of it is fresh. A scale, a trill and a
-    broken chord over and over are nobody's."""
-    if len(row.codes) < length:
-        return np.zeros(0, bool)
-    kinds = np.sort(sliding_window_view(row.kinds, length), axis=1)
-    different = 1 + np.count_nonzero(np.diff(kinds, axis=1), axis=1)
-    new = np.count_nonzero(sliding_window_view(fresh, length), axis=1)
-    return (different >= DIFFERENT) & (2 * new > length)
-
-
-def trace(row: Row, index: Index, least: int) -> Origin:
-    """What the row shares with the index; `copied` (N,) is of its notes or words."""
-    fresh = find_fresh(row.codes)
-    shares = {}
-    for units in index.windows:
-        counts = is_telling(row, fresh, units - index.between)
-        found = np.array([len(places) > 0 for places in index.find(row, units)], bool)
-        shares[units] = float(np.mean(found & counts)) if len(counts) else 0.0
-    origin = Origin(shares, 0, '', 0, 0, np.zeros(len(row.bars), bool))
-    for begin, place, length in index.find_runs(row, is_telling(row, fresh, RUN - index.between)):
-        units = int(np.count_nonzero(fresh[begin:begin + length])) + index.between
-        if units >= least:
-            origin.copied[begin:begin + length + index.between] = True
-        if units > origin.longest:
-            origin.longest = units
-            origin.source, origin.source_bar = index.where(place)
-            origin.bar = int(row.bars[begin])
-    return origin
-
-
-def index_of(pieces: list[tuple[str, Score]]) -> Index:
-    """The training pieces and their names, made ready for `originality`."""
-    names = [name for name, _ in pieces]
-    return Index(names, [spell(score) for _, score in pieces], (8, 12), between=1)
-
-
-def originality(score: Score, index: Index, least: int = RECITED) -> Origin:
-    """What a piece shares with the training pieces. A run of `least` notes or more is copied."""
-    origin = trace(spell(score), index, least)
-    in_order = sorted(range(len(score.notes)), key=lambda number: score.notes[number])
-    copied = [False] * len(score.notes)
-    for number, is_copied in zip(in_order, origin.copied.tolist()):
-        copied[number] = is_copied
-    origin.copied = copied
-    return origin
-
-
-def index_of_text(text: str | list[tuple[str, str]]) -> Index:
-    """The same of a text, or of several and their names."""
-    texts = [('', text)] if isinstance(text, str) else text
-    numbers = {}
-    for _, text in texts:
-        for word in find_words(text):
-            numbers.setdefault(word.group().lower(), len(numbers))
-    rows = [spell_text(text, numbers) for _, text in texts]
-    index = Index([name for name, _ in texts], rows, (8,), between=0)
-    index.numbers = numbers
-    return index
-
-
-def originality_of_text(text: str, index: Index, least: int = RECITED) -> Origin:
-    """The same of a text: runs of words, whatever stands between them, capital letters or not."""
-    origin = trace(spell_text(text, index.numbers), index, least)
-    stretches = []
-    copied = [False, *origin.copied.tolist()]
-    for number, word in enumerate(find_words(text), 1):
-        if copied[number] and copied[number - 1]:
-            stretches[-1] = (stretches[-1][0], word.end())
-        elif copied[number]:
-            stretches.append(word.span())
-    origin.copied = stretches
-    return origin
-
-
 # ---- what to compare, and with what
-
-def open_corpora(dataset: str) -> tuple[list[dict], MidiTokenizer | BPETokenizer]:
-    """Prepared corpora, such as goldberg,wtc, and the tokenizer that they share. Raises ValueError
-    if they don't go together."""
-    corpora = load_corpora(dataset)
-    check_corpora(corpora, context=1)
-    saved = corpora[0]['tokenizer']
-    kind = MidiTokenizer if saved.get('kind') == 'midi' else BPETokenizer
-    return corpora, kind.from_dict(saved)
-
-
-def load_pieces(corpora: list[dict], tokenizer) -> dict[str, list[tuple[str, Score | str]]]:
-    """The pieces of prepared corpora, `train` and `val`, each with its name."""
-    pieces = {'train': [], 'val': []}
-    for corpus in corpora:
-        for split, found in pieces.items():
-            ids = np.array(corpus[split])
-            ends = np.flatnonzero(ids == corpus['end'])
-            rows = np.split(ids, ends + 1)[:-1]                 # nothing is after the last
-            for piece, row in zip(corpus['pieces'][split], rows, strict=True):
-                row = row[:-1].tolist()                         # without the end
-                found.append((piece['name'], tokenizer.decode(row)))
-    return pieces
-
-
-def load_trained_on(dataset: str, extra: str) -> dict[str, list[tuple[str, Score | str]]]:
-    """The pieces of the corpora of a training run, `train` with those of its extra corpora."""
-    pieces = load_pieces(*open_corpora(dataset))
-    if extra:
-        pieces['train'] += load_pieces(*open_corpora(extra))['train']
-    return pieces
-
-
-def load_scores(dataset: str) -> tuple[list[Score], list[Score]]:
-    """The training and the held-out pieces of prepared corpora of music, such as goldberg,wtc."""
-    corpora, tokenizer = open_corpora(dataset)
-    if not isinstance(tokenizer, MidiTokenizer):
-        raise ValueError(f'data/{dataset} is text: only music is graded, give another --dataset')
-    pieces = load_pieces(corpora, tokenizer)
-    return tuple([score for _, score in pieces[split]] for split in ('train', 'val'))
-
 
 def in_order(path: Path) -> list:
     """Sorts sample-2 before sample-10: words by their letters, numbers by their size."""
@@ -728,17 +202,6 @@ def judge_music(samples: list, pieces: dict, drawn: list) -> dict:
     scores = {side: [score for _, score in named] for side, named in sides.items()}
     graded = grade(scores['samples'], scores['training'], scores['held-out'], scores['n-gram'])
     return {'grade': graded, 'figures': {side: describe(scores[side]) for side in sides}}
-
-
-def index_training(pieces: dict, music: bool) -> tuple[Index, int, list[Origin]]:
-    """The training pieces, ready to look up samples; from how many notes (or words) on a run is
-    recited: it is longer than any of the held-out pieces', and than any that Bach (or Shakespeare)
-    shares with himself by chance; and what the held-out pieces share."""
-    index = index_of(pieces['train']) if music else index_of_text(pieces['train'])
-    look_up = originality if music else originality_of_text
-    held_out = [look_up(piece, index) for _, piece in pieces['val']]
-    longest = max(origin.longest for origin in held_out)
-    return index, max(RECITED if music else RECITED_WORDS, longest + 1), held_out
 
 
 def judge_originality(samples: list, pieces: dict, drawn: list, music: bool) -> dict:
@@ -822,7 +285,7 @@ def find_excerpts(named: list[tuple[str, Score]], generator) -> list[tuple[str, 
 
 def make_quiz(samples: list, held_out: list, folder: Path):
     """quiz.html in the folder, and its sounds. Raises ValueError if there is too little music."""
-    generator = np.random.default_rng(SEED)
+    generator = np.random.default_rng(QUIZ_SEED)
     sides = {'Bach': find_excerpts(held_out, generator),
              'the model': find_excerpts(samples, generator)}
     for side, excerpts in sides.items():

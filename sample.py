@@ -17,13 +17,15 @@ import torch
 import synth
 from config.machine import pick_device
 from config.settings import Settings, run, setting
-from evaluate import (find_key, index_training, load_trained_on, note_bits, originality,
-                      originality_of_text, surprise)
+from data.corpus import load_trained_on
+from data.grade import find_key
+from data.originality import index_training, originality, originality_of_text
+from data.score import WHOLE, Score, find_bars, opening, read_midi, write_midi
+from data.tokenizer import load_tokenizer
+from evaluate import note_bits, surprise
 from model import load
 from page import Piece, Text, read_curve, write_page
 from tokenizer_bpe import BPETokenizer
-from data.tokenizer import load_tokenizer
-from data.score import WHOLE, Score, find_bars, opening, read_midi, write_midi
 from tokenizer_midi import Grammar, MidiTokenizer, transpose
 
 
@@ -356,10 +358,10 @@ def settings_of(config: Config, checkpoint: dict) -> dict[str, str]:
             grades = found['grade']['grades']
             facts['grade when last judged'] = (f'{grades["samples"]:.2f} (held-out Bach '
                                                f'{grades["held-out"]:.2f})')
-    for setting in fields(Config):
-        value = getattr(config, setting.name)
-        if value != setting.default and setting.name not in ('out_dir', 'seed'):
-            facts[setting.name] = str(value)
+    for field in fields(Config):
+        value = getattr(config, field.name)
+        if value != field.default and field.name not in ('out_dir', 'seed'):
+            facts[field.name] = str(value)
     return facts
 
 

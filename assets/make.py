@@ -16,8 +16,9 @@ sys.path.insert(0, str(HERE.parent))
 import torch                                                            # noqa: E402
 
 import synth                                                            # noqa: E402
-from evaluate import index_training, load_trained_on                    # noqa: E402
-from evaluate import note_bits, originality, surprise                   # noqa: E402
+from data.corpus import load_trained_on                                  # noqa: E402
+from data.originality import index_training, originality                # noqa: E402
+from evaluate import note_bits, surprise                                # noqa: E402
 from model import load                                                  # noqa: E402
 from page import Piece, piano_roll, write_page                          # noqa: E402
 from data.tokenizer import load_tokenizer                               # noqa: E402

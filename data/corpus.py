@@ -1,4 +1,5 @@
-"""A prepared corpus, data/<name>/: read it, check that it is whole, check that several go together.
+"""A prepared corpus, data/<name>/: read it, check that it is whole, check that several go together,
+read it back as pieces.
 
 meta.json says all there is to know of the ids in train.bin and val.bin; prepare.py writes them.
 """
@@ -7,6 +8,9 @@ import json
 from pathlib import Path
 
 import numpy as np
+
+from data.score import Score
+from data.tokenizer import Tokenizer, load_tokenizer
 
 DATA = Path(__file__).parent
 FORMAT = 4               # of a corpus: what another version of this repo would not understand
@@ -135,3 +139,44 @@ def how_they_differ(one: dict, other: dict) -> str:
     if 'velocity' in one and {**one, 'velocity': other.get('velocity')} == other:
         return 'only one has velocities; prepare both with the same --velocity=true or false'
     return 'their tokenizers differ'
+
+
+# ---- read back as pieces
+
+def open_corpora(dataset: str) -> tuple[list[dict], Tokenizer]:
+    """Prepared corpora, such as goldberg,wtc, and the tokenizer that they share. Raises ValueError
+    if they don't go together."""
+    corpora = load_corpora(dataset)
+    check_corpora(corpora, context=1)
+    return corpora, load_tokenizer(corpora[0]['tokenizer'])
+
+
+def load_pieces(corpora: list[dict], tokenizer) -> dict[str, list[tuple[str, Score | str]]]:
+    """The pieces of prepared corpora, `train` and `val`, each with its name."""
+    pieces = {'train': [], 'val': []}
+    for corpus in corpora:
+        for split, found in pieces.items():
+            ids = np.array(corpus[split])
+            ends = np.flatnonzero(ids == corpus['end'])
+            rows = np.split(ids, ends + 1)[:-1]                 # nothing is after the last
+            for piece, row in zip(corpus['pieces'][split], rows, strict=True):
+                row = row[:-1].tolist()                         # without the end
+                found.append((piece['name'], tokenizer.decode(row)))
+    return pieces
+
+
+def load_trained_on(dataset: str, extra: str) -> dict[str, list[tuple[str, Score | str]]]:
+    """The pieces of the corpora of a training run, `train` with those of its extra corpora."""
+    pieces = load_pieces(*open_corpora(dataset))
+    if extra:
+        pieces['train'] += load_pieces(*open_corpora(extra))['train']
+    return pieces
+
+
+def load_scores(dataset: str) -> tuple[list[Score], list[Score]]:
+    """The training and the held-out pieces of prepared corpora of music, such as goldberg,wtc."""
+    corpora, tokenizer = open_corpora(dataset)
+    if tokenizer.unit != 'note':
+        raise ValueError(f'data/{dataset} is text: only music is graded, give another --dataset')
+    pieces = load_pieces(corpora, tokenizer)
+    return tuple([score for _, score in pieces[split]] for split in ('train', 'val'))

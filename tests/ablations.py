@@ -24,8 +24,9 @@ import torch.nn.functional as F                                         # noqa: 
 import model                                                            # noqa: E402
 import train                                                            # noqa: E402
 from config.settings import read_config                                          # noqa: E402
-from data.corpus import load_corpus                                     # noqa: E402
-from evaluate import bits_by_kind, describe, grade, load_scores         # noqa: E402
+from data.corpus import load_corpus, load_scores                        # noqa: E402
+from data.grade import describe, grade                                  # noqa: E402
+from evaluate import bits_by_kind                                       # noqa: E402
 from model import (MLP, Attention, Keyboard, Linear, LookBack,          # noqa: E402
                    Transformer, attend, norm, rotate)
 from data.tokenizer import load_tokenizer                               # noqa: E402

@@ -24,9 +24,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / 'tests')]
 
 from test_tokenizer_bpe import merges_of, textbook_train                # noqa: E402
 
-from evaluate import describe, grade, load_scores                      # noqa: E402
 from config.machine import pick_dtype                                  # noqa: E402
-from data.corpus import load_corpus                                    # noqa: E402
+from data.corpus import load_corpus, load_scores                        # noqa: E402
+from data.grade import describe, grade                                  # noqa: E402
 from model import ModelConfig, Transformer, load                       # noqa: E402
 from data.tokenizer import load_tokenizer                               # noqa: E402
 from sample import Config, draw_pieces, read_prompt                     # noqa: E402

@@ -46,3 +46,8 @@ def corpus(prepared, tmp_path, monkeypatch):
     monkeypatch.setattr(prepare, 'DATA', tmp_path)
     monkeypatch.setattr(data.corpus, 'DATA', tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / 'x.mid'

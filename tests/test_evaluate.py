@@ -11,15 +11,20 @@ import numpy as np
 import pytest
 import torch
 
+import data.ngram
 import evaluate
 import prepare
 from conftest import ROOT, checkpoint_of
-from evaluate import (Config, NGram, cut, describe, find_key, grade, histogram, histograms,
-                      index_of, index_of_text, keys_down, originality, originality_of_text)
-from data.corpus import load_corpus
+from data.corpus import load_corpus, load_scores
+from data.grade import (cut, describe, find_key, grade, histogram, histograms, keys_down,
+                        shuffle_pitches)
+from data.ngram import NGram, count_ngrams, draw_ngram
+from data.originality import (RECITED, bars_at, index_of, index_of_text, originality,
+                              originality_of_text)
+from data.score import Note, Score, read_midi, write_midi
+from evaluate import Config
 from model import ModelConfig, Transformer, load, save
 from tokenizer_bpe import BPETokenizer
-from data.score import Note, Score, read_midi, write_midi
 from tokenizer_midi import MidiTokenizer
 from train import validate, validation_losses
 
@@ -55,7 +60,7 @@ def test_bach_is_near_bach(bach):
     assert found['grade'] == found['grades']['held-out'] < 0.7
     assert found['grades']['shuffled'] == pytest.approx(1)
     assert found['windows'] == {'held-out': 10, 'shuffled': 10, 'samples': 10}
-    shuffled = grade(evaluate.shuffle_pitches(val), train, val)
+    shuffled = grade(shuffle_pitches(val), train, val)
     assert shuffled['grade'] == pytest.approx(1)
     for row in shuffled['distances'].values():
         assert 0 < row['samples'] == row['shuffled'] < 1
@@ -80,7 +85,7 @@ def test_every_histogram_has_the_same_weight(bach):
 
 def test_shuffling_keeps_the_pieces(bach):
     """Forbids a yardstick with other notes than Bach's, and one that is Bach himself."""
-    for old, new in zip(bach[1], evaluate.shuffle_pitches(bach[1]), strict=True):
+    for old, new in zip(bach[1], shuffle_pitches(bach[1]), strict=True):
         for field in ('start', 'duration', 'pitch'):
             assert (sorted(getattr(note, field) for note in old.notes)
                     == sorted(getattr(note, field) for note in new.notes))
@@ -222,7 +227,7 @@ def test_corpora_are_read_back(corpus):
     meta = json.loads((corpus / 'toy' / 'meta.json').read_text())
     shutil.copytree(corpus / 'toy', corpus / 'again')
     for names, times in (('toy', 1), ('toy, again', 2)):
-        for split, scores in zip(('train', 'val'), evaluate.load_scores(names), strict=True):
+        for split, scores in zip(('train', 'val'), load_scores(names), strict=True):
             want = [piece['units'] for piece in meta['pieces'][split]]
             assert [len(score.notes) for score in scores] == want * times
 
@@ -236,7 +241,7 @@ def test_command(corpus, bach, capsys, monkeypatch):
         write_midi(score, out / f'sample-{number}.mid')
     write_midi(Score([Note(0, 60, 9)] * 200), out / 'prompt.mid')
     (out / 'sample-4.mid').write_bytes(b'broken')
-    monkeypatch.setattr(evaluate, 'NGRAM_PIECES', 2)
+    monkeypatch.setattr(data.ngram, 'NGRAM_PIECES', 2)
     evaluate.main(Config(str(out)))
     shown = capsys.readouterr().out
     saved = json.loads((out / 'evaluate.json').read_text())
@@ -279,7 +284,7 @@ def test_clear_errors(corpus):
     (out / 'ckpt.pt').rename(out / 'text.pt')
     checkpoint(out, MidiTokenizer(), 'toy')
     with pytest.raises(ValueError, match='data/plays is text'):
-        evaluate.load_scores('plays')
+        load_scores('plays')
     for wrong, message in (({}, r'out: none of 0 samples .*run sample\.py'),
                            ({'samples': 'nowhere'}, 'nowhere: none of 0 samples'),
                            ({'checkpoint': 'no.pt'}, r'no\.pt: no such checkpoint'),
@@ -398,7 +403,7 @@ def test_ngram_knows_all_keys(corpus):
     """Forbids an n-gram that has heard the pieces in their own keys only: the model hears twelve;
     an order that is not the best of those tried; and the first id, which is given, among them."""
     meta, tokenizer = load_corpus('toy'), MidiTokenizer()
-    ngram = evaluate.count_ngrams([meta])
+    ngram = count_ngrams([meta])
     own_key = NGram([np.array(meta['train'])], tokenizer.vocab_size, 4)
     val, up = np.array(meta['val']), np.array(meta['augment'][8])[np.array(meta['val'])]
     assert ngram.bits(val).min(axis=0).sum() > 0
@@ -413,12 +418,12 @@ def test_ngram_knows_all_keys(corpus):
 
 def test_ngram_pieces(monkeypatch):
     """Forbids pieces that are drawn from another distribution, end at once, or are all the same."""
-    monkeypatch.setattr(evaluate, 'NGRAM_PIECES', 3)
+    monkeypatch.setattr(data.ngram, 'NGRAM_PIECES', 3)
     tokenizer = MidiTokenizer()
     scale = [Note(6 * i, 60 + i % 12, 6) for i in range(60)]
     ids = tokenizer.encode(Score(scale))
     ngram = NGram([np.array(ids)] * 20, tokenizer.vocab_size, 3)
-    pieces = evaluate.draw_ngram(ngram, 3, tokenizer)
+    pieces = draw_ngram(ngram, 3, tokenizer)
     assert len({name for name, _ in pieces}) == len(pieces) == 3
     steps = []
     for _, score in pieces:
@@ -567,8 +572,8 @@ def test_bars():
     """Forbids bars counted by another metre than the one in force, or from 0."""
     score = Score([Note(0, 60, 500)], metres=[(192, 3, 4), (336, 6, 8), (400, 2, 2)])
     steps = np.array([0, 95, 96, 191, 192, 263, 264, 336, 399, 400, 495, 496])
-    assert evaluate.bars_at(score, steps).tolist() == [1, 1, 2, 2, 3, 3, 4, 5, 5, 6, 6, 7]
-    assert evaluate.bars_at(Score([Note(0, 60, 97)]), steps[:3]).tolist() == [1, 1, 2]
+    assert bars_at(score, steps).tolist() == [1, 1, 2, 2, 3, 3, 4, 5, 5, 6, 6, 7]
+    assert bars_at(Score([Note(0, 60, 97)]), steps[:3]).tolist() == [1, 1, 2]
 
 
 PLAY = """To sleep, perchance to dream: ay, there's the rub,
@@ -600,7 +605,7 @@ def test_words_that_are_copied():
 def test_recitation_is_named(corpus, capsys, monkeypatch):
     """Forbids a piece learned by heart that passes as composed, whatever its grade, and a verdict
     that does not say what was copied from where."""
-    monkeypatch.setattr(evaluate, 'NGRAM_PIECES', 2)
+    monkeypatch.setattr(data.ngram, 'NGRAM_PIECES', 2)
     meta, out = load_corpus('toy'), corpus / 'out'
     out.mkdir()
     name = '01-variatio-1.mid'
@@ -621,7 +626,7 @@ def test_recitation_is_named(corpus, capsys, monkeypatch):
     assert first['recites'] and not second['recites']
     assert first['copied_share'] > 0.9 and second['copied'] == []
     assert sum(end - begin for begin, end in first['copied']) / len(part) == first['copied_share']
-    assert saved['least'] >= evaluate.RECITED > saved['sides']['held-out']['longest']
+    assert saved['least'] >= RECITED > saved['sides']['held-out']['longest']
 
 
 def test_text_is_judged(corpus, capsys):

@@ -9,7 +9,7 @@ import pytest
 
 import data.musedata
 import prepare
-from data import fugue, quartets, wtc
+from data import fugue, wtc
 from data.musedata import modern, read_musedata
 from data.score import read_midi
 

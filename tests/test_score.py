@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 from data import score as score_module
-from data.score import Note, Score, bars_of, read_midi, write_midi
+from data.score import bars_of, read_midi
 from tokenizer_midi import MidiTokenizer
 
 GOLDBERG = sorted((ROOT / 'data' / 'goldberg').glob('*.mid'))
@@ -41,11 +41,6 @@ def chunk(track):
 def read(path, *tracks, **how):
     path.write_bytes(tracks[0] if isinstance(tracks[0], bytes) else midi(*tracks, **how))
     return read_midi(str(path))
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / 'x.mid'
 
 
 def short(score):

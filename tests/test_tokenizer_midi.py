@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT
 from data.score import Note, Score, read_midi, write_midi
 from data.tokenizer import Tokenizer
-from test_score import GOLDBERG, midi, path                      # noqa: F401 (a fixture)
+from test_score import GOLDBERG, midi
 from tokenizer_bpe import BPETokenizer
 from tokenizer_midi import MidiTokenizer, transpose
 
