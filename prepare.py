@@ -458,7 +458,8 @@ def main(config: Config):
     if CORPORA.get(config.source):
         CORPORA[config.source].collect(source)
     origin = hashlib.sha256(str(source.resolve()).encode()).hexdigest()[:16]
-    if made_elsewhere(folder, origin):
+    # (nobody else takes the name of a corpus of this repo, wherever the repo lies)
+    if config.source not in CORPORA and made_elsewhere(folder, origin):
         raise ValueError(f'{folder} was made of something else: give another --name, or delete it')
     if config.source in HELD_OUT and config.val != Config.val and not config.hold_out:
         say(f'what is held out of {config.source} is fixed: --val is not used, --hold_out would be')
