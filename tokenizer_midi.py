@@ -24,8 +24,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from config.settings import Settings, run, setting
-from data.score import (METRES, SLOWEST, STEPS, TEMPOS, WHOLE, Note, Score, fit_metre, read_midi,
-                        tempo_number)
+from data.score import (METRES, SLOWEST, STEPS, TEMPOS, WHOLE, Note, Score, bars_of, fit_metre,
+                        read_midi, tempo_number)
 from data.tokenizer import Tokenizer
 
 LOUDNESS = [4 + 8 * i for i in range(16)]        # a velocity is rounded to one of these
@@ -176,7 +176,7 @@ class Grammar:
 
     Masks are (B, V) and True for what is allowed; each rule below takes words away.
     """
-    MAX_HOLD = 3 * WHOLE // 2                    # in Bach's keyboard works one note in 800 is longer
+    MAX_HOLD = 3 * WHOLE // 2                    # in Bach's keyboard works 1 note in 800 is longer
     FOLLOW = {'begin': 'metre tempo shift velocity on',          # kind of the last word -> the next
               'metre': 'tempo shift off velocity on',
               'tempo': 'shift off velocity on',
@@ -320,14 +320,17 @@ def explain(config: Config):
     ids = tokenizer.encode(score)
     lasts = {(note.start, note.pitch): note.duration for note in score.notes}
     now = 0
-    beat, bar = STEPS, WHOLE                     # their lengths, until a time signature says other
+    bars = bars_of(score.metres)                 # without end; a time signature may begin one
+    bar = next(bars)
+    next_bar = next(bars)
+    bar_number = 1
     for id in ids[:config.rows]:
         kind, value = tokenizer.words[id]
-        word, meaning = f'{kind} {value}', ''
+        word = f'{kind} {value}'
+        meaning = ''
         if kind == 'metre':
             beats, unit = value
             word = f'metre {beats}/{unit}'
-            beat, bar = WHOLE // unit, WHOLE * beats // unit
         elif kind == 'tempo':
             word = f'tempo {quarters_a_minute(value):.0f}'
             meaning = 'quarters a minute'
@@ -338,8 +341,12 @@ def explain(config: Config):
                 meaning += ' ' + LENGTHS.get(steps, f'{steps} steps')
         elif kind == 'shift':
             meaning = LENGTHS.get(value, f'{value} steps')
-        place = f'{now // bar + 1}.{now % bar / beat + 1:<8g}'   # bar and beat, from 1
-        print(f'{place} {meaning:20} {word:16} {id}')
+        while now >= next_bar.start:
+            bar = next_bar
+            next_bar = next(bars)
+            bar_number += 1
+        beat = (now - bar.start) / bar.beat + 1
+        print(f'{bar_number}.{beat:<8g} {meaning:20} {word:16} {id}')
         if kind == 'shift':
             now += value
     print(f'{len(score.notes)} notes, {len(ids)} tokens; {len(score.moved)} notes off the grid')

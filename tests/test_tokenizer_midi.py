@@ -156,3 +156,19 @@ def test_explain_says_it_in_musical_words(path):
         done = explain(bad)
         assert (done.returncode, done.stdout, done.stderr.count('\n')) == (1, '', 1)
         assert bad.name in done.stderr and 'Traceback' not in done.stderr
+
+
+def test_explain_counts_bars_of_changing_length(path):
+    """Forbids bars that are counted as if the last time signature had held from the beginning: 2/4,
+    and in the middle of its second bar 3/4, which begins the third there."""
+    two_four = '0 ff580402021808 0 on 48 off '
+    three_four = '24 ff580403021808 0 on 72 off 24 on 24 off'
+    path.write_bytes(midi(two_four + three_four))
+    places = {}
+    for row in explain(path).stdout.splitlines()[:-1]:
+        place, *_, kind, value, _ = row.split()
+        places.setdefault(f'{kind} {value}', []).append(place)
+    assert places['metre 2/4'] == ['1.1']
+    assert places['metre 3/4'] == ['3.1']
+    assert places['on 60'] == ['1.1', '3.1', '4.2']
+    assert places['off 60'] == ['2.1', '4.1', '4.3']
