@@ -19,33 +19,64 @@ import shutil
 import subprocess
 import wave
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-SAMPLE_RATE = 44100      # Hz; = (2 * 3 * 5 * 7)**2, so that whole seconds make quick FFTs
-LONGEST = 7200           # seconds of a piece at most
-SHORTEST = 0.03          # seconds that a key is down at least
-RELEASE = 0.08           # seconds that the damper takes
-RING = 12                # seconds of a string that are kept at most
+from data.score import STEPS, Score
 
-# Each colour: its choirs of strings (tuning, level, plucking point), how long they ring, and where
-# the pluck loses its treble, in Hz. In the harpsichord a key plucks two strings at its pitch (8'),
-# a hair apart so that they beat, and one an octave up. The lute stop presses felt on one string.
-COLOURS = {'harpsichord': ([(1.0, 1.0, 0.12), (1.0006, 0.6, 0.17), (2.0, 0.4, 0.21)], 1.0, 3000),
-         'lute': ([(1.0, 1.0, 0.12)], 0.15, 1400)}
+SAMPLE_RATE = 44100      # Hz, of a CD; = (2 * 3 * 5 * 7)**2, so that whole seconds make quick FFTs
+LONGEST = 7200           # seconds of a piece at most: they take 2.5 GB
+SILENCE = 0.5            # seconds of a file at least: some players refuse an empty one
+SHORTEST = 0.03          # seconds that a key is down at least: a shorter note is only a click
+RELEASE = 0.08           # seconds that the damper takes to stop a string
+RING = 12                # seconds of a string that are kept at most: it has faded by 60 dB in 10
+BODY = 0.1               # seconds of the body that are kept: its rustle is gone by then
+PEAK = 10 ** (-1 / 20)   # the loudest sample: 1 dB below full scale, so that no converter clips
+
+# Where no source is named, a number is a choice, within what tests/test_synth.py asks for.
+
+
+class Choir(NamedTuple):
+    """One string for each key."""
+    tuning: float        # its frequency, 1 is that of the key
+    level: float         # how loud it is beside the other choirs
+    point: float         # where it is plucked, as a part of its length
+
+
+class Colour(NamedTuple):
+    """A stop of the harpsichord."""
+    choirs: list[Choir]
+    ringing: float       # how long the strings ring, 1 is freely
+    treble: float        # Hz; above it the pluck loses 12 dB an octave: a soft plectrum
+
+
+# In the harpsichord a key plucks two strings at its pitch (8'), a hair apart (1 cent) so that they
+# beat, and one an octave up (4'). The lute stop presses felt on one string.
+COLOURS = {
+    'harpsichord': Colour([Choir(1.0, 1.0, 0.12), Choir(1.0006, 0.6, 0.17), Choir(2.0, 0.4, 0.21)],
+                          ringing=1.0, treble=3000),
+    'lute': Colour([Choir(1.0, 1.0, 0.12)], ringing=0.15, treble=1400),
+}
 
 WIDTH = 0.6              # how far apart bass and treble stand: 0 in the middle, 1 at the ears
-WALLS = 1.0              # seconds in which the room fades by 60 dB
-FIRST = 0.012            # seconds until the nearest wall answers
+WALLS = 1.0              # seconds in which the room fades by 60 dB: a chamber, not a church
+FIRST = 0.012            # seconds until the nearest wall answers: there and back, it is 2 m away
 WET = 0.25               # loudness of the room beside that of the strings
+SIXTY_DB = math.log(1000)    # exp(-SIXTY_DB) is 60 dB less, what one calls faded
 
 
 # ---- a key
 
-def string(hz, point, length, f, ringing=1.0, treble=3000):
-    """Spectrum (F,) at f Hz of `length` seconds of a string of hz, plucked at `point` (0 to 1)."""
-    ring = ringing * min(10, 8 * math.sqrt(131 / hz))    # seconds to fade by 60 dB: bass longest
-    fade = math.log(1000) / ring + 1.5e-7 * f ** 2       # per second: the treble goes first
+def string(hz: float, point: float, length: float, f: np.ndarray, ringing: float = 1.0,
+           treble: float = 3000) -> np.ndarray:
+    """The spectrum (F,) at the frequencies f, in Hz, of a string of hz that is plucked at `point`
+    (0 to 1) and sounds for `length` seconds. `ringing` and `treble` are those of a Colour."""
+    # Seconds to fade by 60 dB: C3 (131 Hz) rings for 8, the bass longer, but 10 at most.
+    ring = ringing * min(10, 8 * math.sqrt(131 / hz))
+    # Friction grows with the square of the frequency, so the treble fades first (1.5e-7 seconds:
+    # at 5 kHz by 33 dB a second more than at 0).
+    fade = SIXTY_DB / ring + 1.5e-7 * f ** 2             # per second
     log_trip = -(fade + 2j * np.pi * f) / hz             # one round takes 1 / hz seconds
     # One wave leaves each way; an end returns one upside down, so what has a node there is mute.
     pluck = (1 - np.exp(-2j * np.pi * f * point / hz)) / (1 + 1j * f / treble) ** 2
@@ -53,49 +84,64 @@ def string(hz, point, length, f, ringing=1.0, treble=3000):
     return pluck * (1 - np.exp(rounds * log_trip)) / (1 - np.exp(log_trip))
 
 
-def voice(pitch, length, colour='harpsichord'):
+def voice(pitch: int, length: float, colour: str = 'harpsichord') -> np.ndarray:
     """A key held for `length` seconds, RING at most: float32 (N,), as loud as any other key."""
-    choirs, ringing, treble = COLOURS[colour]
-    hz = 440 * 2 ** ((pitch - 69) / 12)
+    stop = COLOURS[colour]
+    hz = 440 * 2 ** ((pitch - 69) / 12)                  # equal temperament; A4 is pitch 69
     length = min(length, RING)
-    n = SAMPLE_RATE * math.ceil(length + 0.3)            # room for the last round, too
+    # An FFT goes round: what lasts too long comes back at the beginning. So leave room for the
+    # last round, 0.12 s of the lowest key, and the body after it.
+    n = SAMPLE_RATE * math.ceil(length + 0.3)
     f = np.fft.rfftfreq(n, 1 / SAMPLE_RATE)              # Hz, (F,) with F = N // 2 + 1
-    strings = 0
-    for tuning, level, point in choirs:
-        strings = strings + level * string(hz * tuning, point, length, f, ringing, treble)
+    strings = np.zeros(f.size, complex)
+    for choir in stop.choirs:
+        one = string(hz * choir.tuning, choir.point, length, f, stop.ringing, stop.treble)
+        strings += choir.level * one
 
-    # the body: a knock, and the rustle it leaves
-    t = np.arange(SAMPLE_RATE // 10) / SAMPLE_RATE
-    rustle = np.random.default_rng(1685).standard_normal(t.size) * np.exp(-t / 0.015)
-    wood = 5 * (t == 0) + rustle
-    sound = np.fft.irfft(strings * np.fft.rfft(wood, n), n)[:int(length * SAMPLE_RATE)]
-    loudness = np.sqrt(np.mean(sound[:t.size] ** 2))
+    # The body: a knock, and the rustle it leaves, which fades to a third in 15 ms.
+    t = np.arange(int(BODY * SAMPLE_RATE)) / SAMPLE_RATE
+    noise = np.random.default_rng(1685).standard_normal(t.size)  # any seed will do, if it stays
+    wood = noise * np.exp(-t / 0.015)
+    wood[0] += 5                                         # the knock, five times as strong
+    sound = np.fft.irfft(strings * np.fft.rfft(wood, n), n)
+    sound = sound[:int(length * SAMPLE_RATE)]
+    loudness = np.sqrt(np.mean(sound[:t.size] ** 2))     # of the first 0.1 s
     return (sound / loudness).astype(np.float32)
 
 
-def place(pitch):
+def place(pitch: int) -> np.ndarray:
     """How loud a key is at the left and at the right ear (2,): together always as loud."""
     side = min(1, max(-1, (pitch - 60) / 36))            # -1 three octaves below middle C
     angle = np.pi / 4 * (1 + WIDTH * side)
-    return np.array([math.cos(angle), math.sin(angle)], np.float32)
+    return np.array([math.cos(angle), math.sin(angle)], np.float32)      # cos**2 + sin**2 = 1
 
 
 # ---- a piece
 
-def seconds(score):
+def seconds(score: Score) -> list[tuple[float, float, int, int]]:
     """The notes of a Score as they sound: [(start s, duration s, pitch, velocity)]."""
-    steps, bpm = zip((0, 120), *score.tempos, (10 ** 9, 120))   # 24 steps to the quarter
-    times = np.cumsum([0, *np.diff(steps) * 60 / 24 / np.array(bpm)[:-1]])
-    when = np.interp([[n.start, n.start + n.duration] for n in score.notes], steps, times)
-    return [(a, b - a, n.pitch, n.velocity) for (a, b), n in zip(when.tolist(), score.notes)]
+    changes = [(0, 120.0), *score.tempos]                # what holds where no tempo is given
+    end = 10 ** 9                                        # a step after all others
+    steps = np.array([step for step, _ in changes] + [end])
+    tempos = np.array([tempo for _, tempo in changes])   # quarters a minute
+    lasts = np.diff(steps) * 60 / STEPS / tempos         # seconds from each change to the next
+    times = np.append(0, np.cumsum(lasts))               # seconds at which each comes
+
+    # Between two changes time runs evenly, so a straight line tells when a step comes.
+    starts = np.interp([note.start for note in score.notes], steps, times)
+    ends = np.interp([note.start + note.duration for note in score.notes], steps, times)
+    durations = ends - starts
+    return [(start, duration, note.pitch, note.velocity) for start, duration, note
+            in zip(starts.tolist(), durations.tolist(), score.notes)]
 
 
-def plucks_of(notes):
+def plucks_of(notes) -> dict[int, list[tuple[float, float, int]]]:
     """Notes -> {pitch: [(start s, end s, velocity)]} in the order of time. Raises ValueError for a
     note that is out of bounds."""
     keys = {}
     for start, duration, pitch, velocity in sorted(map(tuple, notes)):
         end = start + max(duration, SHORTEST)
+        # said so that NaN, which is neither less nor more than anything, is refused too
         if not (0 <= start < end <= LONGEST and 0 <= pitch <= 127 and 1 <= velocity <= 127):
             raise ValueError(f'note of {start:g} to {end:g} s, pitch {pitch}, velocity {velocity}:'
                              f' drop it, it leaves 0..{LONGEST} s, pitch 0..127 or velocity 1..127')
@@ -103,51 +149,55 @@ def plucks_of(notes):
     return keys
 
 
-def pluck(mix, pitch, plucks, colour):
+def pluck(mix: np.ndarray, pitch: int, plucks: list[tuple[float, float, int]], colour: str):
     """Add all that one key plays, [(start s, end s, velocity)], to the mix (N, 2)."""
     longest = max(end - start for start, end, _ in plucks)
-    sound = voice(pitch, longest + RELEASE, colour)
+    sound = voice(pitch, longest + RELEASE, colour)      # once: a shorter note is its beginning
     damper = np.linspace(1, 0, int(RELEASE * SAMPLE_RATE), dtype=np.float32) ** 3
     ears = place(pitch)
-    held = 0
-    nexts = [start for start, *_ in plucks[1:]] + [math.inf]
-    for (start, end, velocity), again in zip(plucks, nexts):
+    held = 0                             # when the last finger lets go, so far
+    next_starts = [start for start, _, _ in plucks[1:]] + [math.inf]
+    for (start, end, velocity), next_start in zip(plucks, next_starts):
         held = max(held, end)
-        until = min(held, again)         # the last finger lets go, or the key is struck again
+        until = min(held, next_start)    # or the key is struck again before that
         if until <= start:
             continue                     # the same stroke as the next: two voices in unison
-        note = sound[:int((until - start + RELEASE) * SAMPLE_RATE)] * (velocity / 127) ** 0.5
+        loudness = (velocity / 127) ** 0.5               # the root: a plectrum has little choice
+        note = sound[:int((until - start + RELEASE) * SAMPLE_RATE)] * loudness
         note[-damper.size:] *= damper
-        mix[int(start * SAMPLE_RATE):][:len(note)] += note[:, None] * ears
+        first = int(start * SAMPLE_RATE)
+        mix[first:first + len(note)] += note[:, None] * ears
 
 
-def walls():
+def walls() -> np.ndarray:
     """What the room answers to one click, (N, 2): noise that fades by 60 dB in WALLS seconds and
     grows duller; each ear has its own."""
     t = np.arange(int(WALLS * SAMPLE_RATE)) / SAMPLE_RATE
     noise = np.random.default_rng(1750).standard_normal((t.size, 2))
-    f = np.fft.rfftfreq(t.size, 1 / SAMPLE_RATE)[:, None]
+    noise = np.fft.rfft(noise, axis=0)
+    f = np.fft.rfftfreq(t.size, 1 / SAMPLE_RATE)[:, None]                # Hz, (F, 1)
     answer = np.zeros((t.size, 2))
-    for cut, life in ((6000, 0.3), (2500, 0.6), (1000, 1.0)):    # what is below `cut` Hz lives so
-        band = np.fft.irfft(np.fft.rfft(noise, axis=0) / (1 + (f / cut) ** 4), t.size, axis=0)
-        answer += band * np.exp(-math.log(1000) * t / (life * WALLS))[:, None]
+    # Air and furniture swallow the treble first: the higher a band, the shorter it lives.
+    for cut, life in ((6000, 0.3), (2500, 0.6), (1000, 1.0)):    # below `cut` Hz; times WALLS
+        band = np.fft.irfft(noise / (1 + (f / cut) ** 4), t.size, axis=0)
+        answer += band * np.exp(-SIXTY_DB * t / (life * WALLS))[:, None]
     answer[t < FIRST] = 0
-    # a small room has no bass, and what it had would pull the lowest strings out of tune
+    # A small room has no bass below 200 Hz; what it had would pull the lowest strings out of tune.
     low = 1 / (1 + (200 / np.maximum(f, 1)) ** 4)
     answer = np.fft.irfft(np.fft.rfft(answer, axis=0) * low, t.size, axis=0)
     return (answer / np.sqrt((answer ** 2).sum(axis=0))).astype(np.float32)
 
 
-def add_room(mix):
+def add_room(mix: np.ndarray):
     """Add to the mix (N, 2), in place, what the room answers to it: a convolution, by FFT and a few
-    seconds at a time, each of which leaves something to those after it."""
+    seconds at a time, each of which leaves something to those after it (overlap-add)."""
     answer = walls()
     block = 8 * SAMPLE_RATE
     size = block + SAMPLE_RATE                           # enough that nothing wraps around
     spectrum = np.fft.rfft(answer, size, axis=0)
     left_over = np.zeros((size - block, 2), np.float32)
     for start in range(0, len(mix), block):
-        part = mix[start:start + block]
+        part = mix[start:start + block]                  # a view: what is added lands in the mix
         heard = np.fft.rfft(part.mean(axis=1), size)[:, None]
         wet = WET * np.fft.irfft(heard * spectrum, size, axis=0).astype(np.float32)
         wet[:len(left_over)] += left_over
@@ -155,51 +205,58 @@ def add_room(mix):
         left_over = wet[block:]
 
 
-def render(notes, colour='harpsichord', room=True):
+def render(notes, colour: str = 'harpsichord', room: bool = True) -> np.ndarray:
     """Notes (start s, duration s, pitch 0..127, velocity 1..127) -> float32 (N, 2), left and right,
     peak at -1 dBFS. No notes are half a second of silence. `colour` is one of COLOURS; without
-    `room` there are the strings alone. ValueError names a note that is out of bounds, or the
-    colours."""
+    `room` there are the strings alone. Raises ValueError for a note that is out of bounds, and for
+    a colour that there is not."""
     if colour not in COLOURS:
         raise ValueError(f'colour = {colour}: must be one of {", ".join(COLOURS)}')
     keys = plucks_of(notes)
-    ends = [end for plucks in keys.values() for _, end, _ in plucks]
-    length = max([0.5] + [end + RELEASE + room * WALLS for end in ends])
-    mix = np.zeros((math.ceil(length * SAMPLE_RATE), 2), np.float32)
+    if not keys:
+        return np.zeros((int(SILENCE * SAMPLE_RATE), 2), np.float32)
+    length = max(end for plucks in keys.values() for _, end, _ in plucks) + RELEASE
+    if room:
+        length += WALLS
+    mix = np.zeros((math.ceil(max(SILENCE, length) * SAMPLE_RATE), 2), np.float32)
     for pitch, plucks in keys.items():
         pluck(mix, pitch, plucks, colour)
-    if room and keys:
+    if room:
         add_room(mix)
-    peak = max(mix.max(), -mix.min(), 1e-9)
-    mix *= 10 ** (-1 / 20) / peak
+    loudest = max(mix.max(), -mix.min())                 # abs() would need a second mix
+    mix *= PEAK / loudest
     return mix
 
 
 # ---- files
 
-def write_wav(path, samples):
+def write_wav(path: str | Path, samples: np.ndarray):
     """Samples in [-1, 1], (N,) mono or (N, 2) stereo -> 16-bit PCM, renamed when complete: never
     half a file."""
     channels = 1 if samples.ndim == 1 else samples.shape[1]
     with open(f'{path}.part', 'wb') as file, wave.open(file) as wav:
-        wav.setparams((channels, 2, SAMPLE_RATE, len(samples), 'NONE', ''))
+        wav.setparams((channels, 2, SAMPLE_RATE, len(samples), 'NONE', ''))      # 2 bytes a sample
         for start in range(0, len(samples), SAMPLE_RATE):
-            block = samples[start:start + SAMPLE_RATE]
-            wav.writeframes((block.clip(-1, 1) * 32767).round().astype('<i2').tobytes())
+            block = samples[start:start + SAMPLE_RATE].clip(-1, 1)       # a loud one must not wrap
+            numbers = (block * 32767).round().astype('<i2')
+            wav.writeframes(numbers.tobytes())
     os.replace(f'{path}.part', path)
 
 
-def fluidsynth(midi_path, wav_path, soundfont):
-    """MIDI -> WAV by the program FluidSynth; ValueError if that, or the soundfont, fails us."""
+def fluidsynth(midi_path: str | Path, wav_path: str | Path, soundfont: str | Path):
+    """A MIDI file -> a WAV file, by the program FluidSynth and a soundfont of recorded instruments.
+    Raises ValueError if either is missing or fails."""
     if not shutil.which('fluidsynth'):
         raise ValueError('fluidsynth is not installed: apt install fluidsynth (Linux), '
                          'brew install fluid-synth (macOS), choco install fluidsynth (Windows)')
     if not os.path.isfile(soundfont):
         raise ValueError(f'{soundfont}: no such soundfont; give the path of an .sf2 file')
     part = Path(f'{wav_path}.part')
-    run = subprocess.run(['fluidsynth', '-n', '-i', '-g', '1', '-T', 'wav', '-F', part, soundfont,
-                          midi_path], capture_output=True, text=True, errors='replace')
+    command = ['fluidsynth', '-n', '-i', '-g', '1',      # no MIDI input, no shell, gain 1
+               '-T', 'wav', '-F', part, soundfont, midi_path]
+    run = subprocess.run(command, capture_output=True, text=True, errors='replace')
     if run.returncode or 'error' in run.stderr:      # it may write silence and return 0
         part.unlink(missing_ok=True)
-        raise ValueError('fluidsynth: ' + (run.stderr.strip() or 'it failed').splitlines()[-1])
+        complaint = run.stderr.strip() or 'it failed'
+        raise ValueError(f'fluidsynth: {complaint.splitlines()[-1]}')
     part.replace(wav_path)

@@ -16,7 +16,6 @@ from itertools import count, islice, takewhile
 from pathlib import Path
 from typing import NamedTuple
 
-import mido
 import numpy as np
 
 from data.midifile import Midi, apply_pedal, is_strike, pair_notes, parse
@@ -267,6 +266,8 @@ def opening(score: Score, bars: int) -> tuple[Score, int]:
 
 def write_midi(score: Score, path: str):
     """Write a file for the harpsichord; a pitch that sounds twice goes to a second track."""
+    import mido          # here, as only writing needs it: who listens or reads need not wait for it
+
     tracks, busy = defaultdict(list), {}          # busy: (track, pitch) -> end
     tracks[0] = [(step, 0, mido.MetaMessage('set_tempo', tempo=round(60e6 / bpm)))
                  for step, bpm in score.tempos]
