@@ -27,7 +27,8 @@ HARPSICHORD = 6          # its number in General MIDI, counted from 0
 MAX_BYTES = 1 << 22      # a larger MIDI file is refused: hours of performed piano fit in
 MAX_QUARTERS = 20_000    # so is a longer piece: about three hours
 MAX_LEAPS = 1000         # ... or one that leaps so often to tempos that no word can say
-SLOWEST, TEMPOS = 20, 97                          # tempos: 20 * 2 ** (i / 24), 3 % apart, up to 320
+SLOWEST = 20             # quarters a minute; tempo word i is 20 * 2 ** (i / 24), 3 % apart
+TEMPOS = 97              # ... and there are so many, up to 320
 METRES = [(beats, unit) for unit in (2, 4, 8, 16) for beats in range(1, 17)]
 
 # what a Score counts of its file: what was left out or said otherwise
@@ -100,7 +101,8 @@ def lay_grid(tempos: list[tuple[int, int]], division: float, changes: Counter):
         if len(stretches) > MAX_LEAPS:
             raise ValueError(f'over {MAX_LEAPS:,} leaps to tempos that nobody can follow')
         on_grid.append((round(step), tempo / fold))
-        changes[FOLDED] += fold != 1
+        if fold != 1:
+            changes[FOLDED] += 1
     return stretches, on_grid
 
 
@@ -174,8 +176,9 @@ def to_score(midi: Midi) -> Score:
     division = ticks_a_quarter(midi.division)
     notes, unended, score.drums = sounding_notes(midi)
     if not len(notes):
-        reason = 'no note that ends' if unended else 'no notes but drums' if score.drums else ''
-        raise ValueError(reason or 'no notes')
+        if unended:
+            raise ValueError('no note that ends')
+        raise ValueError('no notes but drums' if score.drums else 'no notes')
     last = int(notes[:, 1].max())
     metres = [metre for metre in midi.metres if metre[0] < last]
     tempos = [tempo for tempo in midi.tempos if tempo[0] < last]
@@ -197,9 +200,10 @@ def to_score(midi: Midi) -> Score:
 def ticks_a_quarter(division: int) -> float:
     """What a file says of its ticks -> how many are a quarter. If they are parts of a second (its
     frames in the upper byte, the ticks of each in the lower), let a quarter be half a second."""
-    frames, ticks = -(division >> 8), division & 255
     if division < 0:
-        frames_a_second = 29.97 if frames == 29 else frames
+        frames = -(division >> 8)
+        ticks = division & 255
+        frames_a_second = 29.97 if frames == 29 else frames      # of American television
         division = frames_a_second * ticks / 2
     if not division:
         raise ValueError('it does not say how long a quarter is')
@@ -211,12 +215,13 @@ def sounding_notes(midi: Midi) -> tuple[np.ndarray, int, int]:
     ends; and how many are drums, which are left out."""
     events = midi.events()
     midi.table = None                             # it takes much room in a large file
-    percussion = events['status'] & 15 == 9
+    percussion = events['status'] & 15 == 9       # musicians say channel 10
     drums = int((percussion & is_strike(events)).sum())
     events = events[~percussion]
     if not len(events):
         return np.empty((0, 4)), 0, drums
-    return *pair_notes(apply_pedal(events, midi.end)), drums
+    notes, unended = pair_notes(apply_pedal(events, midi.end))
+    return notes, unended, drums
 
 
 def off_grid(notes: np.ndarray, stretches: list[Stretch], division: float) -> list[float]:
