@@ -21,7 +21,6 @@ import os
 import re
 import signal
 import sys
-import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from pathlib import Path
 
 import numpy as np
 
+from config.lock import work_folder
 from config.settings import Settings, run, setting
 from data import fugue, quartets, shakespeare, wtc
 from data.corpus import FORMAT
@@ -463,12 +463,12 @@ def main(config: Config):
         raise ValueError(f'{folder} was made of something else: give another --name, or delete it')
     if config.source in HELD_OUT and config.val != Config.val and not config.hold_out:
         say(f'what is held out of {config.source} is fixed: --val is not used, --hold_out would be')
-    DATA.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f'{name}.', suffix='.part', dir=DATA) as work:
-        kind = choose_kind(source, config)
-        prepare = prepare_midi if kind == 'music' else prepare_text
-        meta = prepare(source, Path(work), config)
-        publish(Path(work), folder, {**meta, 'source': origin})
+    with work_folder(folder) as work:
+        if choose_kind(source, config) == 'music':
+            meta = prepare_midi(source, work, config)
+        else:
+            meta = prepare_text(source, work, config)
+        publish(work, folder, {**meta, 'source': origin})
 
 
 def made_elsewhere(folder: Path, origin: str) -> bool:

@@ -23,8 +23,9 @@ import torch
 import torch.nn.functional as F
 from torch.nn.parallel import DistributedDataParallel
 
+from config.lock import own_folder
 from config.machine import (Interrupt, as_first, join_processes, leave_processes, memory_of,
-                            own_folder, pick_device, pick_dtype, sum_over)
+                            pick_device, pick_dtype, sum_over)
 from data.corpus import check_corpora, how_they_differ, load_corpora
 from model import FORMAT, ModelConfig, Transformer, load, save
 

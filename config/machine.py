@@ -1,11 +1,8 @@
-"""What the machine offers to a run: its device and precision, its memory, its processes, a folder
-that no one else writes to, and Ctrl-C."""
+"""What the machine offers to a run: its device and precision, its memory, its processes, Ctrl-C."""
 
-import contextlib
 import os
 import signal
 import time
-from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -83,36 +80,6 @@ def as_first(world: int, value):
     if world > 1:
         dist.broadcast_object_list(values)
     return values[0]
-
-
-# ---- a folder of one's own
-
-@contextlib.contextmanager
-def own_folder(folder: str):
-    """Make a folder and keep others out of it: who owns it already is running. Raises ValueError
-    then. The lock is on a file that stays; it is the system that frees it, also after a kill."""
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    with open(Path(folder) / '.lock', 'a') as file:
-        if not try_lock(file):
-            raise ValueError(f'{folder}: another run is writing there; wait for it, or give '
-                             'another --out_dir')
-        yield
-
-
-def try_lock(file) -> bool:
-    """Lock an open file until it is closed; False if another process has it."""
-    try:
-        if os.name == 'nt':
-            import msvcrt
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return False
-    except OSError:
-        pass                                                     # a file system without locks
-    return True
 
 
 # ---- Ctrl-C

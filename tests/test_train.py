@@ -27,7 +27,7 @@ from train import (FAR, Config, Muon, get_batch, how_long, make_optimizers,
                    validation_losses)
 
 CONFIGS = [path for path in sorted((ROOT / 'config').glob('[a-z]*.py'))
-           if path.stem not in ('settings', 'machine')]          # these read them
+           if path.stem not in ('settings', 'machine', 'lock')]          # these read them
 SMALL = {'dataset': 'toy', 'n_layer': 2, 'n_head': 2, 'n_embd': 32, 'context': 32, 'batch_size': 4,
          'dtype': 'float32', 'log_every': 5, 'warmup_steps': 2}
 
