@@ -21,6 +21,7 @@ CONTROLS = (SUSTAIN, SOUND_OFF, RESET, NOTES_OFF)
 # how many data bytes follow a status byte, by its upper half; and one of the system, by its lower
 DATA_BYTES = {0x80: 2, 0x90: 2, 0xA0: 2, 0xB0: 2, 0xC0: 1, 0xD0: 1, 0xE0: 2}
 SYSTEM_BYTES = {0xF1: 1, 0xF2: 2, 0xF3: 1}
+MOST_DOWN = 100          # strikes of a key that may wait for an end; of more, the oldest have none
 NEVER = 1 << 62                                          # a tick after all others
 # an event of a key or a pedal: its tick, its track, and the three bytes of its message
 EVENT = np.dtype([('tick', 'i8'), ('track', 'i4'), ('status', 'u1'), ('first', 'u1'),
@@ -328,6 +329,10 @@ def match_ends(columns: tuple[np.ndarray, ...]) -> tuple[np.ndarray, int]:
         if is_struck:
             down.append(tick)
             loud.append(velocity)
+            if len(down) > MOST_DOWN:
+                down.pop(0)
+                loud.pop(0)
+                unended += 1
         elif down:
             notes.extend((down.pop(), tick, pitch, loud.pop()))
     unended += end_all(down, loud, last_pitch, last_end, notes)
