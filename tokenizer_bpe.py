@@ -137,9 +137,11 @@ class BPETokenizer(Tokenizer):
         self.merges = list(merges)
         self.vocab = {id: bytes([id]) for id in range(256)}      # id -> what it stands for
         self.joined = {}                             # the same merges in rows: ('u', 'g') -> 'Ā'
+        self.pairs = {}                              # ... and what they join: 'Ā' -> 'ug'
         for new, (a, b) in enumerate(self.merges, 256):
             self.vocab[new] = self.vocab[a] + self.vocab[b]
             self.joined[chr(a), chr(b)] = chr(new)
+            self.pairs[chr(new)] = chr(a) + chr(b)
         self.end = len(self.vocab)
         self.vocab[self.end] = EOT.encode()
         self.vocab_size = len(self.vocab)
@@ -158,24 +160,25 @@ class BPETokenizer(Tokenizer):
             print(f'{tokenizer.vocab_size} tokens are enough: no pair is left that occurs twice')
         return tokenizer
 
-    def merge_steps(self, chunk: str):
-        """Yield the row of a chunk: its bytes, then what each merge makes of it, oldest first."""
-        row = to_row(chunk)
-        yield row
-        while True:
-            known = [pair for pair in pairwise(row) if pair in self.joined]
-            if not known:
-                return
-            oldest = min(known, key=self.joined.get)
-            row = row.replace(''.join(oldest), self.joined[oldest])
-            yield row
+    def merge_oldest(self, row: str) -> str:
+        """The row after the oldest merge that it has a pair for; empty if it has none."""
+        known = [self.joined[pair] for pair in pairwise(row) if pair in self.joined]
+        if not known:
+            return ''
+        oldest = min(known)                          # the ids count up as the merges were learned
+        return row.replace(self.pairs[oldest], oldest)
 
     def encode_chunk(self, chunk: str) -> list[int]:
-        if chunk not in self.cache:
-            for row in self.merge_steps(chunk):
-                pass                                 # the last one counts
-            self.cache[chunk] = [ord(token) for token in row]
-        return self.cache[chunk]
+        if chunk in self.cache:
+            return self.cache[chunk]
+        row = to_row(chunk)
+        merged = self.merge_oldest(row)
+        while merged:
+            row = merged
+            merged = self.merge_oldest(row)
+        ids = [ord(token) for token in row]
+        self.cache[chunk] = ids
+        return ids
 
     def encode(self, text: str | bytes, special: bool = False) -> list[int]:
         """EOT in a text is mere text, unless `special` is set."""
@@ -220,7 +223,10 @@ class BPETokenizer(Tokenizer):
         lines = []
         for chunk in pretokenize(text):
             lines.append(f'{chunk!r}: bytes {to_bytes(chunk).hex(" ")}')
-            lines += ['    ' + self.show(row) for row in self.merge_steps(chunk)]
+            row = to_row(chunk)
+            while row:
+                lines.append('    ' + self.show(row))
+                row = self.merge_oldest(row)
             lines.append(f'    ids {self.encode_chunk(chunk)}')
         return '\n'.join(lines)
 

@@ -21,6 +21,7 @@ CONTROLS = (SUSTAIN, SOUND_OFF, RESET, NOTES_OFF)
 # how many data bytes follow a status byte, by its upper half; and one of the system, by its lower
 DATA_BYTES = {0x80: 2, 0x90: 2, 0xA0: 2, 0xB0: 2, 0xC0: 1, 0xD0: 1, 0xE0: 2}
 SYSTEM_BYTES = {0xF1: 1, 0xF2: 2, 0xF3: 1}
+MOST_DOWN = 100          # strikes of a key that may wait for an end; of more, the oldest have none
 NEVER = 1 << 62                                          # a tick after all others
 # an event of a key or a pedal: its tick, its track, and the three bytes of its message
 EVENT = np.dtype([('tick', 'i8'), ('track', 'i4'), ('status', 'u1'), ('first', 'u1'),
@@ -33,7 +34,9 @@ class Midi:
     kind: int            # 0 or 1: all tracks at once; 2: one after the other
     division: int        # ticks a quarter; negative: frames a second and ticks a frame
     tracks: int          # how many there should be
-    table: array = field(default_factory=lambda: array('q'))       # five numbers an event
+    # Five numbers an event, those of EVENT: 40 bytes, where a tuple takes 120. A file of 4 MB may
+    # have over a million events.
+    table: array = field(default_factory=lambda: array('q'))
     tempos: list[tuple[int, int]] = field(default_factory=list)    # (tick, microseconds a quarter)
     metres: list[tuple[int, int, int]] = field(default_factory=list)    # (tick, beats, beat unit)
     end: int = 0         # the last tick of all
@@ -262,46 +265,78 @@ def pair_notes(events: np.ndarray) -> tuple[np.ndarray, int]:
     "All notes off" and "all sound off" end what sounds on their channel, on all tracks.
     events (N) of EVENT, in the order of time, but for what `apply_pedal` moved.
     """
+    era, era_end = eras_of(events)
+    ticks = np.minimum(events['tick'], era_end)          # the pedal holds nothing beyond an era
+    order, is_first = order_by_key(events, ticks, era)
+    columns = (is_first, is_strike(events)[order], ticks[order], events['second'][order],
+               events['first'][order], era_end[order])
+    notes, unended = match_ends(columns)
+
+    # So far any strike of a key may have any of its ends. Deal the ends out anew, pitch by pitch.
+    starts, ends, pitches = notes[:, 0], notes[:, 1], notes[:, 2]
+    ends = ends[np.lexsort((ends, pitches))]             # by pitch, then by time
+    notes = notes[np.lexsort((starts, pitches))]
+    notes[:, 1] = ends
+    return notes, unended
+
+
+def eras_of(events: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(N) how often all notes of its channel were ended before each event: its era; and (N) the
+    tick at which they are ended next, NEVER if they aren't."""
     cuts = is_control(events, SOUND_OFF, NOTES_OFF)
-    era = np.zeros(len(events), np.int64)                # how often all was ended before
-    era_end = np.full(len(events), NEVER)                # when all is ended next
+    era = np.zeros(len(events), np.int64)
+    era_end = np.full(len(events), NEVER)
     for channel in np.unique(events['status'][cuts] & 15):
         mine = events['status'] & 15 == channel
         places = np.flatnonzero(cuts & mine)
         era[mine] = np.searchsorted(places, np.flatnonzero(mine))
         era_end[mine] = np.append(events['tick'][places], NEVER)[era[mine]]
-    ticks = np.minimum(events['tick'], era_end)
-    keys = key_of(events)
-    strikes = is_strike(events)
+    return era, era_end
 
-    wanted = np.flatnonzero(strikes | is_end(events))
-    order = wanted[np.lexsort((ticks[wanted], era[wanted], keys[wanted]))]
-    new = np.ones(len(order), bool)                      # where another key or era begins
-    new[1:] = (keys[order][1:] != keys[order][:-1]) | (era[order][1:] != era[order][:-1])
-    rows = zip(*(memoryview(np.ascontiguousarray(column)) for column in (
-        new, strikes[order], ticks[order], events['second'][order], events['first'][order],
-        era_end[order])))
 
-    notes = array('q')
+def order_by_key(events: np.ndarray, ticks: np.ndarray,
+                 era: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The places (M) of all strikes and ends, one key after the other, each era by era and in time;
+    and (M), True where another key or era begins."""
+    wanted = np.flatnonzero(is_strike(events) | is_end(events))
+    keys = key_of(events)[wanted]
+    era = era[wanted]
+    order = np.lexsort((ticks[wanted], era, keys))       # the last one counts most
+    keys = keys[order]
+    era = era[order]
+    is_first = np.ones(len(order), bool)
+    is_first[1:] = (keys[1:] != keys[:-1]) | (era[1:] != era[:-1])
+    return wanted[order], is_first
+
+
+def match_ends(columns: tuple[np.ndarray, ...]) -> tuple[np.ndarray, int]:
+    """Give each strike an end of the same key and era. Returns the notes (M, 4): start, end, pitch,
+    velocity; and how many notes nothing ends.
+
+    columns: each (N), one key after the other: whether a key or era begins here, whether the key is
+    struck, the tick, the velocity, the pitch, the tick at which the era ends.
+    """
+    notes = array('q')                                   # four numbers a note
     unended = 0
     down, loud = array('q'), array('q')                  # of one key: when struck, how hard
     last_pitch, last_end = 0, NEVER
-    for is_new, is_struck, tick, velocity, pitch, all_end in rows:
-        if is_new:
+    # a memoryview hands out one Python number at a time, where tolist() would make them all
+    rows = zip(*[memoryview(np.ascontiguousarray(column)) for column in columns])
+    for is_first, is_struck, tick, velocity, pitch, era_end in rows:
+        if is_first:
             unended += end_all(down, loud, last_pitch, last_end, notes)
-            last_pitch, last_end = pitch, all_end
+            last_pitch, last_end = pitch, era_end
         if is_struck:
             down.append(tick)
             loud.append(velocity)
+            if len(down) > MOST_DOWN:
+                down.pop(0)
+                loud.pop(0)
+                unended += 1
         elif down:
             notes.extend((down.pop(), tick, pitch, loud.pop()))
     unended += end_all(down, loud, last_pitch, last_end, notes)
-    notes = np.frombuffer(notes, np.int64).reshape(-1, 4)
-    starts, ends, pitches = notes[:, 0], notes[:, 1], notes[:, 2]
-    ends = ends[np.lexsort((ends, pitches))]
-    notes = notes[np.lexsort((starts, pitches))]
-    notes[:, 1] = ends
-    return notes, unended
+    return np.frombuffer(notes, np.int64).reshape(-1, 4), unended
 
 
 def end_all(down: array, loud: array, pitch: int, end: int, notes: array) -> int:

@@ -10,9 +10,9 @@ what they can, so that time stays true; a Score counts what was changed or left 
 
 import functools
 import math
-from collections import Counter, defaultdict, deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
-from itertools import count, islice, takewhile
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,10 +22,13 @@ from data.midifile import Midi, apply_pedal, is_strike, pair_notes, parse
 
 STEPS = 24               # grid steps to the quarter note
 WHOLE = 4 * STEPS        # ... to a whole note
+TICKS = 480              # to the quarter note in the files that we write, as most programs do
+HARPSICHORD = 6          # its number in General MIDI, counted from 0
 MAX_BYTES = 1 << 22      # a larger MIDI file is refused: hours of performed piano fit in
 MAX_QUARTERS = 20_000    # so is a longer piece: about three hours
 MAX_LEAPS = 1000         # ... or one that leaps so often to tempos that no word can say
-SLOWEST, TEMPOS = 20, 97                          # tempos: 20 * 2 ** (i / 24), 3 % apart, up to 320
+SLOWEST = 20             # quarters a minute; tempo word i is 20 * 2 ** (i / 24), 3 % apart
+TEMPOS = 97              # ... and there are so many, up to 320
 METRES = [(beats, unit) for unit in (2, 4, 8, 16) for beats in range(1, 17)]
 
 # what a Score counts of its file: what was left out or said otherwise
@@ -98,7 +101,8 @@ def lay_grid(tempos: list[tuple[int, int]], division: float, changes: Counter):
         if len(stretches) > MAX_LEAPS:
             raise ValueError(f'over {MAX_LEAPS:,} leaps to tempos that nobody can follow')
         on_grid.append((round(step), tempo / fold))
-        changes[FOLDED] += fold != 1
+        if fold != 1:
+            changes[FOLDED] += 1
     return stretches, on_grid
 
 
@@ -120,32 +124,38 @@ def fit_metre(beats: float, unit: float) -> tuple[int, int]:
     return min(enough, key=lambda metre: (metre[0] / metre[1], -metre[0]), default=(16, 2))
 
 
-def lay_bars(metres: list, stretches: list[Stretch], division: float, changes: Counter):
+def lay_bars(metres: list[tuple[int, int, int]], stretches: list[Stretch], division: float,
+             changes: Counter) -> list[tuple[int, int, int]]:
     """Time signatures [(tick, beats, beat unit)] -> [(step, beats, beat unit)], as words can say
     them. Where a stretch begins, the one that holds is said anew, in its note values. Counts what
     it changed."""
-    metres = sorted(metres, key=lambda metre: metre[0])
-    steps = to_steps(np.array([tick for tick, *_ in metres]), stretches, division)
-    begins = deque(stretches[1:])
-    holds, fold = (4, 4), 1.0
-    on_grid = []
+    ticks = [tick for tick, _, _ in metres]
+    steps = to_steps(np.array(ticks), stretches, division).tolist()
+    moments = []                                  # (tick, step, a stretch's fold, a time signature)
+    for stretch in stretches[1:]:
+        moments.append((stretch.tick, stretch.step, stretch.fold, None))
+    for (tick, beats, unit), step in zip(metres, steps):
+        moments.append((tick, step, None, (beats, unit)))
+    moments.sort(key=lambda moment: moment[0])    # stable: at one tick, the stretches come first
 
-    def say(step, beats, unit):
+    has_metre = set(ticks)
+    metre = (4, 4)                                # what holds, as the file says it
+    fold = 1.0
+    on_grid = []
+    for tick, step, new_fold, new_metre in moments:
+        if new_metre:
+            metre = new_metre
+        else:
+            fold = new_fold
+            if tick in has_metre:
+                continue                          # a time signature follows at once
+        beats = metre[0]
+        unit = metre[1] * fold
         fitting = fit_metre(beats, unit)
         if fitting != (beats, unit):
-            alike = fitting[0] / fitting[1] == beats / unit
-            changes[SAME_BARS if alike else OTHER_BARS] += 1
+            same_length = fitting[0] / fitting[1] == beats / unit
+            changes[SAME_BARS if same_length else OTHER_BARS] += 1
         on_grid.append((round(step), *fitting))
-
-    for (tick, *metre), step in zip([*metres, (math.inf, 0, 0)], [*steps.tolist(), 0]):
-        while begins and begins[0].tick <= tick:
-            begin = begins.popleft()
-            fold = begin.fold
-            if begin.tick < tick:
-                say(begin.step, holds[0], holds[1] * fold)
-        if tick < math.inf:
-            holds = metre
-            say(step, metre[0], metre[1] * fold)
     return on_grid
 
 
@@ -166,8 +176,9 @@ def to_score(midi: Midi) -> Score:
     division = ticks_a_quarter(midi.division)
     notes, unended, score.drums = sounding_notes(midi)
     if not len(notes):
-        reason = 'no note that ends' if unended else 'no notes but drums' if score.drums else ''
-        raise ValueError(reason or 'no notes')
+        if unended:
+            raise ValueError('no note that ends')
+        raise ValueError('no notes but drums' if score.drums else 'no notes')
     last = int(notes[:, 1].max())
     metres = [metre for metre in midi.metres if metre[0] < last]
     tempos = [tempo for tempo in midi.tempos if tempo[0] < last]
@@ -189,9 +200,10 @@ def to_score(midi: Midi) -> Score:
 def ticks_a_quarter(division: int) -> float:
     """What a file says of its ticks -> how many are a quarter. If they are parts of a second (its
     frames in the upper byte, the ticks of each in the lower), let a quarter be half a second."""
-    frames, ticks = -(division >> 8), division & 255
     if division < 0:
-        frames_a_second = 29.97 if frames == 29 else frames
+        frames = -(division >> 8)
+        ticks = division & 255
+        frames_a_second = 29.97 if frames == 29 else frames      # of American television
         division = frames_a_second * ticks / 2
     if not division:
         raise ValueError('it does not say how long a quarter is')
@@ -203,12 +215,13 @@ def sounding_notes(midi: Midi) -> tuple[np.ndarray, int, int]:
     ends; and how many are drums, which are left out."""
     events = midi.events()
     midi.table = None                             # it takes much room in a large file
-    percussion = events['status'] & 15 == 9
+    percussion = events['status'] & 15 == 9       # musicians say channel 10
     drums = int((percussion & is_strike(events)).sum())
     events = events[~percussion]
     if not len(events):
         return np.empty((0, 4)), 0, drums
-    return *pair_notes(apply_pedal(events, midi.end)), drums
+    notes, unended = pair_notes(apply_pedal(events, midi.end))
+    return notes, unended, drums
 
 
 def off_grid(notes: np.ndarray, stretches: list[Stretch], division: float) -> list[float]:
@@ -220,11 +233,15 @@ def off_grid(notes: np.ndarray, stretches: list[Stretch], division: float) -> li
 
 def to_grid(notes: np.ndarray, stretches: list[Stretch], division: float) -> list[Note]:
     """Notes (N, 4) of start, end, pitch, velocity, in ticks -> on the grid, in order."""
-    starts, ends = (np.rint(to_steps(notes[:, i], stretches, division)) for i in (0, 1))
-    columns = starts, notes[:, 2], np.maximum(1, ends - starts), notes[:, 3]
-    order = np.lexsort(columns[::-1])
-    rows = np.stack([column[order].astype(np.int32) for column in columns])
-    return [Note(*row) for row in zip(*map(memoryview, rows))]
+    starts = np.rint(to_steps(notes[:, 0], stretches, division))
+    ends = np.rint(to_steps(notes[:, 1], stretches, division))
+    durations = np.maximum(1, ends - starts)
+    pitches, velocities = notes[:, 2], notes[:, 3]
+    order = np.lexsort((velocities, durations, pitches, starts))     # the last one counts most
+    columns = [column[order].astype(np.int32)
+               for column in (starts, pitches, durations, velocities)]
+    # a memoryview hands out one Python number at a time, where tolist() would make them all
+    return list(map(Note, *map(memoryview, columns)))
 
 
 # ----------------------------------------------------------------------------------------- bars
@@ -264,25 +281,49 @@ def opening(score: Score, bars: int) -> tuple[Score, int]:
                  [metre for metre in score.metres if metre[0] < until]), until
 
 
+# ----------------------------------------------------------------------------- a Score -> a file
+
 def write_midi(score: Score, path: str):
-    """Write a file for the harpsichord; a pitch that sounds twice goes to a second track."""
+    """Write a file for the harpsichord. Track 0 has the tempos and time signatures, track 1 the
+    notes. What sounds twice at once goes to track 2 and so on: within a track, nobody could tell
+    which of the two an end is meant for."""
     import mido          # here, as only writing needs it: who listens or reads need not wait for it
 
-    tracks, busy = defaultdict(list), {}          # busy: (track, pitch) -> end
-    tracks[0] = [(step, 0, mido.MetaMessage('set_tempo', tempo=round(60e6 / bpm)))
-                 for step, bpm in score.tempos]
-    tracks[0] += [(step, 0, mido.MetaMessage('time_signature', numerator=beats, denominator=unit))
-                  for step, beats, unit in score.metres]
+    SETTING, OFF, ON = range(3)                   # the order at one step: let go, then strike again
+    tracks = {0: []}                              # number -> [(step, which of these, message)]
+    for step, tempo in score.tempos:
+        message = mido.MetaMessage('set_tempo', tempo=round(60e6 / tempo))
+        tracks[0].append((step, SETTING, message))
+    for step, beats, unit in score.metres:
+        message = mido.MetaMessage('time_signature', numerator=beats, denominator=unit)
+        tracks[0].append((step, SETTING, message))
+    busy_until = {}                               # (track, pitch) -> step
     for start, pitch, duration, velocity in score.notes:
-        number = next(n for n in count(1) if busy.get((n, pitch), 0) <= start)
-        busy[number, pitch] = start + duration
-        on = mido.Message('note_on', note=pitch, velocity=velocity, channel=number % 9)
-        tracks[number] += [(start, 2, on), (start + duration, 1, on.copy(velocity=0))]
-    file = mido.MidiFile(ticks_per_beat=480)
+        number = 1
+        while busy_until.get((number, pitch), 0) > start:
+            number += 1
+        end = start + duration
+        busy_until[number, pitch] = end
+        on = mido.Message('note_on', note=pitch, velocity=velocity, channel=channel_of(number))
+        events = tracks.setdefault(number, [])
+        events.append((start, ON, on))
+        events.append((end, OFF, on.copy(velocity=0)))
+
+    file = mido.MidiFile(ticks_per_beat=TICKS)
     for number, events in tracks.items():
-        track, now = file.add_track(), 0
-        track += [mido.Message('program_change', program=6, channel=number % 9)] if number else []
-        for step, _, message in sorted(events, key=lambda event: event[:2]):
-            track.append(message.copy(time=20 * (step - now)))
+        track = file.add_track()
+        if number > 0:
+            track.append(mido.Message('program_change', program=HARPSICHORD,
+                                      channel=channel_of(number)))
+        now = 0
+        events.sort(key=lambda event: event[:2])  # stable; messages have no order of their own
+        for step, _, message in events:
+            message.time = (step - now) * (TICKS // STEPS)       # MIDI counts from the last event
+            track.append(message)
             now = step
     file.save(path)
+
+
+def channel_of(track: int) -> int:
+    """One of the first nine channels: the next one, number 9 (musicians say 10), is for drums."""
+    return track % 9

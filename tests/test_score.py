@@ -353,10 +353,12 @@ STRIKES = b'\0\x90' + b''.join(bytes([0, i % 128, 80]) for i in range(120_000))[
 CHORD = STRIKES + b''.join(bytes([0, i % 128, 0]) for i in range(120_000))
 KEYS = b''.join(bytes([0, 0x90 | c, p, 80]) for c in range(9) for p in range(128))
 PEDALS = b'\0\xb0\x40\x7f' + b'\0\x40\0\0\x40\x7f' * 20_000
+ALL_OFF = b'\1\xb0\x7b\0'
 TEMPO, LEAP = b'\1\xff\x51\3\7\xa1\x20', b'\1\xff\x51\3\0\0\1'
 HOSTILE = {
     'five million bytes': (midi(bytes(5_000_000)), 'over 4,194,304 bytes'),
-    '120,000 notes in one chord': (midi(CHORD), 120_000),
+    '120,000 notes in one chord': (midi(CHORD), 128 * 100),
+    '120,000 strikes of a key': (midi(b'\0\x90\x3c\x50' + b'\1\x3c\x50' * 120_000 + ALL_OFF), 100),
     '120,000 strikes that nothing ends': (midi(STRIKES), 'no note that ends'),
     '40,000 tracks in unison': (midi()[:14] + chunk(b'\0\x90\x3c\x50\1\x3c\0') * 40_000, 40_000),
     'lengths that lie': (midi()[:14] + (b'MTrk\x7f\0\0\0' + track(SONG)) * 9_000, 18_000),

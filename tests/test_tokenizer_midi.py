@@ -74,6 +74,16 @@ def test_any_ids_are_music(path, seed):
     assert read_midi(str(path)).notes == score.notes != []
 
 
+def test_every_track_is_a_harpsichord(path):
+    """Forbids a piano, which is what a channel plays that nobody gave an instrument."""
+    write_midi(Score([Note(0, 60, 24)] * 12), str(path))
+    first, *tracks = mido.MidiFile(path).tracks
+    assert len(tracks) == 12 and {message.type for message in first} == {'end_of_track'}
+    for program, strike, *_ in tracks:
+        assert (program.type, program.program, program.time) == ('program_change', 6, 0)
+        assert strike.channel == program.channel != 9
+
+
 def test_velocity_words_only_when_asked_for(path):
     """Forbids loudness in the small vocabulary, or other ids than the small one's plus loudness."""
     notes = [Note(i, 60, 1, velocity) for i, velocity in enumerate((1, 7, 8, 80, 127))]

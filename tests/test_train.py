@@ -46,6 +46,29 @@ def interrupt_at(monkeypatch, step):
     monkeypatch.setattr(train, 'schedule', pressed)
 
 
+def test_it_learns(corpus):
+    """Forbids targets that are not the next ids, gradients that are lost, steps that go uphill."""
+    run(corpus, 'a', max_steps=60, eval_every=60, batch_size=8, dropout=0.0)
+    rows = [row for row in csv.DictReader(open(corpus / 'a' / 'log.csv')) if row['bits_toy']]
+    before, after = [float(row['bits_toy']) for row in rows]
+    assert before > 22 and after < 18                # guessing, and knowing something
+
+
+def test_rates_are_those_of_the_schedule(corpus, monkeypatch):
+    """Forbids a schedule that is computed and not used, and rates that are swapped."""
+    rates = {Muon: [], torch.optim.AdamW: []}
+    for kind, found in rates.items():
+        def step(optimizer, plain=kind.step, found=found):
+            found.append(optimizer.param_groups[0]['lr'])
+            return plain(optimizer)
+        monkeypatch.setattr(kind, 'step', step)
+    config = Config(max_steps=9, warmup_steps=3, muon_lr=0.01, adam_lr=0.002)
+    run(corpus, 'a', max_steps=9, warmup_steps=3, muon_lr=0.01, adam_lr=0.002)
+    due = [schedule(number, config) for number in range(9)]
+    assert rates[Muon] == pytest.approx([0.01 * rate for rate in due])
+    assert rates[torch.optim.AdamW] == pytest.approx([0.002 * rate for rate in due])
+
+
 @pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
 def test_resume_is_exact(corpus, monkeypatch, dtype):
     """Forbids a resume that replays batches, forgets a state, or shifts the schedule: 20 steps are
