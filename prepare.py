@@ -120,7 +120,8 @@ def files(folder: Path, suffixes: tuple) -> list[Path]:
     for place, folders, names in os.walk(folder, onerror=unreadable):
         folders[:] = [name for name in folders if not is_hidden(name)]
         found += [Path(place) / name for name in names
-                  if not is_hidden(name) and Path(name).suffix.lower() in suffixes]
+                  if not is_hidden(name) and Path(name).suffix.lower() in suffixes
+                  and not (Path(place) / name).is_fifo()]        # to read one is to wait for ever
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
 
 
@@ -248,7 +249,7 @@ def read_pieces(source: Path, file, jobs: int) -> tuple[list[dict], int]:
         file.write(ids.tobytes())
         pieces.append(piece)
     if not pieces:
-        raise ValueError(f'{source}: no .mid or .midi file that could be read, and no .txt file')
+        raise ValueError(f'{source}: no file that could be read, of {" ".join(MUSIC + TEXT)}')
     return pieces, len(paths)
 
 
@@ -339,6 +340,14 @@ def cut_in_two(piece: dict, share: float) -> list[dict]:
             {**piece, 'start': cut, 'split': 'val', 'name': 'end of ' + piece['name']}]
 
 
+def is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def read_texts(source: Path, folder: Path) -> list[dict]:
     """Copy all documents below `source` to one file in UTF-8, and return the pieces: where they
     stand in it. Says what is left out, and why."""
@@ -373,12 +382,21 @@ def prepare_text(source: Path, folder: Path, config: Config) -> dict:
     only_one = len(pieces) == 1
     if only_one:
         pieces = cut_in_two(pieces[0], config.val)
+    foreign = []
     for piece in pieces:
         digest = hashlib.sha256()
+        in_utf8 = True
         for block in blocks(piece):
-            digest.update(read_block(block))
+            data = read_block(block)
+            digest.update(data)
+            in_utf8 = in_utf8 and is_utf8(data)
         piece['fingerprint'] = digest.hexdigest()[:16]
         piece['units'] = piece['stop'] - piece['start']
+        if not in_utf8:
+            foreign.append(piece['name'])
+    if foreign:
+        say(f'not in UTF-8: {len(foreign):,} documents, such as {foreign[0]}: they are learned byte '
+            'by byte; save them as UTF-8 if their letters are to come back as letters')
     if not only_one:
         split_pieces(pieces, config)
     learn = [block for piece in pieces if piece['split'] == 'train' for block in blocks(piece)]

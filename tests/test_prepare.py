@@ -133,7 +133,7 @@ def test_drums_and_velocities(tmp_path, home, capsys):
         assert ('files, 20 drum notes' in capsys.readouterr().out) == (name == 'soft')
 
 
-TOO_LITTLE = {'missing': 'no such file', 'empty': 'no .mid', 'broken': 'no .mid',
+TOO_LITTLE = {'missing': 'no such file', 'empty': 'no file that', 'broken': 'no file that',
               'one': 'only one piece', 'twins': 'only one piece', 'file': 'only one piece'}
 
 
@@ -411,10 +411,12 @@ def test_near_twins(tmp_path, home, capsys):
 
 
 def test_what_is_passed_over(tmp_path, home, capsys, monkeypatch):
-    """Forbids hidden files and __MACOSX among the pieces, and a folder that can't be opened without
-    a word; a .kar is a MIDI file."""
+    """Forbids hidden files and __MACOSX among the pieces, a folder that can't be opened without a
+    word, and a pipe that is waited for; a .kar is a MIDI file."""
     for seed, name in enumerate(('a.mid', 'b.kar', '._a.mid', '.git/c.mid', '__MACOSX/d.mid')):
         song(tmp_path / 'x' / name, seed)
+    if hasattr(os, 'mkfifo'):                        # not on Windows
+        os.mkfifo(tmp_path / 'x' / 'e.mid')
     walk = os.walk
 
     def no_entry(folder, onerror):
@@ -541,6 +543,16 @@ REFUSED = {'empty.txt': (b'', 'empty.txt: empty'), 'blank.md': (b'', 'blank.md: 
            'a.jsonl': (b'{"text": "a"}\n{"no": 1}\n', 'a.jsonl:2: no line of JSON'),
            'b.jsonl': (b'{"text": 5}\n', 'b.jsonl:1: no line of JSON'),
            'short.txt': (b'x', 'too short')}
+
+
+@pytest.mark.parametrize('encoding', ['utf-8', 'latin-1', 'shift-jis'])
+def test_older_encodings_are_told(tmp_path, home, capsys, encoding):
+    """Forbids a text whose letters come back as others, without a word."""
+    text = 'Größe, naïve\n' if encoding == 'latin-1' else '吾輩は猫\n' * 9
+    (tmp_path / 'a.txt').write_bytes((text * 99).encode(encoding))
+    prepare.main(Config(str(tmp_path / 'a.txt'), vocab_size=260, jobs=1))
+    told = 'not in UTF-8: 2 documents, such as a.txt' in capsys.readouterr().out
+    assert told == (encoding != 'utf-8')
 
 
 @pytest.mark.parametrize('name', REFUSED)
