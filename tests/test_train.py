@@ -6,6 +6,7 @@ import math
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -332,6 +333,39 @@ train.main(train.Config(out_dir={str(corpus / "two")!r}, **{settings!r}))
     for name, tensor in one['model'].items():
         assert torch.allclose(tensor, two['model'][name], atol=1e-5), name
     assert one['progress']['best'] == pytest.approx(two['progress']['best'], abs=1e-5)
+
+
+def test_a_killed_process_ends_the_others(corpus):
+    """Forbids a process that waits for ever for one that was killed, or ends without a word: rank
+    and port are told as torchrun tells them."""
+    script = corpus / 'both.py'
+    script.write_text(f'''
+import sys, os, signal, pathlib
+sys.path.insert(0, {str(Path(train.__file__).parent)!r})
+import torch, train, data.corpus
+from config.settings import run
+torch.set_num_threads(1)
+data.corpus.DATA = pathlib.Path({str(corpus)!r})
+plain = train.schedule
+def schedule(step, config):
+    if step == 7 and os.environ['RANK'] == '1':
+        os.kill(os.getpid(), signal.SIGKILL)
+    return plain(step, config)
+train.schedule = schedule
+run(train.main, train.Config)
+''')
+    flags = [f'--{name}={value}' for name, value in {**SMALL, 'max_steps': 12}.items()]
+    with socket.socket() as free:
+        free.bind(('localhost', 0))
+        port = free.getsockname()[1]
+    common = {**os.environ, 'WORLD_SIZE': '2', 'MASTER_ADDR': 'localhost', 'MASTER_PORT': str(port)}
+    both = [subprocess.Popen(
+        [sys.executable, str(script), f'--out_dir={corpus / "two"}', *flags],
+        env={**common, 'RANK': str(rank), 'LOCAL_RANK': str(rank)}, stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL, text=True) for rank in range(2)]
+    told = both[0].communicate(timeout=100)[1]
+    assert both[1].wait(100) == -signal.SIGKILL and both[0].returncode == 1
+    assert 'a process of this run has failed, so all end' in told and 'Traceback' not in told
 
 
 def test_it_says_how_long_it_takes():
