@@ -13,7 +13,8 @@ import math
 import os
 import time
 from collections import defaultdict
-from dataclasses import asdict, dataclass
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from config.settings import Settings, run, setting       # first: it quiets Ctrl-C during the rest
@@ -29,6 +30,7 @@ from config.machine import (Interrupt, as_first, join_processes, leave_processes
 from data.corpus import check_corpora, how_they_differ, load_corpora
 from model import FORMAT, ModelConfig, Transformer, load, save
 
+LOWER = 'lower muon_lr and adam_lr (what was best before is in ckpt.pt)'
 FAR = 20_000             # ids from the beginning or to the end of a piece that are looked at
 
 
@@ -264,6 +266,7 @@ class Progress:
     best: float = math.inf           # bits a unit, the mean over all corpora
     best_step: int = 0
     seconds: float = 0.0             # of training, validation not counted
+    losses: list = field(default_factory=list)      # of the steps since the last log line
 
 
 # what a run that goes on may have set otherwise than before
@@ -348,8 +351,8 @@ class Log:
         path = Path(config.out_dir) / 'log.csv'
         kept = [','.join(columns)]
         if config.resume and path.exists():
-            *whole_lines, _ = path.read_text('utf-8', 'replace').split('\n')     # the last may be cut
-            for line in whole_lines[1:]:
+            *whole_lines, _ = path.read_text('utf-8', 'replace').split('\n')     # the last may
+            for line in whole_lines[1:]:                                         # ... be cut
                 number = line.split(',')[0]
                 if number.isdecimal() and int(number) <= step:
                     kept.append(line)
@@ -371,30 +374,42 @@ class Log:
 # ---- the loop
 
 def train(config: Config) -> Transformer:
-    """Train until max_steps, patience or Ctrl-C ends it; returns the model as it is then."""
-    out = Path(config.out_dir)
+    """Train until max_steps, patience or Ctrl-C ends it; returns the model as it is then. Raises
+    ValueError, before anything is written, for settings that do not go together."""
+    check_folder(config)
+    rank, world = join_processes()
+    corpora, extra = load_data(config)
+    device = as_first(world, pick_device(config.device))
+    check_memory(config, corpora[0]['vocab_size'], device)
+    lock = own_folder(config.out_dir) if rank == 0 else nullcontext()
+    with lock:
+        return train_on(config, corpora, extra, device, rank, world)
+
+
+def check_folder(config: Config):
+    """Raise ValueError where out_dir holds what would be lost, or not what is to be resumed."""
     if not config.out_dir:
         raise ValueError('out_dir is empty: name a folder')
-    if config.resume and config.init_from and not (out / 'last.pt').exists():
-        raise ValueError(f'{out}: nothing to resume; leave out --resume')
-    if (out / 'last.pt').exists() and not config.resume and not config.overwrite:
-        raise ValueError(f'{out} holds a trained model: --resume goes on with it, --overwrite starts '
-                         'anew, another --out_dir keeps it')
-    rank, world = join_processes()
+    last = Path(config.out_dir) / 'last.pt'
+    if config.resume and config.init_from and not last.exists():
+        raise ValueError(f'{config.out_dir}: nothing to resume; leave out --resume')
+    if last.exists() and not config.resume and not config.overwrite:
+        raise ValueError(f'{config.out_dir} holds a trained model: --resume goes on with it, '
+                         '--overwrite starts anew, another --out_dir keeps it')
+
+
+def load_data(config: Config) -> tuple[list[dict], list[dict]]:
+    """The corpora to train on and to validate on, and the extra ones, only to train on. Raises
+    ValueError for corpora that do not go together."""
     corpora = load_corpora(config.dataset)
     if not corpora:
         raise ValueError('dataset is empty: name a corpus, such as goldberg')
-    extra = load_corpora(config.extra)                           # trained on, not validated on
+    extra = load_corpora(config.extra)
     for corpus in extra:
         if corpus['name'] in [other['name'] for other in corpora]:
             raise ValueError(f'data/{corpus["name"]} is named twice, in dataset and in extra')
     check_corpora(corpora + extra, config.context)
-    device = as_first(world, pick_device(config.device))
-    check_memory(config, corpora[0]['vocab_size'], device)
-    if rank > 0:
-        return train_on(config, corpora, extra, device, rank, world)
-    with own_folder(config.out_dir):
-        return train_on(config, corpora, extra, device, rank, world)
+    return corpora, extra
 
 
 def train_on(config: Config, corpora: list[dict], extra: list[dict], device: str, rank: int,
@@ -411,8 +426,9 @@ def train_on(config: Config, corpora: list[dict], extra: list[dict], device: str
     # ---- the model and its optimizers, new or those of a run that goes on
     torch.manual_seed(config.seed)
     model, checkpoint = init_model(config, meta, device)
-    dtype = checkpoint.get('dtype') or as_first(world, pick_dtype(config.dtype, device,
-                                                                  config.n_embd))
+    dtype = checkpoint.get('dtype')
+    if not dtype:
+        dtype = as_first(world, pick_dtype(config.dtype, device, config.n_embd))
     model.dtype = getattr(torch, dtype)
     optimizers = make_optimizers(model, config.weight_decay, model.dtype)
     progress = Progress()
@@ -427,10 +443,12 @@ def train_on(config: Config, corpora: list[dict], extra: list[dict], device: str
     log = Log(config, corpora, rank, progress.step)
     log.say(f'{sum(p.numel() for p in model.parameters()):,} parameters on {device} in {dtype}')
     if checkpoint and checkpoint['train_config']['max_steps'] != config.max_steps:
-        log.say(f'max_steps is {config.max_steps} now: the learning rate decays to 0 there, as in no '
-                'single run')
+        log.say(f'max_steps is {config.max_steps} now: the learning rate decays to 0 there, as in '
+                'no single run')
 
     def save_as(name: str):
+        if not all(parameter.isfinite().all() for parameter in model.parameters()):
+            raise ValueError(f'a weight is no number at step {progress.step}: {LOWER}')
         if rank == 0:
             save(out / name, {
                 'format': FORMAT, 'model': model.state_dict(), 'model_config': asdict(model.config),
@@ -448,8 +466,8 @@ def train_on(config: Config, corpora: list[dict], extra: list[dict], device: str
     first_step = progress.step
     promised = False                                             # how long it takes
     a_validation = 0.0                                           # seconds
-    losses = []                                                  # since the last log line
-    line_began = time.perf_counter()                             # when that was
+    clock = time.perf_counter()                                  # up to here it is in `seconds`
+    line_step, line_seconds = progress.step, progress.seconds    # at the last log line
     with Interrupt() as interrupt:
         while True:
             step = progress.step
@@ -458,7 +476,8 @@ def train_on(config: Config, corpora: list[dict], extra: list[dict], device: str
             due = step % config.eval_every == 0 or step == config.max_steps
             if due and step > progress.evaluated:
                 began = time.perf_counter()
-                row = {'step': step, 'seconds': round(progress.seconds + began - line_began, 1)}
+                progress.seconds += began - clock
+                row = {'step': step, 'seconds': round(progress.seconds, 1)}
                 bits = []
                 for corpus in corpora:
                     name = corpus['name']
@@ -476,8 +495,8 @@ def train_on(config: Config, corpora: list[dict], extra: list[dict], device: str
                     progress.best_step = step
                     save_as('ckpt.pt')
                 save_as('last.pt')
-                a_validation = time.perf_counter() - began
-                line_began += a_validation                       # it is not time of training
+                clock = time.perf_counter()
+                a_validation = clock - began
 
             # end?
             stale = step - progress.best_step >= config.patience * config.eval_every
@@ -510,31 +529,39 @@ def train_on(config: Config, corpora: list[dict], extra: list[dict], device: str
                     group['lr'] = peak * rate
                 optimizer.step()
                 optimizer.zero_grad()
-            losses.append(loss.detach())             # read at log lines only: a GPU runs ahead
+            progress.losses.append(loss.detach())    # read at log lines only: a GPU runs ahead
             progress.step += 1
 
             # a line in the log
             if progress.step % config.log_every == 0:
-                mean = sum_over(world, torch.stack(losses).mean()).item() / world
+                losses = torch.stack(progress.losses)
+                mean = sum_over(world, losses.mean()).item() / world
+                progress.losses = []
                 now = time.perf_counter()
-                spent = now - line_began
-                progress.seconds += spent
-                a_step = spent / len(losses)
+                progress.seconds += now - clock
+                clock = now
+                a_step = (progress.seconds - line_seconds) / (progress.step - line_step)
+                line_step, line_seconds = progress.step, progress.seconds
                 left = (config.max_steps - progress.step) * a_step
                 tokens = round(config.batch_size * config.context * world / a_step)
-                log.say(f'step {progress.step:5} | loss {mean:.3f} | lr {config.muon_lr * rate:.4f} '
+                lr = config.muon_lr * rate
+                log.say(f'step {progress.step:5} | loss {mean:.3f} | lr {lr:.4f} '
                         f'| {tokens:7,} tokens/s | {left:.0f} s left')
-                log.write({'step': progress.step, 'loss': mean, 'lr': config.muon_lr * rate,
+                log.write({'step': progress.step, 'loss': mean, 'lr': lr,
                            'seconds': round(progress.seconds, 1), 'tokens_per_second': tokens})
                 stop_if_not_finite(mean, progress.step)
                 if not promised and progress.step >= first_step + 10:
-                    log.say(how_long(config, config.max_steps - progress.step, a_step, a_validation))
+                    steps = config.max_steps - progress.step
+                    log.say(how_long(config, steps, a_step, a_validation))
                     promised = True
-                losses = []
-                line_began = now
 
     save_as('last.pt')
-    why = 'stopped, go on with --resume' if interrupted else 'no longer better' if stale else 'done'
+    if interrupted:
+        why = 'stopped, go on with --resume'
+    elif stale:
+        why = 'no longer better'
+    else:
+        why = 'done'
     log.say(f'{why}; best: {progress.best:.3f} bits/{unit} at step {progress.best_step}, '
             f'in {out / "ckpt.pt"}')
     if not interrupted:
@@ -546,8 +573,7 @@ def train_on(config: Config, corpora: list[dict], extra: list[dict], device: str
 def stop_if_not_finite(loss: float, step: int):
     """Raise ValueError for a loss that is no number any more: nothing good comes after it."""
     if not math.isfinite(loss):
-        raise ValueError(f'the loss is {loss} at step {step}: lower muon_lr and adam_lr (what was '
-                         'best before is in ckpt.pt)')
+        raise ValueError(f'the loss is {loss} at step {step}: {LOWER}')
 
 
 def main(config: Config):

@@ -56,15 +56,17 @@ def test_it_learns(corpus):
 
 
 def test_rates_are_those_of_the_schedule(corpus, monkeypatch):
-    """Forbids a schedule that is computed and not used, and rates that are swapped."""
+    """Forbids a schedule that is computed and not used, rates that are swapped, and a weight decay
+    that no optimizer is told."""
     rates = {Muon: [], torch.optim.AdamW: []}
     for kind, found in rates.items():
         def step(optimizer, plain=kind.step, found=found):
             found.append(optimizer.param_groups[0]['lr'])
+            assert {group['weight_decay'] for group in optimizer.param_groups} == {0.25}
             return plain(optimizer)
         monkeypatch.setattr(kind, 'step', step)
     config = Config(max_steps=9, warmup_steps=3, muon_lr=0.01, adam_lr=0.002)
-    run(corpus, 'a', max_steps=9, warmup_steps=3, muon_lr=0.01, adam_lr=0.002)
+    run(corpus, 'a', max_steps=9, warmup_steps=3, muon_lr=0.01, adam_lr=0.002, weight_decay=0.25)
     due = [schedule(number, config) for number in range(9)]
     assert rates[Muon] == pytest.approx([0.01 * rate for rate in due])
     assert rates[torch.optim.AdamW] == pytest.approx([0.002 * rate for rate in due])
@@ -73,12 +75,13 @@ def test_rates_are_those_of_the_schedule(corpus, monkeypatch):
 @pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
 def test_resume_is_exact(corpus, monkeypatch, dtype):
     """Forbids a resume that replays batches, forgets a state, or shifts the schedule: 20 steps are
-    10 steps, Ctrl-C, and 10 more, bit for bit, dropout and transposition included."""
+    9 steps, Ctrl-C, and 11 more, bit for bit, dropout and transposition included; and so is what
+    the log says of them."""
     whole = run(corpus, 'whole', max_steps=20, eval_every=8, dtype=dtype)
-    interrupt_at(monkeypatch, 9)
+    interrupt_at(monkeypatch, 8)
     run(corpus, 'parts', max_steps=20, eval_every=8, dtype=dtype)
     half = torch.load(corpus / 'parts' / 'last.pt', weights_only=True)
-    assert half['progress']['step'] == 10
+    assert half['progress']['step'] == 9
     monkeypatch.undo()
     monkeypatch.setattr(data.corpus, 'DATA', corpus)
     parts = run(corpus, 'parts', max_steps=20, eval_every=8, dtype=dtype, resume=True)
@@ -87,7 +90,7 @@ def test_resume_is_exact(corpus, monkeypatch, dtype):
     assert {**whole['progress'], 'seconds': 0} == {**parts['progress'], 'seconds': 0}
     rows = [list(csv.DictReader(open(corpus / name / 'log.csv'))) for name in ('whole', 'parts')]
     for a, b in zip(*rows, strict=True):
-        assert (a['step'], a['bits_toy']) == (b['step'], b['bits_toy'])
+        assert (a['step'], a['loss'], a['bits_toy']) == (b['step'], b['loss'], b['bits_toy'])
 
 
 def test_a_killed_run_has_each_step_once(corpus):
@@ -102,6 +105,20 @@ def test_a_killed_run_has_each_step_once(corpus):
     steps = [[row['step'] for row in csv.DictReader(open(corpus / name / 'log.csv'))]
              for name in ('whole', 'killed')]
     assert steps[0] == steps[1] and steps[0].count('18') == 1
+
+
+def test_a_run_that_burst_keeps_what_was(corpus, monkeypatch):
+    """Forbids Ctrl-C, pressed when the weights are no numbers any more, that saves them over those
+    of the last validation."""
+    def burst(now, config):
+        if now == 8:
+            os.kill(os.getpid(), signal.SIGINT)
+            return math.nan
+        return schedule(now, config)
+    monkeypatch.setattr(train, 'schedule', burst)
+    with pytest.raises(ValueError, match='no number at step 9'):
+        run(corpus, 'a', max_steps=20, eval_every=8)
+    assert torch.load(corpus / 'a' / 'last.pt', weights_only=True)['progress']['step'] == 8
 
 
 def test_a_trained_model_is_not_overwritten(corpus):
@@ -420,7 +437,7 @@ def test_schedule():
 def test_checkpoints_and_log(corpus):
     """Forbids a run that ends without a file, a `best` that is not, a log without its figures."""
     last = run(corpus, 'a', max_steps=7, eval_every=3)
-    step, evaluated, best, best_step, _ = last['progress'].values()
+    step, evaluated, best, best_step, *_ = last['progress'].values()
     rows = list(csv.DictReader(open(corpus / 'a' / 'log.csv')))
     bits = {int(row['step']): float(row['bits_toy']) for row in rows if row['bits_toy']}
     assert step == evaluated == 7 and set(bits) == {0, 3, 6, 7}
