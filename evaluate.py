@@ -53,8 +53,8 @@ QUIZ_SEED = 1            # of what is drawn
 class Config(Settings):
     out_dir: str = setting('out', 'folder of the checkpoint; evaluate.json goes there, too')
     samples: str = setting('', 'folder or pattern of files, else out_dir/sample-*.mid or .txt')
-    dataset: str = setting('', 'corpora to compare with, else those of the checkpoint; with samples '
-                           'and dataset both given, no checkpoint is read')
+    dataset: str = setting('', 'corpora to compare with, else those of the checkpoint; with '
+                           'samples and dataset both given, no checkpoint is read')
     checkpoint: str = setting('ckpt.pt', 'or last.pt')
     quiz: bool = setting(False, 'make a page instead, quiz.html: "Bach or machine?"')
 

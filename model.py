@@ -337,7 +337,7 @@ class Transformer(nn.Module):
         nn.init.zeros_(self.place)
         nn.init.zeros_(self.ending)
         nn.init.zeros_(self.arrival.weight)
-        nn.init.normal_(self.head.weight, std=0.5 * unit)        # nearly flat: first loss about ln V
+        nn.init.normal_(self.head.weight, std=0.5 * unit)        # nearly flat: a first loss of ln V
         if self.keyboard:
             nn.init.normal_(self.keyboard.names, std=0.1)
             nn.init.zeros_(self.keyboard.kernel.weight)

@@ -1,7 +1,14 @@
 """Let a trained model compose or write: python sample.py --out_dir out-goldberg
 
 Music becomes MIDI and WAV files; text streams to the terminal and becomes text files. A page shows
-and plays them: out-goldberg/index.html.
+and plays them: out-goldberg/index.html. Without all that can be chosen, `compose` is this:
+
+    model, checkpoint = load('out-goldberg/ckpt.pt')
+    tokenizer = load_tokenizer(checkpoint['tokenizer'])
+    prompt = torch.tensor([[tokenizer.end]])         # (B, T): what ends a piece begins the next
+    drawn = model.generate(prompt, stop=tokenizer.end, grammar=Grammar(tokenizer, 1))
+    ids = [id.item() for id in drawn]
+    write_midi(tokenizer.decode(ids), 'piece.mid')
 """
 
 import json
@@ -20,14 +27,14 @@ from config.settings import Settings, run, setting
 from data.corpus import load_trained_on
 from data.grade import find_key
 from data.originality import index_training, originality, originality_of_text
-from data.score import WHOLE, Score, find_bars, opening, read_midi, write_midi
+from data.prompt import Prompt, read_prompt, transposed
+from data.score import WHOLE, Score, find_bars, write_midi
 from data.tokenizer import load_tokenizer
 from evaluate import note_bits, surprise
 from model import load
 from page import Piece, Text, read_curve, write_page
 from tokenizer_bpe import BPETokenizer
-from tokenizer_midi import Grammar, MidiTokenizer, transpose
-
+from tokenizer_midi import Grammar, MidiTokenizer
 
 # as they are written, from C upwards
 KEYS = {'major': 'C Db D Eb E F F# G Ab A Bb B'.split(),
@@ -43,8 +50,8 @@ class Config(Settings):
     start: str = setting('', 'text, FILE:prompt.txt, or a MIDI file to continue')
     prompt_bars: int = setting(4, 'music: bars that are taken of the MIDI file', at_least=1)
     metre: str = setting('', 'music without a file: such as 3/4; else the model chooses')
-    tempo: float = setting(0.0, 'music: quarters a minute, 20 to 320, then in 4/4 unless metre says '
-                           'other; 0: the model chooses', at_least=0, at_most=320)
+    tempo: float = setting(0.0, 'music: quarters a minute, 20 to 320, then in 4/4 unless metre '
+                           'says other; 0: the model chooses', at_least=0, at_most=320)
     transpose: int = setting(0, 'music: semitones by which all is played higher',
                              at_least=-24, at_most=24)
     # how much
@@ -77,67 +84,6 @@ def draw_rows(model, start: torch.Tensor, config: Config, **given):
 
 # ---- music
 
-def transposed(score: Score, semitones: int) -> Score:
-    """The same music so much higher."""
-    notes = [note._replace(pitch=transpose(note.pitch, semitones)) for note in score.notes]
-    return Score(sorted(notes), score.tempos, score.metres)
-
-
-def read_metre(text: str, tokenizer: MidiTokenizer) -> tuple[int, int]:
-    """'3/4' -> (3, 4). ValueError if the vocabulary has no such time signature."""
-    beats, _, unit = text.partition('/')
-    if not (beats.isdecimal() and unit.isdecimal()) or \
-            ('metre', (int(beats), int(unit))) not in tokenizer.ids:
-        raise ValueError(f'metre = {text}: must be 1 to 16 beats of 2, 4, 8 or 16, such as 3/4')
-    return int(beats), int(unit)
-
-
-@dataclass
-class Prompt:
-    """What a piece begins with."""
-    score: Score                    # its notes, at their full length
-    ids: list[int]                  # its words, up to the bar line where it is over
-    until: int                      # that bar line, in steps
-
-
-def read_prompt(tokenizer: MidiTokenizer, config: Config) -> Prompt:
-    """The first bars of a MIDI file, or nothing but the metre and the tempo that are wished for."""
-    if not config.start:
-        score, until = Score(), 0
-        if config.metre or config.tempo:
-            score.metres = [(0, *read_metre(config.metre or '4/4', tokenizer))]
-    else:
-        if config.metre:
-            raise ValueError(f'metre = {config.metre}: that of {config.start} counts, leave it out')
-        if not Path(config.start).is_file():
-            raise ValueError(f'start = {config.start}: no such file, and a model of music goes on '
-                             'from a MIDI file')
-        score, until = opening(read_midi(config.start), config.prompt_bars)
-        if not score.notes:
-            raise ValueError(f'{config.start}: no note in its first {config.prompt_bars} bars: '
-                             'raise --prompt_bars')
-        for _, beats, unit in score.metres:
-            if ('metre', (beats, unit)) not in tokenizer.ids:
-                print(f'{config.start}: time signature {beats}/{unit} is not in the vocabulary, '
-                      'the model is not told')
-        score = transposed(score, config.transpose)
-    if config.tempo:
-        score.tempos = [(0, config.tempo)]
-    ids, now = [], 0
-    for id in tokenizer.encode(score)[:-1]:
-        kind, value = tokenizer.words[id]
-        if kind == 'shift':
-            if now + value > until:
-                break
-            now += value
-        ids.append(id)
-    while now < until:                                           # to the bar line
-        step = min(WHOLE, until - now)
-        ids.append(tokenizer.ids['shift', step])
-        now += step
-    return Prompt(score, ids, until)
-
-
 class Progress:
     """A line on the terminal that says how far the pieces are; silent if there is no terminal."""
 
@@ -165,11 +111,6 @@ def bar_length(ids: list[int], tokenizer: MidiTokenizer) -> int:
     return WHOLE * beats // unit
 
 
-def clock_of(ids: list[int], tokenizer: MidiTokenizer) -> int:
-    """How many steps ids take."""
-    return sum(value for kind, value in map(tokenizer.words.__getitem__, ids) if kind == 'shift')
-
-
 def draw_pieces(model, tokenizer: MidiTokenizer, prompt: Prompt, config: Config):
     """Go on from the prompt, in num_samples rows: the ids of each piece, the prompt's among them,
     and the grammar. Ctrl-C ends all pieces where they are."""
@@ -187,10 +128,9 @@ def draw_pieces(model, tokenizer: MidiTokenizer, prompt: Prompt, config: Config)
         rows = torch.cat((rows, first[:, None]), dim=1)
     bar_steps = [bar_length(row, tokenizer) for row in rows.tolist()]
     if config.bars:
-        so_far = [clock_of(row, tokenizer) for row in rows.tolist()]
-        length = torch.tensor([now + config.bars * bar for now, bar in zip(so_far, bar_steps)])
-        given['length'] = length
-        grammar.earliest = 3 * length.numpy() // 4       # the model is told, but may slip
+        length = grammar.now[:, 0] + config.bars * np.array(bar_steps)   # (B,), in steps
+        given['length'] = torch.from_numpy(length)
+        grammar.earliest = 3 * length // 4               # the model is told, but may slip
     progress = Progress(grammar, max(bar_steps), config.bars)
     drawn = []
     try:
@@ -229,52 +169,20 @@ def write_piece(score: Score, path: Path, config: Config):
         synth.write_wav(f'{path}.wav', synth.render(synth.seconds(score), config.colour))
 
 
-def describe(score: Score) -> dict[str, str]:
-    """What a musician asks first."""
+def describe(score: Score, bits: list[float], origin, least: int) -> dict[str, str]:
+    """What a musician asks first, and then how likely and how original it is. bits: the surprise of
+    each note that was drawn; origin: what `originality` found, None if it was not asked."""
     _, pitches, durations, _ = np.array(score.notes).T
     tonic, mode = find_key(pitches, durations)
     metres = [metre[1:] for metre in score.metres] or [(4, 4)]
     tempos = [tempo for _, tempo in score.tempos] or [120]
-    return {'bars': str(len(find_bars(score))), 'notes': str(len(score.notes)),
-            'metre': '{}/{}'.format(*metres[0]), 'tempo': f'{tempos[0]:.0f}',
-            'key': f'{KEYS[mode][tonic]} {mode}'}
-
-
-def compose(model, tokenizer: MidiTokenizer, index, least: int, config: Config) -> list[Piece]:
-    """Draw pieces side by side and write each as MIDI and sound. `index` and `least` are those of
-    `training_index`."""
-    prompt = read_prompt(tokenizer, config)
-    given = len(prompt.score.notes)
-    began = time.perf_counter()
-    rows, grammar = draw_pieces(model, tokenizer, prompt, config)
-    speed = (len(rows[0]) - len(prompt.ids)) * len(rows) / (time.perf_counter() - began)
-    print(f'drawn at {speed:,.0f} tokens/s')
-    pieces = []
-    for number, row in enumerate(rows, 1):
-        ended = tokenizer.end in row
-        if ended:
-            row = row[:row.index(tokenizer.end) + 1]
-        bits = surprise(model, row, tokenizer.end)
-        score, bits = finish(row, bits, prompt, tokenizer, config)
-        name = f'sample-{config.seed}-{number}'
-        path = Path(config.out_dir) / name
-        write_piece(score, path, config)
-        if not score.notes:
-            print(f'{path}.mid: no notes')
-            continue
-        facts = describe(score)
-        facts['surprise'] = f'{np.mean(bits[given:]):.2f} bits a note' if bits[given:] else 'none'
-        copied = None
-        if index:
-            origin = originality(Score(score.notes[given:], metres=score.metres), index, least)
-            copied = [False] * given + origin.copied
-            facts['longest run in the training pieces'] = say_run(origin, least)
-        facts['ends'] = 'by itself' if ended else 'cut off'
-        facts['grammar stepped in'] = f'{grammar.refused[number - 1]} times'
-        words = ', '.join(f'{name} {fact}' for name, fact in facts.items())
-        print(f'{path}.mid and .wav: {words}')
-        pieces.append(Piece(name, score, given, bits, copied, facts))
-    return pieces
+    facts = {'bars': str(len(find_bars(score))), 'notes': str(len(score.notes)),
+             'metre': '{}/{}'.format(*metres[0]), 'tempo': f'{tempos[0]:.0f}',
+             'key': f'{KEYS[mode][tonic]} {mode}',
+             'surprise': f'{np.mean(bits):.2f} bits a note' if bits else 'none'}
+    if origin:
+        facts['longest run in the training pieces'] = say_run(origin, least)
+    return facts
 
 
 def say_run(origin, least: int) -> str:
@@ -283,6 +191,48 @@ def say_run(origin, least: int) -> str:
         return 'none'
     words = f'{origin.longest} notes, of {Path(origin.source).stem}, bar {origin.source_bar}'
     return f'{words}: it recites' if origin.longest >= least else words
+
+
+def compose(model, tokenizer: MidiTokenizer, index, least: int, config: Config) -> list[Piece]:
+    """Draw pieces side by side and write each as MIDI and sound. `index` and `least` are those of
+    `training_index`."""
+    # encode what they begin with
+    prompt = read_prompt(tokenizer, config.start, config.prompt_bars, config.metre, config.tempo,
+                         config.transpose)
+
+    # generate
+    print(f'composing {config.num_samples:,} side by side ...', flush=True)
+    began = time.perf_counter()
+    rows, grammar = draw_pieces(model, tokenizer, prompt, config)
+    speed = (len(rows[0]) - len(prompt.ids)) * len(rows) / (time.perf_counter() - began)
+    print(f'drawn at {speed:,.0f} tokens/s')
+
+    # decode, write, and say what there is to say
+    pieces = []
+    for number, row in enumerate(rows, 1):
+        ended = tokenizer.end in row
+        if ended:
+            row = row[:row.index(tokenizer.end) + 1]
+        score, bits = finish(row, surprise(model, row, tokenizer.end), prompt, tokenizer, config)
+        name = f'sample-{config.seed}-{number}'
+        path = Path(config.out_dir) / name
+        write_piece(score, path, config)
+        if not score.notes:
+            print(f'{path}.mid: no notes')
+            continue
+        given = len(prompt.score.notes)
+        origin = None
+        if index:
+            composed = Score(score.notes[given:], metres=score.metres)
+            origin = originality(composed, index, least)
+        facts = describe(score, bits[given:], origin, least)
+        facts['ends'] = 'by itself' if ended else 'cut off'
+        facts['grammar stepped in'] = f'{grammar.refused[number - 1]} times'
+        words = ', '.join(f'{name} {fact}' for name, fact in facts.items())
+        print(f'{path}.mid and .wav: {words}', flush=True)
+        copied = [False] * given + origin.copied if origin else None
+        pieces.append(Piece(name, score, given, bits, copied, facts))
+    return pieces
 
 
 # ---- text

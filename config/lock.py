@@ -1,5 +1,5 @@
-"""A folder that no other process writes to. The lock is on a file that stays in it; it is the system
-that frees it when the process ends, also after a kill."""
+"""A folder that no other process writes to. The lock is on a file that stays in it; the system
+frees it when the process ends, also after a kill."""
 
 import contextlib
 import glob

@@ -107,7 +107,8 @@ def read_ids(path: Path, split: str, meta: dict) -> np.ndarray:
     meta.json says, or not all of the vocabulary."""
     ids = np.memmap(path, meta['dtype'], 'r')
     if len(ids) != meta['tokens'][split]:
-        raise Damaged(f'{path.name} has {len(ids):,} ids, and {meta["tokens"][split]:,} belong there')
+        raise Damaged(f'{path.name} has {len(ids):,} ids, and {meta["tokens"][split]:,} belong '
+                      'there')
     if ids.max() >= meta['vocab_size']:
         raise Damaged(f'{path.name} is damaged: an id is not in the vocabulary')
     return ids

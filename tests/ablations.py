@@ -30,7 +30,8 @@ from evaluate import bits_by_kind                                       # noqa: 
 from model import (MLP, Attention, Keyboard, Linear, LookBack,          # noqa: E402
                    Transformer, attend, norm, rotate)
 from data.tokenizer import load_tokenizer                               # noqa: E402
-from sample import Config, draw_pieces, read_prompt                     # noqa: E402
+from data.prompt import read_prompt                                     # noqa: E402
+from sample import Config, draw_pieces                                  # noqa: E402
 
 
 # ---- what is taken away
@@ -222,7 +223,7 @@ def judge(trained, dataset: str) -> str:
     """The grade of 16 pieces, drawn as sample.py does by default, and their notes off the grid."""
     first = dataset.split(',')[0]
     tokenizer = load_tokenizer(load_corpus(first)['tokenizer'])
-    prompt = read_prompt(tokenizer, Config())
+    prompt = read_prompt(tokenizer)
     trained.dtype = torch.float32
     rows, _ = draw_pieces(trained, tokenizer, prompt, Config(num_samples=16))
     scores = [tokenizer.decode(row) for row in rows]

@@ -29,7 +29,8 @@ from data.corpus import load_corpus, load_scores                        # noqa: 
 from data.grade import describe, grade                                  # noqa: E402
 from model import ModelConfig, Transformer, load                       # noqa: E402
 from data.tokenizer import load_tokenizer                               # noqa: E402
-from sample import Config, draw_pieces, read_prompt                     # noqa: E402
+from data.prompt import read_prompt                                     # noqa: E402
+from sample import Config, draw_pieces                                  # noqa: E402
 from tokenizer_bpe import EOT, PATTERN, BPETokenizer                   # noqa: E402
 from data.score import read_midi                                        # noqa: E402
 from tokenizer_midi import MidiTokenizer                                # noqa: E402
@@ -244,7 +245,7 @@ def choosing():
         train, val = load_scores(checkpoint['train_config']['dataset'])
         pitches = [note.pitch for score in train for note in score.notes]
         lowest, highest = min(pitches) - 5, max(pitches) + 6     # in any key that it was trained in
-        prompt = read_prompt(tokenizer, Config())
+        prompt = read_prompt(tokenizer)
         print(f'{folder}, {LOTS} times 16 pieces of 32 bars, seed 1')
         for temperature, top_p, min_p in CHOICES:
             config = Config(num_samples=16 * LOTS, temperature=temperature, top_p=top_p,

@@ -2,6 +2,7 @@
 
 import json
 import wave
+from itertools import islice
 
 import mido
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 import sample
 from conftest import checkpoint_of
 from model import ModelConfig, Transformer, load, save
+from data.prompt import read_prompt
 from data.tokenizer import load_tokenizer
 from sample import Config
 from tokenizer_bpe import BPETokenizer
@@ -33,6 +35,18 @@ def checkpoint(folder, tokenizer, **config):
 def mute(monkeypatch):
     """No sound is made, which takes longer than the music."""
     monkeypatch.setattr(sample.synth, 'render', lambda notes, colour: np.zeros(9, np.float32))
+
+
+def test_the_head_is_true(tmp_path, monkeypatch):
+    """Forbids a lesson at the head of the file that does not run, or writes no music."""
+    checkpoint(tmp_path / 'out-goldberg', MidiTokenizer())
+    generate = Transformer.generate
+    monkeypatch.setattr(Transformer, 'generate', lambda *args, **given: islice(
+        generate(*args, **given), 99))                   # (a model that knows nothing may not end)
+    monkeypatch.chdir(tmp_path)
+    lines = [line[4:] for line in sample.__doc__.splitlines() if line.startswith('    ')]
+    exec('\n'.join(lines), vars(sample).copy())
+    assert read_midi(tmp_path / 'piece.mid').notes
 
 
 def draw_at_random(tokenizer, rows, length, seed):
@@ -141,11 +155,6 @@ def test_the_page_knows_the_judgement(tmp_path, mute):
     assert '<dt>top_k</dt><dd>5</dd>' in page and '<dt>seed</dt><dd>1</dd>' in page
 
 
-def begin(tokenizer, **config):
-    """What a piece with these settings begins with."""
-    return sample.read_prompt(tokenizer, Config(**config))
-
-
 def test_a_length_in_bars_is_asked_for(tmp_path, monkeypatch):
     """Forbids --bars that the model is never told, or told in bars of another metre than the first
     word of each piece says, bars that count a prompt, and one luck for two draws."""
@@ -158,7 +167,7 @@ def test_a_length_in_bars_is_asked_for(tmp_path, monkeypatch):
         return generate(model, ids, **given)
     monkeypatch.setattr(Transformer, 'generate', overheard)
     model, _ = load(tmp_path / 'out' / 'ckpt.pt')
-    nothing = begin(tokenizer)
+    nothing = read_prompt(tokenizer)
     sample.draw_pieces(model, tokenizer, nothing, Config(num_samples=40, max_tokens=9, bars=10))
     (_, untold, generator), (rows, lengths, same_generator) = calls
     assert untold is None and generator is same_generator
@@ -174,7 +183,7 @@ def test_a_length_in_bars_is_asked_for(tmp_path, monkeypatch):
     assert calls[-1][1] is None
     path = tmp_path / 'a.mid'
     write_midi(Score([Note(0, 60, 72), Note(72, 62, 72)], metres=[(0, 3, 4)]), path)
-    prompt = begin(tokenizer, start=str(path), prompt_bars=2)
+    prompt = read_prompt(tokenizer, str(path), bars=2)
     sample.draw_pieces(model, tokenizer, prompt, Config(num_samples=1, max_tokens=9, bars=2))
     assert calls[-1][1].tolist() == [2 * 72 + 2 * 72]
 
@@ -230,9 +239,8 @@ def test_the_model_hears_what_the_prompt_holds(tmp_path):
     model, _ = load(tmp_path / 'out' / 'ckpt.pt')
     tied = [Note(0, 60, 24), Note(72, 64, 50), Note(90, 67, 60)]
     write_midi(Score(tied), tmp_path / 'tied.mid')
-    config = Config(num_samples=5, max_tokens=150, prompt_bars=1, bars=4,
-                    start=str(tmp_path / 'tied.mid'))
-    prompt = sample.read_prompt(tokenizer, config)
+    prompt = read_prompt(tokenizer, str(tmp_path / 'tied.mid'), bars=1)
+    config = Config(num_samples=5, max_tokens=150, bars=4)
     rows, grammar = sample.draw_pieces(model, tokenizer, prompt, config)
     for row in rows:
         assert set(tied) <= set(tokenizer.decode(row).notes)
@@ -310,7 +318,8 @@ def test_text_streams(tmp_path, capsys):
     file with another text than the terminal."""
     checkpoint(tmp_path / 'out', BPETokenizer.train([TEXT], 300))
     (tmp_path / 'p.txt').write_text('FROM A FILE: ü\n', encoding='utf-8')
-    for start, shown in (('ROMEO: é', 'ROMEO: é'), (f'FILE:{tmp_path}/p.txt', 'FROM A FILE: ü\n')):
+    cases = ('ROMEO: é', 'ROMEO: é'), (f'FILE:{tmp_path}/p.txt', 'FROM A FILE: ü\n')
+    for start, shown in cases:
         sample.main(Config(out_dir=str(tmp_path / 'out'), num_samples=2, max_tokens=40,
                            start=start))
         out = capsys.readouterr().out

@@ -1,0 +1,86 @@
+"""What a piece of music begins with: the first bars of a MIDI file, or wishes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from data.score import WHOLE, Score, opening, read_midi
+from tokenizer_midi import MidiTokenizer, transpose
+
+
+@dataclass
+class Prompt:
+    score: Score                    # its notes, at their full length
+    ids: list[int]                  # its words, up to the bar line where it is over
+    until: int                      # that bar line, in steps
+
+
+def read_prompt(tokenizer: MidiTokenizer, file: str = '', bars: int = 4, metre: str = '',
+                tempo: float = 0.0, semitones: int = 0) -> Prompt:
+    """The first bars of a MIDI file, so many semitones higher. Without a file, nothing but the
+    metre ('3/4') and the tempo (quarters a minute) that are wished for. Raises ValueError for a
+    file that gives no note, and for wishes that the vocabulary can't say."""
+    if file and metre:
+        raise ValueError(f'metre = {metre}: that of {file} counts, leave it out')
+    until = 0
+    if file:
+        score, until = read_opening(file, bars)
+        tell_odd_metres(score, tokenizer, file)
+        score = transposed(score, semitones)
+    elif metre or tempo:
+        score = Score(metres=[(0, *read_metre(metre or '4/4', tokenizer))])
+    else:
+        score = Score()
+    if tempo:
+        score.tempos = [(0, tempo)]
+    return Prompt(score, words_until(until, score, tokenizer), until)
+
+
+def read_opening(file: str, bars: int) -> tuple[Score, int]:
+    """The first bars of a MIDI file, and the step at which they are over."""
+    if not Path(file).is_file():
+        raise ValueError(f'start = {file}: no such file, and a model of music goes on from a MIDI '
+                         'file')
+    score, until = opening(read_midi(file), bars)
+    if not score.notes:
+        raise ValueError(f'{file}: no note in its first {bars} bars: raise --prompt_bars')
+    return score, until
+
+
+def tell_odd_metres(score: Score, tokenizer: MidiTokenizer, file: str):
+    for _, beats, unit in score.metres:
+        if ('metre', (beats, unit)) not in tokenizer.ids:
+            print(f'{file}: time signature {beats}/{unit} is not in the vocabulary, the model is '
+                  'not told')
+
+
+def read_metre(text: str, tokenizer: MidiTokenizer) -> tuple[int, int]:
+    """'3/4' -> (3, 4). ValueError if the vocabulary has no such time signature."""
+    beats, _, unit = text.partition('/')
+    if not (beats.isdecimal() and unit.isdecimal()) or \
+            ('metre', (int(beats), int(unit))) not in tokenizer.ids:
+        raise ValueError(f'metre = {text}: must be 1 to 16 beats of 2, 4, 8 or 16, such as 3/4')
+    return int(beats), int(unit)
+
+
+def transposed(score: Score, semitones: int) -> Score:
+    """The same music so much higher."""
+    notes = [note._replace(pitch=transpose(note.pitch, semitones)) for note in score.notes]
+    return Score(sorted(notes), score.tempos, score.metres)
+
+
+def words_until(until: int, score: Score, tokenizer: MidiTokenizer) -> list[int]:
+    """The ids of a score up to a bar line: what it holds down there, it has not let go yet."""
+    ids = []
+    now = 0
+    for id in tokenizer.encode(score)[:-1]:                      # without the end
+        kind, value = tokenizer.words[id]
+        if kind == 'shift':
+            if now + value > until:
+                break
+            now += value
+        ids.append(id)
+    while now < until:                                           # to the bar line
+        step = min(WHOLE, until - now)
+        ids.append(tokenizer.ids['shift', step])
+        now += step
+    return ids
