@@ -72,6 +72,41 @@ def test_rates_are_those_of_the_schedule(corpus, monkeypatch):
     assert rates[torch.optim.AdamW] == pytest.approx([0.002 * rate for rate in due])
 
 
+def test_the_seed_counts(corpus, monkeypatch):
+    """Forbids a seed that leaves the weights as they are, or the batches; and one batch for all
+    steps."""
+    drawn = []
+
+    def overheard(*given):
+        drawn.append(get_batch(*given))
+        return drawn[-1]
+    monkeypatch.setattr(train, 'get_batch', overheard)
+    begun = [run(corpus, f'{seed}', max_steps=0, seed=seed)['model'] for seed in (1, 2)]
+    assert not torch.equal(begun[0]['embedding.weight'], begun[1]['embedding.weight'])
+    for seed in (1, 2):
+        run(corpus, f'{seed}', max_steps=3, seed=seed, overwrite=True)
+    assert len({row for batch in drawn for row in map(str, batch[0].tolist())}) == 2 * 3 * 4
+
+
+def test_the_best_is_that_of_all_corpora(corpus, monkeypatch):
+    """Forbids a best model that is the best of the first corpus alone."""
+    shutil.copytree(corpus / 'toy', corpus / 'other')
+    bits = {'toy': iter([5.0, 4.0, 3.0]), 'other': iter([5.0, 3.0, 6.0])}
+    monkeypatch.setattr(train, 'bits_per_unit', lambda nats, corpus: next(bits[corpus['name']]))
+    last = run(corpus, 'a', dataset='toy,other', max_steps=4, eval_every=2)
+    assert last['progress']['best_step'] == 2 and last['progress']['best'] == 3.5
+
+
+@pytest.mark.parametrize('settings', [{'log_every': 2, 'eval_every': 50},
+                                      {'log_every': 50, 'eval_every': 2}])
+def test_a_loss_that_is_no_number_ends_the_run(corpus, monkeypatch, settings):
+    """Forbids hours of training after the weights have burst."""
+    monkeypatch.setattr(train, 'schedule', lambda step, config: math.nan if step == 3 else 1.0)
+    with pytest.raises(ValueError, match='the loss is nan at step'):
+        run(corpus, 'a', max_steps=9, **settings)
+    assert torch.load(corpus / 'a' / 'ckpt.pt', weights_only=True)['progress']['step'] <= 3
+
+
 @pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
 def test_resume_is_exact(corpus, monkeypatch, dtype):
     """Forbids a resume that replays batches, forgets a state, or shifts the schedule: 20 steps are
@@ -271,8 +306,9 @@ def test_batches():
 
 
 def test_extra_corpora_fade_out(corpus, monkeypatch):
-    """Forbids an extra corpus that is never drawn, that is drawn to the end, that is validated on,
-    or whose training part holds what is held out of the others."""
+    """Forbids an extra corpus that is never drawn, that is drawn to the end, that fades otherwise
+    than it was told, that is validated on, or whose training part holds what is held out of the
+    others."""
     shutil.copytree(corpus / 'toy', corpus / 'other')
     meta = json.loads((corpus / 'other' / 'meta.json').read_text())
     meta['pieces'] = {'train': [{'name': 'x', 'units': 1, 'fingerprint': 'x'}], 'val': []}
@@ -281,14 +317,16 @@ def test_extra_corpora_fade_out(corpus, monkeypatch):
     ids = np.full(20_000, 300, np.uint16)                    # one id, to tell
     ids[-1] = meta['end']
     ids.tofile(corpus / 'other' / 'train.bin')
-    shares = []
+    shares, told = [], []
 
-    def drawn(corpora, *rest):
-        batch = get_batch(corpora, *rest)
+    def drawn(corpora, weights, *rest):
+        told.append(weights)
+        batch = get_batch(corpora, weights, *rest)
         shares.append((batch[0] == batch[0][:, :1]).all(dim=1).float().mean().item())
         return batch
     monkeypatch.setattr(train, 'get_batch', drawn)
-    last = run(corpus, 'a', max_steps=30, batch_size=32, extra='other')
+    last = run(corpus, 'a', max_steps=30, batch_size=32, extra='other', fading=1.5)
+    assert told == [[1.0, pytest.approx((1 - step / 30) ** 1.5)] for step in range(30)]
     assert len(shares) == 30 and np.mean(shares[:5]) > 0.6
     assert np.mean(shares[:5]) > np.mean(shares[10:20]) > np.mean(shares[25:]) and shares[-1] < 0.4
     rows = list(csv.DictReader(open(corpus / 'a' / 'log.csv')))
