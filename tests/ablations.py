@@ -260,6 +260,7 @@ def run_row(name: str, steps: int, seed: int, dataset: str, graded: bool):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
+    parser.error = lambda message: sys.exit(f'ablations.py: {message}')     # one line, no usage
     parser.add_argument('names', nargs='+', metavar='NAME', choices=['all', *ROWS],
                         help=f'all, or any of: {", ".join(ROWS)}')
     parser.add_argument('--steps', type=int, default=BASE.max_steps)

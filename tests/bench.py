@@ -343,6 +343,7 @@ BENCHES = [training, validation, sampling, reading, choosing, textbook, rust, ti
 def main():
     by_name = {bench.__name__: bench for bench in BENCHES}
     parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
+    parser.error = lambda message: sys.exit(f'bench.py: {message}')     # one line, no usage
     parser.add_argument('names', nargs='*', metavar='NAME',
                         help=f'any of: {", ".join(by_name)}; if none is given, all but the two '
                              'that take long, choosing and textbook_large')

@@ -99,24 +99,15 @@ def test_wrong_files(file, says, tmp_path):
     assert '\n' not in str(error.value)
 
 
-def test_help_and_errors_of_the_scripts():
-    """Forbids an option without help, a default unsaid, a traceback for a person's mistake."""
-    def command(*argv):
-        return subprocess.run([sys.executable, *argv], cwd=ROOT, capture_output=True, text=True)
-    told = command('train.py', '--help')
+def test_help():
+    """Forbids an option without help, and a default unsaid."""
+    told = subprocess.run([sys.executable, 'train.py', '--help'], cwd=ROOT, capture_output=True,
+                          text=True)
     assert told.returncode == 0
     import train
     for field in train.Config.__dataclass_fields__:
         assert f'--{field} ' in told.stdout
     assert 'None' not in told.stdout and "['goldberg']" in told.stdout
-    for argv, says in ((['train.py', '--max_step=1'], 'max_steps'), 
-                       (['train.py', 'no.py'], 'no.py'),
-                       (['train.py', '--dataset=none'], 'python prepare.py none'),
-                       (['sample.py', '--out_dir=none'], 'no such checkpoint'),
-                       (['prepare.py', 'none'], 'no such file'), (['prepare.py'], 'source')):
-        failed = command(*argv)
-        assert failed.returncode == 1 and says in failed.stderr
-        assert failed.stderr.count('\n') == 1 and failed.stdout == ''
 
 
 def test_config_files_fit_their_script():

@@ -72,6 +72,28 @@ def test_rates_are_those_of_the_schedule(corpus, monkeypatch):
     assert rates[torch.optim.AdamW] == pytest.approx([0.002 * rate for rate in due])
 
 
+def test_the_model_is_told_the_length(corpus, monkeypatch):
+    """Forbids an end that is not as far from the first id of a row as the batch says."""
+    told, heard = [], []
+    forward = Transformer.forward
+
+    def get(*given):
+        batch = get_batch(*given)
+        told.append(batch[3])
+        return batch
+
+    def overheard(model, ids, *rest, state=None):
+        if model.training:
+            heard.append(state)
+        return forward(model, ids, *rest, state=state)
+    monkeypatch.setattr(train, 'get_batch', get)
+    monkeypatch.setattr(Transformer, 'forward', overheard)
+    run(corpus, 'a', max_steps=3, batch_size=8)
+    assert len(told) == len(heard) == 3
+    for lengths, state in zip(told, heard):
+        assert state.clock.any() and torch.equal(state.end - state.clock, lengths)
+
+
 def test_the_seed_counts(corpus, monkeypatch):
     """Forbids a seed that leaves the weights as they are, or the batches; and one batch for all
     steps."""
@@ -540,8 +562,15 @@ def test_held_out_pieces_stay_held_out(corpus):
 
 
 def test_fine_tuning_starts_from_the_weights(corpus):
-    """Forbids an init_from that starts anew, or takes the step count along."""
+    """Forbids an init_from that starts anew, takes the step count along, or begins with the last
+    weights, which may be overfitted; and a model whose ids mean something else."""
     first = run(corpus, 'a', max_steps=30, eval_every=10)
+    (corpus / 'a' / 'last.pt').unlink()                      # it begins with the best, ckpt.pt
     run(corpus, 'b', max_steps=1, init_from=str(corpus / 'a'), adam_lr=0.0, muon_lr=0.0)
     rows = list(csv.DictReader(open(corpus / 'b' / 'log.csv')))
     assert float(rows[0]['bits_toy']) == pytest.approx(first['progress']['best'], abs=1e-6)
+    meta = json.loads((corpus / 'toy' / 'meta.json').read_text())
+    meta['tokenizer']['velocity'] = True
+    (corpus / 'toy' / 'meta.json').write_text(json.dumps(meta))
+    with pytest.raises(ValueError, match='cannot go on with data/toy: only one has velocities'):
+        run(corpus, 'c', max_steps=1, init_from=str(corpus / 'a'))

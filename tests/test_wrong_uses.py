@@ -9,6 +9,7 @@ import importlib
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -289,13 +290,17 @@ def test_one_line(script, line, says, workspace, monkeypatch, capsys):
 
 def test_as_a_process():
     """Forbids a different answer of the real command: exit code, the line, and nothing else."""
-    for command in (['train.py', 'n_layer=3'], ['sample.py', '--out_dir=none'],
-                    ['tests/bench.py', 'nope'], ['tests/ablations.py', 'nope']):
-        done = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True,
-                              env={**os.environ, 'PYTHONIOENCODING': 'ascii'})
-        assert done.returncode != 0 and 'Traceback' not in done.stderr
-        assert done.stderr.count('\n') == 1 or command[0].startswith('tests')
-        assert done.stdout == ''
+    commands = (['train.py', 'n_layer=3'], ['sample.py', '--out_dir=none'], ['prepare.py'],
+                ['tests/bench.py', 'nope'], ['tests/ablations.py', 'nope'],
+                ['tests/ablations.py', 'as_it_is', '--steps=many'])
+    running = [subprocess.Popen([sys.executable, *command], cwd=ROOT, text=True,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                env={**os.environ, 'PYTHONIOENCODING': 'ascii'})
+               for command in commands]
+    for (script, *_), process in zip(commands, running):
+        out, told = process.communicate()
+        assert process.returncode == 1 and out == ''
+        assert told.startswith(f'{Path(script).name}: ') and told.count('\n') == 1
 
 
 def test_the_table_is_long():
