@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from conftest import checkpoint_of
 from model import (Cache, Keyboard, LookBack, ModelConfig, State, Transformer, attend,
-                   attend_fast, draw, head_frequencies, load, rotate, save)
+                   attend_fast, draw, draw_by_grammar, head_frequencies, load, rotate, save)
 
 
 def tiny(context=16, **config) -> Transformer:
@@ -305,6 +305,27 @@ def test_generation_cached_equals_plain_past_the_context(context, prompt):
     assert torch.equal(*draws)
 
 
+def test_a_new_window_knows_what_came_before(monkeypatch):
+    """Forbids a generation that has forgotten, when it begins a new window, which keys are down,
+    where the beat is or when the piece is to end."""
+    model, heard, row = tiny(), [], torch.tensor([[1, 8, 2, 7]])
+    forward = model.forward
+
+    def overheard(window, state):
+        heard.append((row.size(1) - window.size(1), state))
+        return forward(window, state=state)
+    monkeypatch.setattr(model, 'forward', overheard)
+    no_offs = Guard(torch.tensor([[id not in (4, 5, 6) for id in range(11)]]))
+    told = {'length': torch.tensor([500.]), 'grammar': no_offs}
+    for id, _ in zip(model.generate(row, cached=False, **told), range(60)):
+        row = torch.cat((row, id[:, None]), dim=1)
+    beginning = model.beginning(1)._replace(end=told['length'])
+    assert {before > 0 for before, _ in heard} == {False, True}
+    for before, state in heard:
+        for found, due in zip(state, model.state_after(row[:, :before], beginning)):
+            assert torch.equal(found, due)
+
+
 def test_full_context_is_an_error_not_garbage():
     """Forbids running past the table of positions without a word."""
     with pytest.raises(ValueError, match='17 ids, more than the context of 16'):
@@ -361,6 +382,34 @@ def test_the_grammar_is_obeyed():
         assert set(drawn.flatten().tolist()) <= {3, 7}
         assert guard.told[:20] == drawn.tolist()
         assert guard.refused.sum() > 0 or temperature == 0
+
+
+def test_a_second_draw_is_like_the_first():
+    """Forbids a draw among what is allowed at another temperature, or from another generator."""
+    logits = torch.tensor([[9.0, 0.3, 0.2, 0.1]]).repeat(50, 1)
+    guard = Guard(torch.tensor([[False, True, True, True]]).repeat(50, 1))
+    done = torch.zeros(50, dtype=torch.bool)
+    assert set(draw_by_grammar(logits, guard, done, temperature=0).tolist()) == {1}
+    assert set(draw_by_grammar(logits, guard, done, top_k=2).tolist()) == {1, 2}
+    draws = [draw_by_grammar(logits, guard, done, generator=torch.Generator().manual_seed(seed))
+             for seed in (1, 1, 2)]
+    assert torch.equal(draws[0], draws[1]) and not torch.equal(draws[0], draws[2])
+
+
+def test_every_layer_reads_what_is_normed():
+    """Forbids a block, or a head, whose norm is missing: what is added up grows from block to
+    block."""
+    model, ids = tiny(), torch.randint(11, (2, 16))
+    read = []
+    readers = [model.head] + [layer for block in model.blocks
+                              for layer in (block.attention.qkv, block.mlp.up)]
+    for reader in readers:
+        reader.register_forward_pre_hook(lambda layer, given: read.append(given[0]))
+    model(ids)
+    assert len(read) == len(readers) == 5
+    for x in read:
+        assert torch.allclose(x.mean(dim=-1), torch.tensor(0.0), atol=1e-3)
+        assert torch.allclose(x.var(dim=-1, correction=0), torch.tensor(1.0), atol=1e-2)
 
 
 def test_draw():
