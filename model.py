@@ -13,9 +13,10 @@ probabilities (softmax), from which `generate` draws one id, appends it, and ask
 What differs from GPT-2, and why:
 
 - Rotary positions: a query meets a key by how far apart the two are, not by where they stand.
-- Two clocks: half of the heads measure that distance in ids, the others in time (see below).
-- The input is told what follows from the ids so far: where the beat is, which keys of the keyboard
-  are down, how far it is to the end. Adding that up for itself would cost a small model dearly.
+- Two clocks: half of the heads (of three, two) measure that distance in ids, the others in time.
+- The input is told what follows from the ids so far, where the beat is and which keys of the
+  keyboard are down, since a small model adds that up badly; and, in half of the rows that it learns
+  from, how far it is to the end, so that it can be asked for a length.
 - LookBack: in the first half of the blocks, the three positions just before are mixed in.
 - Queries and keys are normed, so that no score explodes at high learning rates.
 - The MLP squares its ReLU. No norm has a gain, no matrix a bias: nothing is lost without them.
@@ -307,6 +308,7 @@ class Transformer(nn.Module):
         # at the output: a score for each id, and one for each place in the beat
         self.head = Linear(C, V)
         self.arrival = Linear(C, config.beat)
+        self.arrival.requires_grad_(config.beat > 1)     # one place only: nothing to choose from
         self.add_tables(tables or {'clock': torch.ones(V), 'keys': torch.zeros(V, K)})
         self.init_weights()
 
@@ -319,9 +321,10 @@ class Transformer(nn.Module):
                 raise ValueError(f'{name} is {tuple(table.shape)}: must be {shape}')
             self.register_buffer(name, table)
         place = torch.arange(beat)
-        length = self.clock.long() % beat                        # but for whole beats
+        # by how many places in the beat each id moves on: a wait of 30 in a beat of 24, by 6
+        moves_on = self.clock.long() % beat                      # (V,)
         derived = {'lets_go': (self.keys < 0).float(),                           # (V, K)
-                   'has_length': F.one_hot(length, beat).float().T,              # (beat, V)
+                   'moves_on_by': F.one_hot(moves_on, beat).float().T,           # (beat, V)
                    'leads_to': (place[:, None] + place) % beat,                  # (beat, beat)
                    'end_levels': torch.tensor(END_LEVELS),
                    'frequencies': head_frequencies(self.config.n_head,
@@ -337,7 +340,7 @@ class Transformer(nn.Module):
         nn.init.zeros_(self.place)
         nn.init.zeros_(self.ending)
         nn.init.zeros_(self.arrival.weight)
-        nn.init.normal_(self.head.weight, std=0.5 * unit)        # nearly flat: a first loss of ln V
+        nn.init.normal_(self.head.weight, std=0.5 * unit)        # nearly flat: about ln V at first
         if self.keyboard:
             nn.init.normal_(self.keyboard.names, std=0.1)
             nn.init.zeros_(self.keyboard.kernel.weight)
@@ -411,9 +414,9 @@ class Transformer(nn.Module):
         if self.config.beat > 1:
             # An id is scored by the place in the beat where it would lead, too: one that leaves
             # the beat is known for it, however rarely it was seen.
-            places = self.leads_to[self.place_in_beat(now.clock)]        # (B, T, beat) by length
-            arrivals = self.arrival(x).gather(2, places)                 # ... what speaks for each
-            logits = logits + arrivals @ self.has_length.to(x.dtype)
+            places = self.leads_to[self.place_in_beat(now.clock)]        # (B, T, beat): moving on
+            arrivals = self.arrival(x).gather(2, places)                 # ... by 0, 1, 2 ... places
+            logits = logits + arrivals @ self.moves_on_by.to(x.dtype)
         if self.keyboard:
             scores = self.keyboard.let_go(x, now.down.clamp(0, 1))       # (B, T, K)
             logits = logits + scores.to(x.dtype) @ self.lets_go.to(x.dtype).T
@@ -458,7 +461,8 @@ class Transformer(nn.Module):
         When the context is full, its later half is read again as a new beginning, after the state
         that all ids before it left: any length can be drawn, and from then on each id has at least
         half a context before it.
-        `cached=False` is the plain path, to read and to test against: same ids, more work.
+        `cached=False` is the plain path, to read and to test against: more work, and the same ids
+        but for rounding (none differed in float32). The model is in eval mode afterwards.
         """
         self.eval()
         context = self.config.context
@@ -489,7 +493,7 @@ class Transformer(nn.Module):
             yield id
             window = torch.cat((window, id[:, None]), dim=1)
             if window.size(1) > context:
-                keep = max(1, context // 2)
+                keep = context // 2
                 state = self.state_after(window[:, :-keep], state)
                 window = window[:, -keep:]
                 if cached:
@@ -537,7 +541,8 @@ class Cache:
 
 def draw(logits: torch.Tensor, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0,
          min_p: float = 0.0, generator: torch.Generator | None = None) -> torch.Tensor:
-    """One id a row from logits (B, V) -> (B,). Temperature 0 takes the likeliest. Of the others,
+    """One id a row from logits (B, V) -> (B,). Temperature 0 takes the likeliest. An id
+    is drawn only if all three keep it, each judging by the probabilities of all ids:
 
         top_k  keeps the k likeliest (0: all)
         top_p  keeps the likeliest that together reach p (Holtzman et al. 2020)
@@ -573,7 +578,7 @@ def draw(logits: torch.Tensor, temperature: float = 1.0, top_k: int = 0, top_p: 
 
 def draw_by_grammar(logits: torch.Tensor, grammar, done: torch.Tensor, **drawing) -> torch.Tensor:
     """Draw from logits (B, V) -> (B,); a row whose draw is forbidden draws again among what is
-    allowed, unless it is `done` (B,).
+    allowed, unless it is `done` (B,). The first draw is free, to know how often the guard was needed.
 
     `grammar.allowed()` is a (B, V) mask of the ids that may come, and `grammar.refuse(rows)` is
     told which rows (B,) had to draw twice.

@@ -5,7 +5,7 @@ and plays them: out-goldberg/index.html. Without all that can be chosen, `compos
 
     model, checkpoint = load('out-goldberg/ckpt.pt')
     tokenizer = load_tokenizer(checkpoint['tokenizer'])
-    prompt = torch.tensor([[tokenizer.end]])         # (B, T): what ends a piece begins the next
+    prompt = torch.tensor([[tokenizer.ids['begin', 0]]])         # (B, T), one row of one word
     drawn = model.generate(prompt, stop=tokenizer.end, grammar=Grammar(tokenizer, 1))
     ids = [id.item() for id in drawn]
     write_midi(tokenizer.decode(ids), 'piece.mid')

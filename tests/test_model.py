@@ -69,6 +69,18 @@ def test_first_loss_is_ln_v():
     assert abs(loss.item() - math.log(50)) < 0.3
 
 
+@pytest.mark.parametrize('text', [False, True])
+def test_every_weight_is_trained(text):
+    """Forbids a weight that is to be trained and that no loss reaches: several processes would stop
+    there."""
+    model = Transformer(ModelConfig(11, 16, 2, 2, 16)) if text else tiny()
+    logits = model(torch.randint(11, (2, 16))).flatten(0, 1)
+    F.cross_entropy(logits, torch.zeros(32).long()).backward()
+    for name, weight in model.named_parameters():
+        assert (weight.grad is not None) == weight.requires_grad, name
+    assert text or all(weight.requires_grad for weight in model.parameters())
+
+
 def test_dropout():
     """Forbids a dropout that is absent, drops another share than it is told, or goes on when the
     model composes."""

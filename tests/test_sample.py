@@ -38,14 +38,17 @@ def mute(monkeypatch):
 
 
 def test_the_head_is_true(tmp_path, monkeypatch):
-    """Forbids a lesson at the head of the file that does not run, or writes no music."""
+    """Forbids a lesson at the head of the file that does not run, begins with another word than
+    sample.py itself, or writes no music."""
     checkpoint(tmp_path / 'out-goldberg', MidiTokenizer())
     generate = Transformer.generate
     monkeypatch.setattr(Transformer, 'generate', lambda *args, **given: islice(
         generate(*args, **given), 99))                   # (a model that knows nothing may not end)
     monkeypatch.chdir(tmp_path)
     lines = [line[4:] for line in sample.__doc__.splitlines() if line.startswith('    ')]
-    exec('\n'.join(lines), vars(sample).copy())
+    names = vars(sample).copy()
+    exec('\n'.join(lines), names)
+    assert names['prompt'].tolist() == [read_prompt(MidiTokenizer()).ids]
     assert read_midi(tmp_path / 'piece.mid').notes
 
 
