@@ -578,7 +578,8 @@ def draw(logits: torch.Tensor, temperature: float = 1.0, top_k: int = 0, top_p: 
 
 def draw_by_grammar(logits: torch.Tensor, grammar, done: torch.Tensor, **drawing) -> torch.Tensor:
     """Draw from logits (B, V) -> (B,); a row whose draw is forbidden draws again among what is
-    allowed, unless it is `done` (B,). The first draw is free, to know how often the guard was needed.
+    allowed, unless it is `done` (B,). The first draw is free, which shows how often the guard is
+    needed.
 
     `grammar.allowed()` is a (B, V) mask of the ids that may come, and `grammar.refuse(rows)` is
     told which rows (B,) had to draw twice.
