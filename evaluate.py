@@ -136,7 +136,8 @@ def bits_by_piece(corpus: dict, tokenizer, bits: np.ndarray) -> dict[str, dict]:
 def judge_ngram(ngram: NGram, corpora: list[dict], tokenizer) -> dict:
     """The bits that the best order spends on each corpus, as `spend` splits them. That order is
     chosen on the held-out pieces themselves: a little favour, which the model does not get."""
-    costs, bits = 0, {}
+    costs = np.zeros(len(ngram.tables))                     # of each order
+    bits = {}
     for corpus in corpora:
         bits[corpus['name']] = ngram.bits(np.array(corpus['val']))
         bits[corpus['name']][:, 0] = 0                      # the first id is given

@@ -160,9 +160,9 @@ def split_pieces(pieces: list[dict], config: Config):
 
 def hold_out(pieces: list[dict], share: float, pattern: str = ''):
     """Set piece['split']. With a pattern, all pieces whose names match it are held out. Without
-    one, as many as come nearest to the share of the units, drawn by their fingerprints: the same
-    whatever the files are called. Twins, which have one fingerprint or are of one `family`, stay
-    together."""
+    one, they are drawn by their fingerprints, which are the same whatever the files are called, as
+    long as that comes nearer to the share of the units. Twins, which have one fingerprint or are of
+    one `family`, stay together."""
     sizes = Counter()
     for piece in pieces:
         piece['family'] = piece.get('family', piece['fingerprint'])
@@ -408,7 +408,7 @@ def prepare_text(source: Path, folder: Path, config: Config) -> dict:
 
     def stream(pieces):
         tasks = [block for piece in pieces for block in blocks(piece)]
-        ends = {piece['stop'] for piece in pieces}
+        ends = {piece['stop'] for piece in pieces}           # (all of them stand in one file)
         for (_, _, stop), ids in zip(tasks, parallel(encode, tasks, config.jobs)):
             yield ids
             if stop in ends:

@@ -93,7 +93,7 @@ def to_row(chunk: str) -> str:
 
 
 def learn_merges(chunks: Counter, n_merges: int) -> list[tuple[int, int]]:
-    """The same merges as `learn_merges_slowly`, hundreds of times as fast.
+    """The same merges as `learn_merges_slowly`, much faster on long texts: on 200 kB 200 times.
 
     A pair only gets rarer, since merges break pairs up and make none but with the new token. So the
     last count of a pair is an upper bound ever after, and only the pair with the largest bound has
@@ -108,8 +108,10 @@ def learn_merges(chunks: Counter, n_merges: int) -> list[tuple[int, int]]:
     # a heap has its smallest entry first, so the bounds are negative; nothing is counted as yet
     heap = [(-math.inf, pair) for pair in sorted(where)]
     merges = []
-    while heap and len(merges) < n_merges and heap[0][0] < -1:
+    while heap and len(merges) < n_merges:
         bound, pair = heappop(heap)
+        if bound >= -1:
+            break                                    # none is left that occurs twice
         count = sum(times[i] * list(pairwise(rows[i])).count(pair) for i in where[pair])
         if count < -bound:
             heappush(heap, (-count, pair))
@@ -145,7 +147,7 @@ class BPETokenizer(Tokenizer):
         self.end = len(self.vocab)
         self.vocab[self.end] = EOT.encode()
         self.vocab_size = len(self.vocab)
-        self.cache = {}                              # chunk -> its ids
+        self.cache = {}                              # chunk -> its ids, (N,)
 
     @classmethod
     def train(cls, texts, vocab_size: int):
@@ -160,23 +162,23 @@ class BPETokenizer(Tokenizer):
             print(f'{tokenizer.vocab_size} tokens are enough: no pair is left that occurs twice')
         return tokenizer
 
-    def merge_oldest(self, row: str) -> str:
-        """The row after the oldest merge that it has a pair for; empty if it has none."""
+    def merge_oldest(self, row: str) -> str | None:
+        """The row after the oldest merge that it has a pair for; None if it has none."""
         known = [self.joined[pair] for pair in pairwise(row) if pair in self.joined]
         if not known:
-            return ''
+            return None
         oldest = min(known)                          # the ids count up as the merges were learned
         return row.replace(self.pairs[oldest], oldest)
 
-    def encode_chunk(self, chunk: str) -> list[int]:
+    def encode_chunk(self, chunk: str) -> tuple[int, ...]:
         if chunk in self.cache:
             return self.cache[chunk]
         row = to_row(chunk)
         merged = self.merge_oldest(row)
-        while merged:
+        while merged is not None:
             row = merged
             merged = self.merge_oldest(row)
-        ids = [ord(token) for token in row]
+        ids = tuple(ord(token) for token in row)         # which nobody can change in the cache
         self.cache[chunk] = ids
         return ids
 
@@ -227,7 +229,7 @@ class BPETokenizer(Tokenizer):
             while row:
                 lines.append('    ' + self.show(row))
                 row = self.merge_oldest(row)
-            lines.append(f'    ids {self.encode_chunk(chunk)}')
+            lines.append(f'    ids {list(self.encode_chunk(chunk))}')
         return '\n'.join(lines)
 
     def to_dict(self) -> dict:

@@ -79,7 +79,7 @@ class MidiTokenizer(Tokenizer):
         return ids + [self.ids['end', 0]]
 
     def decode(self, ids) -> Score:
-        """Never fails: an `off` too many does nothing, a key left down is let go, `end` ends it."""
+        """Of any ids: an `off` too many does nothing, a key left down is let go, `end` ends it."""
         score = Score()
         now = 0
         velocity = 80                            # until a word says otherwise
@@ -171,8 +171,8 @@ def quarters_a_minute(number: int) -> float:
 
 class Grammar:
     """Which words may come next, in each of B pieces that are drawn side by side. It knows of each
-    how late it is and which keys are down, and forbids what no keyboard can do. A guard: a trained
-    model hardly ever needs it, and `refused` counts how often.
+    how late it is and which keys are down, and forbids what no keyboard can do. A guard: `refused`
+    counts how often it is needed, by a trained model a few times a piece.
 
     Masks are (B, V) and True for what is allowed; each rule below takes words away.
     """
@@ -197,7 +197,6 @@ class Grammar:
 
         self.last = np.full(batch, self.number['begin'])         # kind of the last word
         self.now = np.zeros((batch, 1), int)     # steps since the beginning
-        self.since = np.zeros((batch, 128), int)                 # when each key moved last
         self.down = np.zeros((batch, 128), int)  # how often each key is down; twice: a unison
         self.due = np.zeros((batch, 128), int)   # when each has to be let go, if down
         self.promised = [{} for _ in range(batch)]               # key -> when it is let go
@@ -239,10 +238,10 @@ class Grammar:
         return mask
 
     def forbid_moves(self, mask, down):
-        """Only a key that is up is pressed, only one that is down is let go, and later than it was
-        pressed."""
+        """Only a key that is up is pressed, only one that is down is let go. (Not at the
+        step at which it was pressed, since in FOLLOW no `off` comes after an `on`.)"""
         mask[:, self.on] &= ~down
-        mask[:, self.off] &= down & (self.since < self.now)
+        mask[:, self.off] &= down
         if self.is_velocity.any():
             mask[down.all(axis=1)] &= ~self.is_velocity          # no key is left to be pressed
 
@@ -280,11 +279,9 @@ class Grammar:
                 if value == WHOLE:
                     kind = 'whole shift'
             elif kind == 'on':
-                self.since[row, value] = self.now[row, 0]
                 self.down[row, value] += 1
                 self.due[row, value] = self.now[row, 0] + self.MAX_HOLD
             elif kind == 'off':
-                self.since[row, value] = self.now[row, 0]
                 self.down[row, value] -= 1
                 self.keep_promise(row, value)
             self.last[row] = self.number[kind]

@@ -2,7 +2,8 @@
 
 It knows ids only: what they mean stands in the corpus's meta.json, which goes into the checkpoint.
 On N GPUs, torchrun --nproc_per_node=N train.py config/bach_gpu.py: every process trains on rows of
-its own, and the result is that of one process whose batch is N times as large.
+its own, and the result is, but for dropout and rounding, that of one process whose batch is N times
+as large.
 
 In this order: settings, batches, validation, the optimizers, the model to begin with, the log, the
 loop.
@@ -222,7 +223,8 @@ class Muon(torch.optim.Optimizer):
             ahead = gradient.lerp(momentum, group['momentum'])           # Nesterov's look ahead
             update = orthogonalize(ahead.to(self.dtype)).to(gradient.dtype)
             rows, columns = gradient.shape[1:]
-            step_size = lr * max(1, rows / columns) ** 0.5   # a tall matrix takes larger steps
+            # larger for a tall matrix: each of its many outputs moves as far as a square one's
+            step_size = lr * max(1, rows / columns) ** 0.5
             for matrix, direction in zip(matrices, update):
                 matrix.mul_(1 - lr * group['weight_decay'])
                 matrix.add_(direction, alpha=-step_size)
@@ -230,7 +232,8 @@ class Muon(torch.optim.Optimizer):
 
 def orthogonalize(g: torch.Tensor) -> torch.Tensor:
     """(N, rows, columns) -> as many matrices with the same singular vectors and all singular values
-    near 1, by five Newton-Schulz steps: a polynomial in g that pulls them there from (0, 1]."""
+    near 1 (0.7 to 1.2, but for tiny ones), by five Newton-Schulz steps: a polynomial in g that
+    pulls them there from (0, 1]."""
     a, b, c = 3.4445, -4.7750, 2.0315                        # Jordan et al. 2024: steep at 0
     tall = g.size(1) > g.size(2)
     x = g.mT if tall else g
@@ -251,7 +254,8 @@ def make_optimizers(model, weight_decay: float, dtype) -> list:
 
 
 def schedule(step: int, config: Config) -> float:
-    """Learning rate as a share of its peak: a linear rise, then a linear decay to 0."""
+    """Learning rate as a share of the one that is set: the smaller of a linear rise over the warmup
+    and a linear decay to 0 over all steps, so that the set one itself is never quite reached."""
     rise = (step + 1) / max(1, config.warmup_steps)
     return min(1.0, rise, 1 - step / config.max_steps)
 

@@ -91,8 +91,10 @@ class Index:
     there. `between` is 1 for music, where 8 notes have 7 moves between them, and 0 for text.
     """
 
-    def __init__(self, names: list[str], rows: list[Row], windows: tuple, between: int):
+    def __init__(self, names: list[str], rows: list[Row], windows: tuple, between: int,
+                 numbers: dict[str, int] | None = None):
         self.names, self.rows, self.between = names, rows, between
+        self.numbers = numbers                   # of text: word -> its number
         self.begins, parts = [], [[-1]]
         begin = 1
         for row in rows:
@@ -140,8 +142,8 @@ class Index:
 
 
 def find_fresh(codes: np.ndarray) -> np.ndarray:
-    """(N,) False where a code repeats, as do as many as its period before it or four at least, what
-    stood right before them: a trill, a broken chord over and over, a bar played twice. True for
+    """(N,) False for a code in a stretch that is what stood one period earlier, and as long as that
+    period, four codes at least: a trill, a broken chord over and over, a bar played twice. True
     the first time."""
     fresh = np.ones(len(codes), bool)
     for period in range(1, min(LONGEST_PERIOD, len(codes) // 2) + 1):
@@ -211,12 +213,10 @@ def index_of_text(text: str | list[tuple[str, str]]) -> Index:
         for word in find_words(text):
             numbers.setdefault(word.group().lower(), len(numbers))
     rows = [spell_text(text, numbers) for _, text in texts]
-    index = Index([name for name, _ in texts], rows, (8,), between=0)
-    index.numbers = numbers
-    return index
+    return Index([name for name, _ in texts], rows, (8,), between=0, numbers=numbers)
 
 
-def originality_of_text(text: str, index: Index, least: int = RECITED) -> Origin:
+def originality_of_text(text: str, index: Index, least: int = RECITED_WORDS) -> Origin:
     """The same of a text: runs of words, whatever stands between them, capital letters or not."""
     origin = trace(spell_text(text, index.numbers), index, least)
     stretches = []

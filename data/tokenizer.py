@@ -26,8 +26,7 @@ class Tokenizer:
 
     def augment_table(self) -> list[list[int]]:
         """(R, V): in each row, the id that stands for each id after some change that makes no
-        difference to how good the thing is, such as a transposition. The first row changes
-        nothing, or no row does."""
+        difference to how good the thing is, such as a transposition; one row changes nothing."""
         return [list(range(self.vocab_size))]
 
     def clock_table(self) -> list[int]:

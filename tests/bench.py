@@ -326,7 +326,7 @@ def tiktoken():
     cases += [row.decode('latin-1') for row in rows]
     differ = sum(tokenizer.encode(case) != peer.encode_ordinary(case) for case in cases)
     for row in rows:
-        ids = tokenizer.encode_chunk(row.decode('utf-8', 'surrogateescape'))
+        ids = list(tokenizer.encode_chunk(row.decode('utf-8', 'surrogateescape')))
         differ += ids != peer._encode_single_piece(row)
     print(f'{differ} of {len(cases) + len(rows):,} texts and byte strings have other ids')
 
