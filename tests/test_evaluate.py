@@ -15,12 +15,12 @@ import data.ngram
 import evaluate
 import prepare
 from conftest import ROOT, checkpoint_of
-from data.corpus import load_corpus, load_scores
+from data.corpus import load_corpus, load_scores, load_trained_on
 from data.grade import (cut, describe, find_key, grade, histogram, histograms, keys_down,
                         shuffle_pitches)
 from data.ngram import NGram, count_ngrams, draw_ngram
-from data.originality import (RECITED, bars_at, index_of, index_of_text, originality,
-                              originality_of_text)
+from data.originality import (RECITED, bars_at, index_of, index_of_text, index_training,
+                              originality, originality_of_text)
 from data.score import Note, Score, read_midi, write_midi
 from evaluate import Config
 from model import ModelConfig, Transformer, load, save
@@ -627,6 +627,45 @@ def test_recitation_is_named(corpus, capsys, monkeypatch):
     assert first['copied_share'] > 0.9 and second['copied'] == []
     assert sum(end - begin for begin, end in first['copied']) / len(part) == first['copied_share']
     assert saved['least'] >= RECITED > saved['sides']['held-out']['longest']
+
+
+def test_runs_end_where_a_piece_ends():
+    """Forbids a run that goes on from one training piece into the next."""
+    whole = random_piece(1)
+    halves = [('a', Score(whole.notes[:150])), ('b', Score(whole.notes[150:]))]
+    assert originality(whole, index_of([('whole', whole)])).longest == 300
+    assert originality(whole, index_of(halves)).longest == 150
+
+
+def test_what_is_recited_is_longer_than_what_bach_shares():
+    """Forbids a verdict on a run that held-out pieces share, too, and one that lets a longer one
+    pass."""
+    train = random_piece(1)
+    pieces = {'train': [('a', train)], 'val': [('b', Score(train.notes[:20]))]}
+    _, least, _ = index_training(pieces, music=True)
+    assert least == 21
+    samples = [(f'{count}', Score(train.notes[:count])) for count in (20, 21)]
+    found = evaluate.judge_originality(samples, pieces, [], music=True)['samples']
+    assert [found[name]['recites'] for name in ('20', '21')] == [False, True]
+
+
+def test_extra_pieces_are_recited_too(corpus, monkeypatch):
+    """Forbids a piece of an extra corpus, on which the model was trained, that passes as its own."""
+    monkeypatch.setattr(data.ngram, 'NGRAM_PIECES', 2)
+    asked = []
+
+    def overheard(*given):
+        asked.append(given)
+        return load_trained_on('toy', '')
+    monkeypatch.setattr(evaluate, 'load_trained_on', overheard)
+    tokenizer, out = MidiTokenizer(), corpus / 'out'
+    out.mkdir()
+    model = Transformer(ModelConfig(tokenizer.vocab_size, 64, 1, 2, 16))
+    save(out / 'ckpt.pt', checkpoint_of(model, tokenizer.to_dict(),
+                                        train_config={'dataset': 'toy', 'extra': 'other'}))
+    write_midi(random_piece(1), out / 'sample-1.mid')
+    evaluate.main(Config(str(out)))
+    assert asked == [('toy', 'other')]
 
 
 def test_text_is_judged(corpus, capsys):

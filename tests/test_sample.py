@@ -12,7 +12,7 @@ import torch
 import sample
 from conftest import checkpoint_of
 from model import ModelConfig, Transformer, load, save
-from data.prompt import read_prompt
+from data.prompt import read_prompt, words_until
 from data.tokenizer import load_tokenizer
 from sample import Config
 from tokenizer_bpe import BPETokenizer
@@ -145,6 +145,64 @@ def test_pieces_are_written_and_can_be_heard(tmp_path, capsys):
     page = (tmp_path / 'out' / 'index.html').read_text('utf-8')
     assert page.count('<audio') == 2 and 'sample-2-1.wav' in page
     assert page.count('data-tip="') == len(runs[2][0]) + len(runs[2][1])
+
+
+@pytest.mark.parametrize('kind', ['music', 'text'])
+def test_options_reach_the_draw(tmp_path, mute, monkeypatch, kind):
+    """Forbids an option of drawing that is read and not used, and texts that are all drawn from one
+    seed."""
+    tokenizer = MidiTokenizer() if kind == 'music' else BPETokenizer.train([TEXT], 300)
+    checkpoint(tmp_path / 'out', tokenizer)
+    wished = {'temperature': 0.7, 'top_k': 9, 'top_p': 0.8, 'min_p': 0.02}
+    seeds, generate = [], Transformer.generate
+
+    def overheard(model, ids, generator, **given):
+        assert wished.items() <= given.items()
+        seeds.append(generator.initial_seed())
+        return generate(model, ids, generator=generator, **given)
+    monkeypatch.setattr(Transformer, 'generate', overheard)
+    sample.main(Config(out_dir=str(tmp_path / 'out'), num_samples=3, max_tokens=30, seed=7,
+                       **wished))
+    assert seeds == ([7, 7] if kind == 'music' else [7, 8, 9])
+
+
+def test_the_colour_is_heard(tmp_path, monkeypatch):
+    """Forbids a harpsichord where a lute was asked for."""
+    heard = []
+
+    def render(notes, colour):
+        heard.append(colour)
+        return np.zeros(9, np.float32)
+    monkeypatch.setattr(sample.synth, 'render', render)
+    checkpoint(tmp_path / 'out', MidiTokenizer())
+    sample.main(Config(out_dir=str(tmp_path / 'out'), num_samples=1, max_tokens=30, colour='lute'))
+    assert heard == ['lute']
+
+
+def test_what_was_given_is_not_called_copied(corpus, mute, capsys):
+    """Forbids a prompt from a training piece that counts as recited by the model."""
+    checkpoint(corpus / 'out', MidiTokenizer())
+    start = str(corpus / 'toy' / '01-variatio-1.mid')
+    sample.main(Config(out_dir=str(corpus / 'out'), num_samples=1, max_tokens=60, start=start))
+    assert 'longest run in the training pieces none' in capsys.readouterr().out
+
+
+def test_a_prompt_is_cut_at_its_bar_line():
+    """Forbids words beyond the bar line, or a gap before it, wherever the next note stands."""
+    tokenizer = MidiTokenizer()
+    for step in (47, 49, 50, 200):
+        ids = words_until(48, Score([Note(0, 60, 24), Note(step, 62, 24)]), tokenizer)
+        words = [tokenizer.words[id] for id in ids]
+        assert sum(value for kind, value in words if kind == 'shift') == 48
+        assert (('on', 62) in words) == (step < 48)
+
+
+def test_a_prompt_is_transposed(path):
+    """Forbids a transposition of which only the file is told, or only the model."""
+    write_midi(Score([Note(0, 60, 24), Note(24, 64, 24)]), path)
+    prompt = read_prompt(MidiTokenizer(), str(path), semitones=-3)
+    assert [note.pitch for note in prompt.score.notes] == [57, 61]
+    assert MidiTokenizer().ids['on', 57] in prompt.ids
 
 
 def test_the_page_knows_the_judgement(tmp_path, mute):
