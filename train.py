@@ -343,9 +343,14 @@ def how_long(config: Config, steps: int, a_step: float, a_validation: float) -> 
 
 class Log:
     """out_dir/log.csv and the terminal, of the first process; the others keep silent. A run that
-    goes on from `step` leaves out what a killed one wrote of later steps: they come again."""
+    goes on leaves out what a killed one wrote of later steps: they come again."""
 
-    def __init__(self, config: Config, corpora: list[dict], rank: int, step: int):
+    def __init__(self, config: Config, corpora: list[dict], rank: int, progress: Progress):
+        self.config = config
+        self.first_step = progress.step
+        self.line_step, self.line_seconds = progress.step, progress.seconds  # at the last line
+        self.a_validation = 0.0                                  # seconds that one takes
+        self.promised = False                                    # how long the run takes
         self.silent = rank > 0
         if self.silent:
             return
@@ -358,7 +363,7 @@ class Log:
             *whole_lines, _ = path.read_text('utf-8', 'replace').split('\n')     # the last may
             for line in whole_lines[1:]:                                         # ... be cut
                 number = line.split(',')[0]
-                if number.isdecimal() and int(number) <= step:
+                if number.isdecimal() and int(number) <= progress.step:
                     kept.append(line)
         part = Path(f'{path}.part')
         part.write_text('\n'.join(kept) + '\n', 'utf-8')
@@ -373,6 +378,21 @@ class Log:
     def write(self, row: dict):
         if not self.silent:
             self.table.writerow(row)
+
+    def training(self, progress: Progress, loss: float, lr: float, rows: int):
+        """A line about the steps since the last one, of so many rows each: their mean loss, the
+        learning rate of the last, how fast they went, and once, how long the whole run takes."""
+        steps_left = self.config.max_steps - progress.step
+        a_step = (progress.seconds - self.line_seconds) / (progress.step - self.line_step)
+        self.line_step, self.line_seconds = progress.step, progress.seconds
+        tokens = round(rows * self.config.context / a_step)
+        self.say(f'step {progress.step:5} | loss {loss:.3f} | lr {lr:.4f} | {tokens:7,} tokens/s | '
+                 f'{steps_left * a_step:.0f} s left')
+        self.write({'step': progress.step, 'loss': loss, 'lr': lr, 'tokens_per_second': tokens,
+                    'seconds': round(progress.seconds, 1)})
+        if not self.promised and progress.step >= self.first_step + 10:
+            self.say(how_long(self.config, steps_left, a_step, self.a_validation))
+            self.promised = True
 
 
 # ---- the loop
@@ -444,7 +464,7 @@ def train_on(config: Config, corpora: list[dict], extra: list[dict], device: str
     if world > 1:
         forward = DistributedDataParallel(model)                 # it averages the gradients
     forward = compiled(forward, config, device)
-    log = Log(config, corpora, rank, progress.step)
+    log = Log(config, corpora, rank, progress)
     log.say(f'{sum(p.numel() for p in model.parameters()):,} parameters on {device} in {dtype}')
     if checkpoint and checkpoint['train_config']['max_steps'] != config.max_steps:
         log.say(f'max_steps is {config.max_steps} now: the learning rate decays to 0 there, as in '
@@ -467,11 +487,7 @@ def train_on(config: Config, corpora: list[dict], extra: list[dict], device: str
 
     # ---- the loop
     generator = torch.Generator()                                # draws the batches
-    first_step = progress.step
-    promised = False                                             # how long it takes
-    a_validation = 0.0                                           # seconds
-    clock = time.perf_counter()                                  # up to here it is in `seconds`
-    line_step, line_seconds = progress.step, progress.seconds    # at the last log line
+    counted = time.perf_counter()                                # until then, in progress.seconds
     with Interrupt() as interrupt:
         while True:
             step = progress.step
@@ -480,7 +496,7 @@ def train_on(config: Config, corpora: list[dict], extra: list[dict], device: str
             due = step % config.eval_every == 0 or step == config.max_steps
             if due and step > progress.evaluated:
                 began = time.perf_counter()
-                progress.seconds += began - clock
+                progress.seconds += began - counted
                 row = {'step': step, 'seconds': round(progress.seconds, 1)}
                 bits = []
                 for corpus in corpora:
@@ -499,8 +515,8 @@ def train_on(config: Config, corpora: list[dict], extra: list[dict], device: str
                     progress.best_step = step
                     save_as('ckpt.pt')
                 save_as('last.pt')
-                clock = time.perf_counter()
-                a_validation = clock - began
+                counted = time.perf_counter()                    # validation is left out
+                log.a_validation = counted - began
 
             # end?
             stale = step - progress.best_step >= config.patience * config.eval_every
@@ -538,26 +554,13 @@ def train_on(config: Config, corpora: list[dict], extra: list[dict], device: str
 
             # a line in the log
             if progress.step % config.log_every == 0:
-                losses = torch.stack(progress.losses)
-                mean = sum_over(world, losses.mean()).item() / world
+                mean = sum_over(world, torch.stack(progress.losses).mean()).item() / world
                 progress.losses = []
                 now = time.perf_counter()
-                progress.seconds += now - clock
-                clock = now
-                a_step = (progress.seconds - line_seconds) / (progress.step - line_step)
-                line_step, line_seconds = progress.step, progress.seconds
-                left = (config.max_steps - progress.step) * a_step
-                tokens = round(config.batch_size * config.context * world / a_step)
-                lr = config.muon_lr * rate
-                log.say(f'step {progress.step:5} | loss {mean:.3f} | lr {lr:.4f} '
-                        f'| {tokens:7,} tokens/s | {left:.0f} s left')
-                log.write({'step': progress.step, 'loss': mean, 'lr': lr,
-                           'seconds': round(progress.seconds, 1), 'tokens_per_second': tokens})
+                progress.seconds += now - counted
+                counted = now
+                log.training(progress, mean, config.muon_lr * rate, world * config.batch_size)
                 stop_if_not_finite(mean, progress.step)
-                if not promised and progress.step >= first_step + 10:
-                    steps = config.max_steps - progress.step
-                    log.say(how_long(config, steps, a_step, a_validation))
-                    promised = True
 
     save_as('last.pt')
     if interrupted:

@@ -94,6 +94,43 @@ def test_the_model_is_told_the_length(corpus, monkeypatch):
         assert state.clock.any() and torch.equal(state.end - state.clock, lengths)
 
 
+def test_the_loss_is_that_of_the_next_ids(corpus, monkeypatch):
+    """Forbids a loss that is smoothed, weighted or of other ids than the next ones."""
+    batches = []
+
+    def overheard(*given):
+        batches.append(get_batch(*given))
+        return batches[-1]
+    monkeypatch.setattr(train, 'get_batch', overheard)
+    model = train.train(Config(out_dir=str(corpus / 'a'), **{
+        **SMALL, 'max_steps': 3, 'log_every': 1, 'dropout': 0.0, 'muon_lr': 0.0, 'adam_lr': 0.0}))
+    rows = [row for row in csv.DictReader(open(corpus / 'a' / 'log.csv')) if row['loss']]
+    for (x, y, before, lengths), row in zip(batches, rows, strict=True):
+        state = model.state_after(before)
+        likely = model(x, state=state._replace(end=state.clock + lengths)).log_softmax(dim=-1)
+        assert float(row['loss']) == pytest.approx(-likely.gather(2, y[..., None]).mean().item())
+
+
+def test_seconds_are_those_of_training(corpus, monkeypatch):
+    """Forbids a speed, a time or a promise that counts validation among training, or forgets what
+    was trained before one."""
+    now = [0.0]
+
+    def passes(seconds, plain):
+        def slow(*given):
+            now[0] += seconds
+            return plain(*given)
+        return slow
+    monkeypatch.setattr(train.time, 'perf_counter', lambda: now[0])
+    monkeypatch.setattr(train, 'schedule', passes(10, schedule))
+    monkeypatch.setattr(train, 'validate', passes(1000, validate))
+    last = run(corpus, 'a', max_steps=20, eval_every=8)
+    assert last['progress']['seconds'] == 200
+    rows = [row for row in csv.DictReader(open(corpus / 'a' / 'log.csv')) if row['loss']]
+    assert [float(row['seconds']) for row in rows] == [50, 100, 150, 200]
+    assert {int(row['tokens_per_second']) for row in rows} == {round(4 * 32 / 10)}
+
+
 def test_the_seed_counts(corpus, monkeypatch):
     """Forbids a seed that leaves the weights as they are, or the batches; and one batch for all
     steps."""
