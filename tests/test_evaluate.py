@@ -650,7 +650,7 @@ def test_what_is_recited_is_longer_than_what_bach_shares():
 
 
 def test_extra_pieces_are_recited_too(corpus, monkeypatch):
-    """Forbids a piece of an extra corpus, on which the model was trained, that passes as its own."""
+    """Forbids a piece of an extra corpus, also trained on, that passes as the model's own."""
     monkeypatch.setattr(data.ngram, 'NGRAM_PIECES', 2)
     asked = []
 

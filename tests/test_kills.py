@@ -16,7 +16,7 @@ import torch
 import train
 from train import Config
 
-KILLS = int(os.environ.get('KILLS', 4))
+KILLS = int(os.environ.get('KILLS', 3))
 SETTINGS = {'dataset': 'toy', 'n_layer': 1, 'n_head': 1, 'n_embd': 16, 'context': 32,
             'batch_size': 2, 'dtype': 'float32', 'max_steps': 24, 'eval_every': 4, 'log_every': 2}
 

@@ -1,5 +1,6 @@
 """The README: every command of it runs, or is at least understood; every file and flag is there."""
 
+import functools
 import importlib
 import re
 import shlex
@@ -41,6 +42,13 @@ def test_there_are_commands():
         assert face in commands()
 
 
+@functools.cache
+def help_of(script: str) -> str:
+    done = subprocess.run([sys.executable, ROOT / script, '--help'], capture_output=True, text=True)
+    assert done.returncode == 0
+    return done.stdout
+
+
 @pytest.mark.parametrize('command', sorted(set(commands())))
 def test_commands_are_understood(command):
     """Forbids a script, a config file or a flag that is not there, or a value out of range."""
@@ -51,10 +59,7 @@ def test_commands_are_understood(command):
         return
     assert (ROOT / script).is_file()
     if script.startswith('tests/'):
-        done = subprocess.run([sys.executable, ROOT / script, '--help'], capture_output=True,
-                              text=True)
-        assert done.returncode == 0
-        assert all(word in done.stdout or word == 'NAME' for word in words[2:])
+        assert all(word in help_of(script) or word == 'NAME' for word in words[2:])
         return
     module = importlib.import_module(script.removesuffix('.py'))
     given = [str(ROOT / word) if word.startswith(('config/', 'data/')) else word

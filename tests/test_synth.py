@@ -75,7 +75,7 @@ def test_one_division_is_the_loop_of_karplus_and_strong():
 def test_in_tune():
     """Forbids the classic fault of plucked strings: a period of whole samples, so a sour treble;
     and a room that pulls the bass out of tune."""
-    for pitch in range(21, 109):
+    for pitch in range(21, 109, 3):
         sound = render([(0, 1, pitch, 80)])[:SAMPLE_RATE].mean(axis=1)
         magnitude, f = spectrum(sound, pad=4)
         near = np.flatnonzero(np.abs(f / hz(pitch) - 1) < 0.03)

@@ -290,9 +290,8 @@ def test_one_line(script, line, says, workspace, monkeypatch, capsys):
 
 def test_as_a_process():
     """Forbids a different answer of the real command: exit code, the line, and nothing else."""
-    commands = (['train.py', 'n_layer=3'], ['sample.py', '--out_dir=none'], ['prepare.py'],
-                ['tests/bench.py', 'nope'], ['tests/ablations.py', 'nope'],
-                ['tests/ablations.py', 'as_it_is', '--steps=many'])
+    commands = (['train.py', 'n_layer=3'], ['sample.py', '--out_dir=none'],
+                ['tests/bench.py', 'nope'], ['tests/ablations.py', 'as_it_is', '--steps=many'])
     running = [subprocess.Popen([sys.executable, *command], cwd=ROOT, text=True,
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                 env={**os.environ, 'PYTHONIOENCODING': 'ascii'})
