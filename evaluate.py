@@ -24,10 +24,11 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 
+from config.settings import Settings, run, setting       # first: it quiets Ctrl-C during the rest
+
 import numpy as np
 
 import synth
-from config.settings import Settings, run, setting
 from data.corpus import check_corpora, load_pieces, load_trained_on, open_corpora
 from data.grade import COMPARED, SHORTEST, describe, grade
 from data.ngram import NGram, count_ngrams, draw_ngram
@@ -389,6 +390,8 @@ def print_originality(found: dict):
 
 def main(config: Config):
     # ---- what there is: a model (or none), corpora, pieces
+    if not config.out_dir:
+        raise ValueError('out_dir is empty: name the folder of a trained model')
     model, dataset, extra = None, config.dataset, ''
     if not (config.samples and config.dataset):
         path = f'{config.out_dir}/{config.checkpoint}'

@@ -26,10 +26,11 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from config.settings import Settings, run, setting       # first: it quiets Ctrl-C during the rest
+
 import numpy as np
 
 from config.lock import work_folder
-from config.settings import Settings, run, setting
 from data import fugue, quartets, shakespeare, wtc
 from data.corpus import FORMAT
 from data.textfile import copy_documents

@@ -18,12 +18,13 @@ from dataclasses import dataclass, fields
 from itertools import islice
 from pathlib import Path
 
+from config.settings import Settings, run, setting       # first: it quiets Ctrl-C during the rest
+
 import numpy as np
 import torch
 
 import synth
 from config.machine import pick_device
-from config.settings import Settings, run, setting
 from data.corpus import load_trained_on
 from data.grade import find_key
 from data.originality import index_training, originality, originality_of_text
@@ -55,8 +56,10 @@ class Config(Settings):
     transpose: int = setting(0, 'music: semitones by which all is played higher',
                              at_least=-24, at_most=24)
     # how much
-    bars: int = setting(32, 'music: about how many bars to compose; 0 leaves it open', at_least=0)
-    max_tokens: int = setting(4000, 'ids a sample at most, should it not end before', at_least=1)
+    bars: int = setting(32, 'music: about how many bars to compose; 0 leaves it open', at_least=0,
+                        at_most=1_000_000)
+    max_tokens: int = setting(4000, 'ids a sample at most, should it not end before', at_least=1,
+                              at_most=10_000_000)
     # how bold
     temperature: float = setting(1.0, 'below 1: likelier, above: wilder, 0: the likeliest always',
                                  at_least=0, at_most=100)
@@ -205,7 +208,7 @@ def compose(model, tokenizer: MidiTokenizer, index, least: int, config: Config) 
     began = time.perf_counter()
     rows, grammar = draw_pieces(model, tokenizer, prompt, config)
     speed = (len(rows[0]) - len(prompt.ids)) * len(rows) / (time.perf_counter() - began)
-    print(f'drawn at {speed:,.0f} tokens/s')
+    print(f'drawn at {speed:,.0f} tokens/s; now each is turned into sound ...', flush=True)
 
     # decode, write, and say what there is to say
     pieces = []
@@ -227,7 +230,10 @@ def compose(model, tokenizer: MidiTokenizer, index, least: int, config: Config) 
             origin = originality(composed, index, least)
         facts = describe(score, bits[given:], origin, least)
         facts['ends'] = 'by itself' if ended else 'cut off'
-        facts['grammar stepped in'] = f'{grammar.refused[number - 1]} times'
+        refused = int(grammar.refused[number - 1])
+        facts['grammar stepped in'] = f'{refused} times'
+        if refused > len(row) / 20:
+            facts['grammar stepped in'] += ' (it has learned too little: train longer)'
         words = ', '.join(f'{name} {fact}' for name, fact in facts.items())
         print(f'{path}.mid and .wav: {words}', flush=True)
         copied = [False] * given + origin.copied if origin else None
@@ -302,12 +308,12 @@ def settings_of(config: Config, checkpoint: dict) -> dict[str, str]:
              'held out': f'{checkpoint["progress"]["best"]:.3f} bits/{unit} at its best',
              'seed': str(config.seed)}
     judged = Path(config.out_dir) / 'evaluate.json'
-    if judged.exists():
-        found = json.loads(judged.read_text('utf-8'))
-        if 'grade' in found:
-            grades = found['grade']['grades']
-            facts['grade when last judged'] = (f'{grades["samples"]:.2f} (held-out Bach '
-                                               f'{grades["held-out"]:.2f})')
+    try:
+        grades = json.loads(judged.read_text('utf-8'))['grade']['grades']
+        facts['grade when last judged'] = (f'{grades["samples"]:.2f} (held-out Bach '
+                                           f'{grades["held-out"]:.2f})')
+    except (OSError, ValueError, LookupError, TypeError):
+        pass                                                     # not judged, or text
     for field in fields(Config):
         value = getattr(config, field.name)
         if value != field.default and field.name not in ('out_dir', 'seed'):
@@ -326,11 +332,13 @@ def check(config: Config, music: bool):
                 raise ValueError(f'{name} is for music, and this model writes text: leave it out')
     if 0 < config.tempo < 20:
         raise ValueError(f'tempo = {config.tempo:g}: must be 20 to 320 quarters a minute')
-    if config.soundfont and not Path(config.soundfont).is_file():
-        raise ValueError(f'{config.soundfont}: no such file')
+    if config.soundfont:
+        synth.check_soundfont(config.soundfont)
 
 
 def main(config: Config):
+    if not config.out_dir:
+        raise ValueError('out_dir is empty: name the folder of a trained model')
     device = pick_device(config.device)
     torch.set_num_threads(1)                    # the work of one id is too little to be shared
     model, checkpoint = load(f'{config.out_dir}/{config.checkpoint}', device)

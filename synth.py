@@ -243,14 +243,19 @@ def write_wav(path: str | Path, samples: np.ndarray):
     os.replace(f'{path}.part', path)
 
 
-def fluidsynth(midi_path: str | Path, wav_path: str | Path, soundfont: str | Path):
-    """A MIDI file -> a WAV file, by the program FluidSynth and a soundfont of recorded instruments.
-    Raises ValueError if either is missing or fails."""
+def check_soundfont(soundfont: str | Path):
+    """Raise ValueError if `fluidsynth` can't be called with it."""
+    if not os.path.isfile(soundfont):
+        raise ValueError(f'{soundfont}: no such soundfont; give the path of an .sf2 file')
     if not shutil.which('fluidsynth'):
         raise ValueError('fluidsynth is not installed: apt install fluidsynth (Linux), '
                          'brew install fluid-synth (macOS), choco install fluidsynth (Windows)')
-    if not os.path.isfile(soundfont):
-        raise ValueError(f'{soundfont}: no such soundfont; give the path of an .sf2 file')
+
+
+def fluidsynth(midi_path: str | Path, wav_path: str | Path, soundfont: str | Path):
+    """A MIDI file -> a WAV file, by the program FluidSynth and a soundfont of recorded instruments.
+    Raises ValueError if either is missing or fails."""
+    check_soundfont(soundfont)
     part = Path(f'{wav_path}.part')
     command = ['fluidsynth', '-n', '-i', '-g', '1',      # no MIDI input, no shell, gain 1
                '-T', 'wav', '-F', part, soundfont, midi_path]

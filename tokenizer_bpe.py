@@ -16,9 +16,10 @@ from heapq import heappop, heappush
 from itertools import pairwise
 from pathlib import Path
 
+from config.settings import Settings, run, setting       # first: it quiets Ctrl-C during the rest
+
 import regex
 
-from config.settings import Settings, run, setting
 from data.tokenizer import Tokenizer
 
 EOT = '<|endoftext|>'                        # ends a document: the one special token
@@ -242,6 +243,8 @@ class BPETokenizer(Tokenizer):
     @classmethod
     def from_dict(cls, d: dict):
         """The same tokenizer again; ValueError, in one line, for what `to_dict` would not give."""
+        if isinstance(d, dict) and d.get('kind', 'bpe') != 'bpe':
+            raise ValueError(f'a tokenizer of kind {d["kind"]!r:.20}, not of text: train one')
         lines = d.get('merges') if isinstance(d, dict) else None
         merges = []
         for line in lines if isinstance(lines, list) else ():
@@ -267,7 +270,7 @@ class BPETokenizer(Tokenizer):
             d = json.loads(Path(path).read_text('utf-8'))
             return cls.from_dict(d.get('tokenizer', d))
         except (OSError, ValueError, AttributeError, RecursionError) as error:
-            raise ValueError(f'{path}: {error!r:.200}; make it with prepare.py or save') from None
+            raise ValueError(f'{path}: {error!s:.200}; make it with prepare.py or save') from None
 
 
 def check_merges(merges: list[tuple[int, int]]):
@@ -292,6 +295,8 @@ class Config(Settings):
 def main(config: Config):
     if config.dataset:
         meta = Path(__file__).parent / 'data' / config.dataset / 'meta.json'
+        if not meta.is_file():
+            raise ValueError(f'data/{config.dataset}: no such corpus; first prepare.py')
         tokenizer = BPETokenizer.load(meta)
     else:
         tokenizer = BPETokenizer.train(Path(__file__).read_text('utf-8'), 512)

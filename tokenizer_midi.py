@@ -21,9 +21,10 @@ grid.
 from collections import defaultdict
 from dataclasses import dataclass
 
+from config.settings import Settings, run, setting       # first: it quiets Ctrl-C during the rest
+
 import numpy as np
 
-from config.settings import Settings, run, setting
 from data.score import (METRES, SLOWEST, STEPS, TEMPOS, WHOLE, Note, Score, bars_of, fit_metre,
                         read_midi, tempo_number)
 from data.tokenizer import Tokenizer

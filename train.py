@@ -44,15 +44,15 @@ class Config(Settings):
                             at_least=0, at_most=100)
     augment: bool = setting(True, 'transpose every row of a batch at random (music)')
     # model
-    n_layer: int = setting(4, 'blocks', at_least=1)
-    n_head: int = setting(4, 'attention heads', at_least=1)
+    n_layer: int = setting(4, 'blocks', at_least=1, at_most=10_000)
+    n_head: int = setting(4, 'attention heads', at_least=1, at_most=10_000)
     n_embd: int = setting(128, 'channels', at_least=2)
     context: int = setting(256, 'ids that the model looks back over', at_least=2)
     dropout: float = setting(0.1, "share of each block's output dropped in training",
                              at_least=0, below=1)
     # optimization
     max_steps: int = setting(600, 'optimizer steps; the learning rate decays over them to 0',
-                             at_least=0)
+                             at_least=0, at_most=10 ** 9)
     batch_size: int = setting(16, 'rows of `context` ids a step, in each process', at_least=1)
     muon_lr: float = setting(0.02, 'learning rate of the matrices inside the blocks',
                              at_least=0, at_most=1)
@@ -333,7 +333,7 @@ def how_long(config: Config, steps: int, a_step: float, a_validation: float) -> 
     If that is over ten minutes, what would fit."""
     a_step += a_validation / config.eval_every
     minutes = math.ceil(steps * a_step / 60)
-    words = 'about a minute' if minutes <= 1 else f'about {minutes} minutes'
+    words = 'less than a minute' if minutes <= 1 else f'about {minutes} minutes'
     words += ' from here on this machine'
     if minutes <= 10:
         return words
@@ -399,7 +399,7 @@ class Log:
 
 def train(config: Config) -> Transformer:
     """Train until max_steps, patience or Ctrl-C ends it; returns the model as it is then. Raises
-    ValueError, before anything is written, for settings that do not go together."""
+    ValueError, before anything is overwritten, for settings that do not go together."""
     check_folder(config)
     rank, world = join_processes()
     corpora, extra = load_data(config)
@@ -414,6 +414,8 @@ def check_folder(config: Config):
     """Raise ValueError where out_dir holds what would be lost, or not what is to be resumed."""
     if not config.out_dir:
         raise ValueError('out_dir is empty: name a folder')
+    if Path(config.out_dir).exists() and not Path(config.out_dir).is_dir():
+        raise ValueError(f'out_dir = {config.out_dir}: a file, name a folder')
     last = Path(config.out_dir) / 'last.pt'
     if config.resume and config.init_from and not last.exists():
         raise ValueError(f'{config.out_dir}: nothing to resume; leave out --resume')

@@ -111,6 +111,8 @@ def read_config(path: str):
 
 def no_config(path: str, error: OSError) -> str:
     """Why there is no config file at `path`, and which one may be meant."""
+    if Path(path).is_dir():
+        return f'a folder, no config file; did you mean --out_dir={path}?'
     meant = Path('config') / f'{Path(path).stem}.py'
     if meant.is_file() and meant != Path(path):
         return f'no config file; did you mean {meant.as_posix()}?'

@@ -37,6 +37,8 @@ def read_prompt(tokenizer: MidiTokenizer, file: str = '', bars: int = 4, metre: 
 
 def read_opening(file: str, bars: int) -> tuple[Score, int]:
     """The first bars of a MIDI file, and the step at which they are over."""
+    if Path(file).is_dir():
+        raise ValueError(f'start = {file}: a folder, and a model of music goes on from a MIDI file')
     if not Path(file).is_file():
         raise ValueError(f'start = {file}: no such file, and a model of music goes on from a MIDI '
                          'file')

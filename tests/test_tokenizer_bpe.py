@@ -241,7 +241,7 @@ def bomb(d):
 REFUSED = {      # how a file is damaged, and a word that the message must have
     'no object': (lambda d: [], 'to_dict'),
     'foreign file': (lambda d: {'hello': 1}, 'to_dict'),
-    'other kind': (lambda d: {**d, 'kind': 'midi'}, 'to_dict'),
+    'other kind': (lambda d: {**d, 'kind': 'midi'}, "of kind 'midi'"),
     'unknown version': (lambda d: {**d, 'version': 2}, 'to_dict'),
     'other pattern': (lambda d: {**d, 'pattern': '(a+)+b'}, 'to_dict'),
     'no merges': (lambda d: {k: v for k, v in d.items() if k != 'merges'}, 'to_dict'),
