@@ -100,7 +100,7 @@ def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tenso
     cos and sin (..., D) are those of the angles, which are negative in the first half.
     """
     partner = x.roll(x.size(-1) // 2, dims=-1)       # b where a was, and a where b was
-    return x * cos + partner * sin
+    return x * cos + partner * sin                   # (sin is that of -angle where a stands)
 
 
 # The heads that read the clock have wavelengths from a sixteenth to 64 bars of 4/4, in steps.
@@ -134,7 +134,8 @@ def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
     S = k.size(-2)
     # how well each query matches each key; the sum of D products grows with sqrt(D)
     scores = q * D ** -0.5 @ k.mT                                # (B, H, T, S)
-    # nobody sees what comes later: -inf above the diagonal
+    # nobody sees what comes later: -inf above the diagonal; if S is 4 and T 2, the rows are
+    # 0 0 0 -inf and 0 0 0 0
     later = torch.full((T, S), float('-inf'), dtype=q.dtype, device=q.device).triu(S - T + 1)
     # positive weights that sum to 1, and with them the mean of the values
     weights = (scores + later).softmax(dim=-1)                   # (B, H, T, S)
@@ -413,7 +414,7 @@ class Transformer(nn.Module):
         logits = self.head(x)
         if self.config.beat > 1:
             # An id is scored by the place in the beat where it would lead, too: one that leaves
-            # the beat is known for it, however rarely it was seen.
+            # the beat is known for it, however rarely it was seen. (Place 20 of 24 and 6: place 2.)
             places = self.leads_to[self.place_in_beat(now.clock)]        # (B, T, beat): moving on
             arrivals = self.arrival(x).gather(2, places)                 # ... by 0, 1, 2 ... places
             logits = logits + arrivals @ self.moves_on_by.to(x.dtype)

@@ -307,8 +307,9 @@ def test_wav_is_never_half_written(tmp_path, monkeypatch):
 def test_missing_fluidsynth_is_explained(tmp_path, monkeypatch):
     """Forbids a bare FileNotFoundError for the people who have no FluidSynth or no soundfont."""
     monkeypatch.setattr(synth.shutil, "which", lambda _: None)
+    (tmp_path / "b.sf2").write_bytes(b"sounds")
     with pytest.raises(ValueError, match="apt .*Linux.*brew .*macOS.*choco .*Windows"):
-        fluidsynth("a.mid", tmp_path / "a.wav", "a.sf2")
+        fluidsynth("a.mid", tmp_path / "a.wav", tmp_path / "b.sf2")
     monkeypatch.setattr(synth.shutil, "which", lambda name: name)
     with pytest.raises(ValueError, match="a.sf2: no such soundfont"):
         fluidsynth("a.mid", tmp_path / "a.wav", "a.sf2")
