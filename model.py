@@ -625,7 +625,7 @@ def load(path: str, device: str = 'cpu', dropout: float = 0.0) -> tuple[Transfor
         checkpoint = torch.load(path, map_location='cpu', weights_only=True)
         check_contents(checkpoint)
         config = ModelConfig(**{**checkpoint['model_config'], 'dropout': dropout})
-        model = Transformer(config, checkpoint['model'])
+        model = Transformer(config, checkpoint['model'])         # both tables are among its tensors
         model.load_state_dict(checkpoint['model'])
     except PermissionError:
         raise ValueError(f'{path}: permission denied') from None

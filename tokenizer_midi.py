@@ -5,9 +5,9 @@ The words come in the order of time, as on the roll of a player piano. The Aria 
 
     begin  metre 3/4  tempo 71  on G3  on G5  shift 24  off G5  on B3  on G5  shift 24  ...
 
-`on` presses a key and `off` lets it go; `shift 24` waits for 24 steps, a quarter note. On this grid
-16ths, 32nds and triplets all land. At one step keys are let go first, then pressed, the lowest
-first. A tempo is in quarters a minute, rounded to 3 %. These are the words of Performance RNN (Oore
+`on` presses a key and `off` lets it go; `shift 24` waits for 24 steps, a quarter note (STEPS; a
+whole note is WHOLE). On this grid 16ths, 32nds and triplets all land. At one step keys are let go first, then pressed, the lowest
+first. A tempo is in quarters a minute; the words for tempos are 3 % apart. These are the words of Performance RNN (Oore
 et al. 2018), but time is counted in parts of a beat, not in seconds.
 
 Not kept: instruments and tracks (all is one keyboard), percussion, pitch bends, what is off the
@@ -175,7 +175,11 @@ class Grammar:
     how late it is and which keys are down, and forbids what no keyboard can do. A guard: `refused`
     counts how often it is needed, by a trained model a few times a piece.
 
-    Masks are (B, V) and True for what is allowed; each rule below takes words away.
+    Masks are (B, V) and True for what is allowed; each rule below takes words away. For example:
+
+        begin           no `off`, since no key is down; no `end`: it comes after an `off` only
+        on C4           no `on C4`, since it is down; no `off`, since no time has passed; no `end`
+        shift 96        `off C4`, but no other; a wait of 48 at most: C4 is due by then (MAX_HOLD)
     """
     MAX_HOLD = 3 * WHOLE // 2                    # in Bach's keyboard works 1 note in 800 is longer
     FOLLOW = {'begin': 'metre tempo shift velocity on',          # kind of the last word -> the next

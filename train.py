@@ -285,7 +285,8 @@ def init_model(config: Config, meta: dict, device: str) -> tuple[Transformer, di
     if not config.resume and not config.init_from:
         rest = {'vocab_size': meta['vocab_size'], 'dropout': config.dropout,
                 'n_keys': len(meta['keys'][0]), 'beat': meta['beat']}
-        return Transformer(ModelConfig(**shape, **rest), meta).to(device), {}
+        model = Transformer(ModelConfig(**shape, **rest), meta)          # meta has both tables
+        return model.to(device), {}
 
     path = f'{config.out_dir}/last.pt' if config.resume else f'{config.init_from}/ckpt.pt'
     model, checkpoint = load(path, device, config.dropout)
@@ -380,8 +381,8 @@ class Log:
             self.table.writerow(row)
 
     def training(self, progress: Progress, loss: float, lr: float, rows: int):
-        """A line about the steps since the last one, of so many rows each: their mean loss, the
-        learning rate of the last, how fast they went, and once, how long the whole run takes."""
+        """A line about the steps since the last one, of so many rows each: their mean loss,
+        Muon's learning rate in the last, how fast they went; once, how long the whole run takes."""
         steps_left = self.config.max_steps - progress.step
         a_step = (progress.seconds - self.line_seconds) / (progress.step - self.line_step)
         self.line_step, self.line_seconds = progress.step, progress.seconds
@@ -527,7 +528,8 @@ def train_on(config: Config, corpora: list[dict], extra: list[dict], device: str
                 break
 
             # a batch; what is random in a step depends on the seed and the step alone, so that a
-            # run that goes on draws what it would have drawn
+            # run that goes on draws what it would have drawn. (The factors keep the steps of one
+            # seed, and the processes, apart from those of another.)
             seed = 1_000_003 * config.seed + step
             generator.manual_seed(seed)
             torch.manual_seed(seed + 10 ** 9 * rank)             # dropout
