@@ -6,9 +6,10 @@ The words come in the order of time, as on the roll of a player piano. The Aria 
     begin  metre 3/4  tempo 71  on G3  on G5  shift 24  off G5  on B3  on G5  shift 24  ...
 
 `on` presses a key and `off` lets it go; `shift 24` waits for 24 steps, a quarter note (STEPS; a
-whole note is WHOLE). On this grid 16ths, 32nds and triplets all land. At one step keys are let go first, then pressed, the lowest
-first. A tempo is in quarters a minute; the words for tempos are 3 % apart. These are the words of Performance RNN (Oore
-et al. 2018), but time is counted in parts of a beat, not in seconds.
+whole note is WHOLE). On this grid 16ths, 32nds and triplets all land. At one step keys are let go
+first, then pressed, the lowest first. A tempo is in quarters a minute; the words for tempos are 3 %
+apart. These are the words of Performance RNN (Oore et al. 2018), but time is counted in parts of a
+beat, not in seconds.
 
 Not kept: instruments and tracks (all is one keyboard), percussion, pitch bends, what is off the
 grid.
