@@ -11,13 +11,22 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def own_folder(folder: str):
-    """Make a folder, if need be, and keep other processes out. Raises ValueError if one is in."""
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    with open(Path(folder) / '.lock', 'a') as file:
+    """Make a folder, if need be, and keep other processes out. Raises ValueError if one is in. A
+    folder that was made here and in which nothing was written is deleted again."""
+    folder = Path(folder)
+    is_new = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / '.lock', 'a') as file:
         if not try_lock(file):
             raise ValueError(f'{folder}: another run is writing there; wait for it, or give '
                              'another --out_dir')
-        yield
+        try:
+            yield
+        finally:
+            if is_new and os.listdir(folder) == ['.lock']:
+                with contextlib.suppress(OSError):               # Windows keeps what is open
+                    (folder / '.lock').unlink()
+                    folder.rmdir()
 
 
 @contextlib.contextmanager

@@ -234,6 +234,15 @@ def test_resume_with_other_settings_is_refused(corpus):
     assert run(corpus, 'a', max_steps=4, resume=True)['progress']['step'] == 4
 
 
+def test_a_refused_run_leaves_no_folder(corpus):
+    """Forbids empty folders that lie about; and one that was there before, that is gone."""
+    (corpus / 'mine').mkdir()
+    for name in ('new', 'mine'):
+        with pytest.raises(ValueError, match='no such checkpoint'):
+            run(corpus, name, init_from=str(corpus / 'none'))
+    assert not (corpus / 'new').exists() and (corpus / 'mine').exists()
+
+
 def test_one_batch_is_learned_by_heart(corpus):
     """Forbids a gradient, an optimizer or a target that is wired wrongly."""
     torch.manual_seed(0)
