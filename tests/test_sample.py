@@ -294,6 +294,23 @@ def test_what_the_prompt_holds_is_let_go_in_time():
         assert {key: row[key] for key in ends} == ends
 
 
+def test_two_notes_of_a_key_are_let_go_one_by_one():
+    """Forbids a unison in a prompt whose second note ends with the first."""
+    tokenizer = MidiTokenizer()
+    grammar = Grammar(tokenizer, 1)
+    for word in [('begin', 0), ('on', 60)]:
+        grammar.advance([tokenizer.ids[word]])
+    grammar.down[0, 60] = 2                              # as a prompt may hold it
+    grammar.promise([(60, 20), (60, 10)])
+    may_go = []
+    for step in range(1, 21):
+        grammar.advance([tokenizer.ids['shift', 1]])
+        if grammar.allowed()[0, tokenizer.ids['off', 60]]:
+            may_go.append(step)
+            grammar.advance([tokenizer.ids['off', 60]])
+    assert may_go == [10, 20]
+
+
 def test_the_model_hears_what_the_prompt_holds(tmp_path):
     """Forbids a model that goes on from other notes than those that are written: a tied note ends
     in its ids when it ends in the file, and no piece ends long before the bars asked for."""

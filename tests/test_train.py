@@ -161,7 +161,7 @@ def test_the_best_is_that_of_all_corpora(corpus, monkeypatch):
 def test_a_loss_that_is_no_number_ends_the_run(corpus, monkeypatch, settings):
     """Forbids hours of training after the weights have burst."""
     monkeypatch.setattr(train, 'schedule', lambda step, config: math.nan if step == 3 else 1.0)
-    with pytest.raises(ValueError, match='the loss is nan at step'):
+    with pytest.raises(ValueError, match='the loss is nan at step [4-6]:'):
         run(corpus, 'a', max_steps=9, **settings)
     assert torch.load(corpus / 'a' / 'ckpt.pt', weights_only=True)['progress']['step'] <= 3
 
