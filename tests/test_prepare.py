@@ -407,7 +407,7 @@ def test_near_twins(tmp_path, home, capsys):
     _, ids = corpus(home / 'x')
     works = [{name[:-5] for name in ids[split]} for split in ('train', 'val')]
     assert not works[0] & works[1] and len(works[0] | works[1]) == 12 and len(works[1]) > 2
-    assert 'nearly so: 24' in capsys.readouterr().out
+    assert 'and 24 nearly so' in capsys.readouterr().out
 
 
 def test_what_is_passed_over(tmp_path, home, capsys, monkeypatch):
