@@ -12,7 +12,6 @@ NGRAM_IDS = 1200         # ids in each: some 400 notes
 SEED = 1                 # of what is drawn
 
 
-
 class NGram:
     """Interpolated n-grams (Witten and Bell 1991): in a context that was seen C times, with T
     different ids after it, `id` has the probability
