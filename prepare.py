@@ -278,8 +278,8 @@ def prepare_midi(source: Path, folder: Path, config: Config) -> dict:
     twins = len(pieces) - len({piece['fingerprint'] for piece in pieces})
     near = len(pieces) - len({piece['family'] for piece in pieces}) - twins
     drums = sum(piece['drums'] for piece in pieces)
-    say(f'duplicates, kept on one side: {twins:,} (the same notes, in any key), and {near:,} nearly '
-        'so; other performances of a piece are not found: --hold_out keeps them together')
+    say(f'duplicates, kept on one side: {twins:,} (the same notes, in any key), and {near:,} '
+        'nearly so; other performances of a piece are not found: --hold_out keeps them together')
     say(f'left out: {found - len(pieces):,} of {found:,} files, {drums:,} drum notes')
     changes = sum((piece['changes'] for piece in pieces), Counter())
     for change, count in sorted(changes.items()):

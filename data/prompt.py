@@ -49,6 +49,7 @@ def read_opening(file: str, bars: int) -> tuple[Score, int]:
 
 
 def tell_odd_metres(score: Score, tokenizer: MidiTokenizer, file: str):
+    """Say which time signatures of a prompt the model can't be told."""
     for _, beats, unit in score.metres:
         if ('metre', (beats, unit)) not in tokenizer.ids:
             print(f'{file}: time signature {beats}/{unit} is not in the vocabulary, the model is '

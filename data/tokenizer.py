@@ -1,8 +1,10 @@
 """What a tokenizer owes to the rest of the repo. To add one: a class with these methods, and its
 kind in `load_tokenizer`; model.py and train.py need not know of it."""
 
+from abc import ABC, abstractmethod
 
-class Tokenizer:
+
+class Tokenizer(ABC):
     """Something (a text, a piece of music) <-> ids, which are the numbers from 0 to vocab_size - 1.
 
     What is written out here is right where ids are all alike, as in text; the MIDI tokenizer says
@@ -13,16 +15,17 @@ class Tokenizer:
     unit: str                # what bits are counted by: 'byte' or 'note'
     beat = 1                 # by the clock: how long a beat is; 1: there is none
 
+    @abstractmethod
     def encode(self, what) -> list[int]:
-        raise NotImplementedError
+        """A text, or a Score -> its ids."""
 
+    @abstractmethod
     def decode(self, ids):
         """The inverse of `encode`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def count_units(self, ids) -> int:
         """How many bytes of text, or notes of music, ids stand for."""
-        raise NotImplementedError
 
     def augment_table(self) -> list[list[int]]:
         """(R, V): in each row, the id that stands for each id after some change that makes no
@@ -37,14 +40,14 @@ class Tokenizer:
         """(V, K): which of K keys each id presses (1) or lets go (-1), one at most."""
         return [[]] * self.vocab_size
 
+    @abstractmethod
     def to_dict(self) -> dict:
         """All there is to it, in plain JSON values; with its `kind`."""
-        raise NotImplementedError
 
     @classmethod
+    @abstractmethod
     def from_dict(cls, d: dict):
         """The inverse of `to_dict`. Raises ValueError for what that would not give."""
-        raise NotImplementedError
 
 
 def load_tokenizer(d: dict) -> Tokenizer:
