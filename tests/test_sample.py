@@ -405,7 +405,8 @@ def test_text_streams(tmp_path, capsys):
         out = capsys.readouterr().out
         assert out.count(shown) == 2 and len(out) > 2 * len(shown) + 60 and 'endoftext' not in out
         for number in (1, 2):
-            assert (tmp_path / 'out' / f'sample-1-{number}.txt').read_text('utf-8') in out
+            text = (tmp_path / 'out' / f'sample-1-{number}.txt').read_bytes().decode('utf-8')
+            assert text in out
         page = (tmp_path / 'out' / 'index.html').read_text('utf-8')
         assert page.count('<blockquote>') == 2 and shown.split()[0] in page
 
