@@ -561,20 +561,21 @@ def draw(logits: torch.Tensor, temperature: float = 1.0, top_k: int = 0, top_p: 
     if temperature < 1e-6:                           # so low that only the likeliest is left
         return logits.argmax(dim=-1)
     p = (logits / temperature).softmax(dim=-1)
-    if top_k == 0 and top_p == 1 and min_p == 0:     # nothing to drop, so nothing to sort
-        return torch.multinomial(p, 1, generator=generator)[:, 0]
-    p, ids = p.sort(dim=-1, descending=True)
-    drop = torch.zeros_like(p, dtype=torch.bool)
-    if top_k > 0:
-        drop[:, top_k:] = True
-    if top_p < 1:
-        before = p.cumsum(dim=-1) - p
-        drop |= before >= top_p                      # those before it reach top_p already
+    kept = p
     if min_p > 0:
-        drop |= p < min_p * p[:, :1]
-    drop[:, 0] = False                               # the likeliest stays, whatever was asked
-    place = torch.multinomial(p.masked_fill(drop, 0), 1, generator=generator)
-    return ids.gather(1, place)[:, 0]
+        kept = kept.masked_fill(p < min_p * p.amax(dim=-1, keepdim=True), 0)
+    if top_k > 0 or top_p < 1:
+        ranked, ids = p.sort(dim=-1, descending=True)
+        late = torch.zeros_like(p, dtype=torch.bool)             # in the order of ranks
+        if top_k > 0:
+            late[:, top_k:] = True
+        if top_p < 1:
+            late |= ranked.cumsum(dim=-1) - ranked >= top_p      # those before it reach it already
+        late[:, 0] = False                                       # one stays, whatever was asked
+        kept = kept.masked_fill(late.scatter(1, ids, late), 0)   # in the order of ids
+    # A race: each id takes a random time, 1 / p on average. Then each wins as often as p says.
+    times = torch.empty_like(p).exponential_(generator=generator) / kept
+    return times.argmin(dim=-1)
 
 
 def draw_by_grammar(logits: torch.Tensor, grammar, done: torch.Tensor, **drawing) -> torch.Tensor:
