@@ -124,6 +124,8 @@ def test_attention_written_out(T):
         want[:, :, t] = (match.softmax(-1)[..., None] * v[:, :, :seen]).sum(-2)
     assert torch.allclose(attend(q[:, :, -T:], k, v), want, atol=1e-6)
     assert torch.allclose(attend_fast(q[:, :, -T:], k, v), want, atol=1e-6)
+    rounded = attend_fast(q[:, :, -T:].bfloat16(), k.bfloat16(), v.bfloat16())    # in two halves
+    assert torch.allclose(rounded.float(), want, atol=0.05)
 
 
 def test_bfloat16_computes_alike():
