@@ -78,18 +78,20 @@ class ModelConfig:
 def norm(x: torch.Tensor) -> torch.Tensor:
     """Shift and scale each position's numbers to mean 0 and variance 1 (LayerNorm, Ba et al. 2016,
     without gain and bias). RMSNorm learns as well here, but PyTorch's is slower on a CPU."""
-    return F.layer_norm(x, x.shape[-1:])
+    return torch.layer_norm(x, x.shape[-1:])
 
 
-class Linear(nn.Linear):
-    """A matrix without bias. Its weights stay in float32, since the optimizer's small steps would
-    be rounded away in bfloat16; it multiplies in the precision of its input."""
+def matrix(inputs: int, outputs: int) -> nn.Parameter:
+    """The weights of a linear layer without bias; `init_weights` draws them."""
+    return nn.Parameter(torch.empty(inputs, outputs))
 
-    def __init__(self, inputs: int, outputs: int):
-        super().__init__(inputs, outputs, bias=False)
 
-    def forward(self, x):
-        return F.linear(x, self.weight.to(x.dtype))
+def linear(x: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """x (..., inputs) times weights (inputs, outputs) -> (..., outputs), in the precision of x. The
+    weights stay in float32: the optimizer's small steps would be rounded away in bfloat16."""
+    if weights.dtype != x.dtype:                     # (it is cheaper to ask than to do nothing)
+        weights = weights.to(x.dtype)
+    return x @ weights
 
 
 def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
@@ -167,20 +169,20 @@ class Attention(nn.Module):
         super().__init__()
         self.n_head = config.n_head
         self.layer = layer                                       # its place in the cache
-        self.qkv = Linear(config.n_embd, 3 * config.n_embd)
-        self.proj = Linear(config.n_embd, config.n_embd)
+        self.qkv = matrix(config.n_embd, 3 * config.n_embd)
+        self.proj = matrix(config.n_embd, config.n_embd)
 
     def forward(self, x, cos, sin, cache=None):
         B, T, C = x.shape
-        qkv = self.qkv(x).view(B, T, 3, self.n_head, -1)         # (B, T, 3, H, D)
-        # q and k are turned in one call: that is faster
-        qk = rotate(norm(qkv[:, :, :2]), cos, sin)               # (B, T, 2, H, D)
-        q, k = qk.permute(2, 0, 3, 1, 4)                         # (B, H, T, D) each
-        v = qkv[:, :, 2].transpose(1, 2)                         # (B, H, T, D)
+        qkv = linear(x, self.qkv).view(B, T, 3, self.n_head, -1)         # (B, T, 3, H, D)
+        qk, v = qkv.split((2, 1), dim=2)
+        qk = rotate(norm(qk), cos, sin)                          # q and k in one call: it is faster
+        q, k = qk.permute(2, 0, 3, 1, 4).unbind()                # (B, H, T, D) each
+        v = v.squeeze(2).transpose(1, 2)                         # (B, H, T, D)
         if cache is not None:
             k, v = cache.append(self.layer, k, v)                # (B, H, S, D), S >= T
         y = attend_fast(q, k, v)
-        return self.proj(y.transpose(1, 2).reshape(B, T, C))
+        return linear(y.transpose(1, 2).reshape(B, T, C), self.proj)
 
 
 class MLP(nn.Module):
@@ -188,11 +190,12 @@ class MLP(nn.Module):
 
     def __init__(self, config: ModelConfig):
         super().__init__()
-        self.up = Linear(config.n_embd, 4 * config.n_embd)
-        self.down = Linear(4 * config.n_embd, config.n_embd)
+        self.up = matrix(config.n_embd, 4 * config.n_embd)
+        self.down = matrix(4 * config.n_embd, config.n_embd)
 
     def forward(self, x):
-        return self.down(F.relu(self.up(x)).square())            # (B, T, C) -> 4C -> (B, T, C)
+        wide = linear(x, self.up)                                # (B, T, 4 C)
+        return linear(wide.relu().square(), self.down)           # (B, T, C)
 
 
 LOOK_BACK = 3    # positions
@@ -206,19 +209,20 @@ class LookBack(nn.Module):
     def __init__(self, config: ModelConfig):
         super().__init__()
         # farthest first; with three axes, so that Muon does not take it for a matrix
-        self.shares = nn.Parameter(torch.empty(LOOK_BACK, 1, config.n_embd))
+        self.shares = nn.Parameter(torch.empty(1, LOOK_BACK, config.n_embd))
 
     def forward(self, x, cache=None):
         T = x.size(1)
+        shares = self.shares.to(x.dtype)
         if cache is None:
             row = F.pad(x, (0, 0, LOOK_BACK, 0))                 # (B, LOOK_BACK + T, C)
         else:
-            row = cache.recall(self, x)
-        shares = self.shares.to(x.dtype)
-        if T == 1:                                               # the loop below in one sum
-            return x + (row[:, :LOOK_BACK] * shares[:, 0]).sum(dim=1, keepdim=True)
-        for first, share in enumerate(shares):
-            x = x + share * row[:, first:first + T]              # (B, T, C)
+            before = cache.recall(self, x)                       # (B, LOOK_BACK, C)
+            if T == 1:                                           # the loop below in one sum
+                return x + (before * shares).sum(dim=1, keepdim=True)
+            row = torch.cat((before, x), dim=1)
+        for i in range(LOOK_BACK):
+            x = x + shares[:, i] * row[:, i:i + T]               # (B, T, C)
         return x
 
 
@@ -258,38 +262,37 @@ class State(NamedTuple):
     end: torch.Tensor         # (B,) when the piece is to end; not told: inf
 
 
+class Told(NamedTuple):
+    """What of the state after each id the model is told."""
+    place: torch.Tensor       # (B, T) in the beat
+    level: torch.Tensor       # (B, T) of END_LEVELS: how far it is to the end
+    down: torch.Tensor        # (B, T, K) 1 for a key that is down, else 0
+
+
 # How far it still is to the end is told as one of 16 levels, the farther the coarser: from 0, 10,
 # 24, 44, 72 ... steps on, the last from 45 bars of 4/4 on. A seventeenth says that nothing is told.
 END_LEVELS = [24 * (2 ** (level / 2) - 1) for level in range(16)] + [float('inf')]
 
 
-class Keyboard(nn.Module):
-    """What the keys that are down tell the model: at the input, which ones they are; at the output,
-    which of them is to be let go next."""
+def let_go(kernel: torch.Tensor, down: torch.Tensor) -> torch.Tensor:
+    """How much speaks for letting go of each key, (B, T, K).
 
-    def __init__(self, config: ModelConfig):
-        super().__init__()
-        self.names = nn.Parameter(torch.empty(config.n_keys, config.n_embd))
-        self.kernel = Linear(config.n_embd, config.n_keys)
+    An interval sounds alike wherever it lies, so it goes by distance: kernel (B, T, K), from the
+    last block, says how much a key that is d higher counts, and down (B, T, K) has 1 for a key
+    that is down, else 0. For every key k
 
-    def look(self, down: torch.Tensor) -> torch.Tensor:
-        """down (B, T, K), 1 for a key that is down, else 0 -> what the input is told (B, T, C)."""
-        return down @ self.names
+        score[k] = sum of down[k + d] * kernel[d]
 
-    def let_go(self, x: torch.Tensor, down: torch.Tensor) -> torch.Tensor:
-        """How much speaks for letting go of each key, (B, T, K).
-
-        An interval sounds alike wherever it lies, so it goes by distance: x (B, T, C), of the last
-        block, says how much a key that is d higher counts, kernel[d], and for every key
-
-            score[k] = sum of down[k + d] * kernel[d]
-
-        over all d, round the keyboard (its ends are too far apart to be confused). Such a
-        correlation is a product of spectra, which is much faster than the sum.
-        """
-        kernel = self.kernel(x).float()                          # (B, T, K)
-        spectrum = torch.fft.rfft(down) * torch.fft.rfft(kernel).conj()
-        return torch.fft.irfft(spectrum, down.size(-1))
+    over all d, round the keyboard (its ends are too far apart to be confused).
+    """
+    T, K = down.shape[1:]
+    if T == 1:
+        twice_round = torch.cat((down, down), dim=2)[:, 0]       # (B, 2 K)
+        from_each = twice_round.unfold(1, K, 1)[:, :K]           # (B, K, K): down[k + d] at k, d
+        return torch.bmm(from_each, kernel.mT).mT
+    # Such a correlation is a product of spectra, which for many positions is much faster.
+    spectrum = torch.fft.rfft(down) * torch.fft.rfft(kernel).conj()
+    return torch.fft.irfft(spectrum, K)
 
 
 # ------------------------------------------------------------------------------------ the model
@@ -308,15 +311,14 @@ class Transformer(nn.Module):
         self.dtype = torch.float32
         V, K, C = config.vocab_size, config.n_keys, config.n_embd
         # at the input: the id, the place in the beat, how far it is to the end, the keys
-        self.embedding = nn.Embedding(V, C)
+        self.embedding = nn.Parameter(torch.empty(V, C))
         self.place = nn.Parameter(torch.empty(config.beat, C))
         self.ending = nn.Parameter(torch.empty(len(END_LEVELS), C))
-        self.keyboard = Keyboard(config) if K else None
+        self.held = nn.Parameter(torch.empty(K, C))
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
-        # at the output: a score for each id, and one for each place in the beat
-        self.head = Linear(C, V)
-        self.arrival = Linear(C, config.beat)
-        self.arrival.requires_grad_(config.beat > 1)     # one place only: nothing to choose from
+        # at the output: a score for each id, one for each place in the beat, and a kernel of keys
+        self.n_places = config.beat if config.beat > 1 else 0    # if one, nothing to choose from
+        self.head = matrix(C, V + self.n_places + K)
         self.add_tables(tables or {'clock': torch.ones(V), 'keys': torch.zeros(V, K)})
         self.init_weights()
 
@@ -329,14 +331,18 @@ class Transformer(nn.Module):
                 raise ValueError(f'{name} is {tuple(table.shape)}: must be {shape}')
             self.register_buffer(name, table)
         place = torch.arange(beat)
-        # by how many places in the beat each id moves on: a wait of 30 in a beat of 24, by 6
-        moves_on = self.clock.long() % beat                      # (V,)
-        derived = {'lets_go': (self.keys < 0).float(),                           # (V, K)
-                   'moves_on_by': F.one_hot(moves_on, beat).float().T,           # (beat, V)
-                   'leads_to': (place[:, None] + place) % beat,                  # (beat, beat)
-                   'end_levels': torch.tensor(END_LEVELS),
-                   'frequencies': head_frequencies(self.config.n_head,
-                                                   self.config.n_embd // self.config.n_head)}
+        # which ids move on by 0, 1, 2 ... places in the beat (a wait of 30 in a beat of 24: by 6)
+        moves_on_by = (self.clock % beat == place[:, None])[:self.n_places]      # (n_places, V)
+        lets_go = self.keys.T < 0                                                # (K, V)
+        position = torch.arange(self.config.context)
+        by_id, by_clock = head_frequencies(self.config.n_head,
+                                           self.config.n_embd // self.config.n_head)
+        derived = {
+            'leads_to': (place[:, None] + place) % beat,         # (beat, beat)
+            'speaks_for': torch.cat((moves_on_by, lets_go)).float(),     # (n_places + K, V)
+            'end_levels': torch.tensor(END_LEVELS[1:]),          # where the second and so on begin
+            'angles_by_id': position[:, None, None] * by_id,     # (context, H, D)
+            'angle_a_unit': by_clock}                            # (H, D)
         for name, table in derived.items():
             self.register_buffer(name, table, persistent=False)          # not saved
 
@@ -344,21 +350,20 @@ class Transformer(nn.Module):
     def init_weights(self):
         """Draw all weights. What is 0 at first says nothing until training finds a use for it."""
         unit = self.config.n_embd ** -0.5            # x of size 1 times such a matrix is of size 1
-        nn.init.normal_(self.embedding.weight)
+        nn.init.normal_(self.embedding)
         nn.init.zeros_(self.place)
         nn.init.zeros_(self.ending)
-        nn.init.zeros_(self.arrival.weight)
-        nn.init.normal_(self.head.weight, std=0.5 * unit)        # nearly flat: about ln V at first
-        if self.keyboard:
-            nn.init.normal_(self.keyboard.names, std=0.1)
-            nn.init.zeros_(self.keyboard.kernel.weight)
+        nn.init.normal_(self.held, std=0.1)
+        nn.init.zeros_(self.head)
+        V = self.config.vocab_size
+        nn.init.normal_(self.head[:, :V], std=0.5 * unit)        # nearly flat: about ln V at first
         for block in self.blocks:
             # Muon's steps have a fixed size: small weights are soon what it makes of them
-            nn.init.normal_(block.attention.qkv.weight, std=0.25 * unit)
-            nn.init.normal_(block.mlp.up.weight, std=0.25 * unit)
+            nn.init.normal_(block.attention.qkv, std=0.25 * unit)
+            nn.init.normal_(block.mlp.up, std=0.25 * unit)
             # each block begins as the identity
-            nn.init.zeros_(block.attention.proj.weight)
-            nn.init.zeros_(block.mlp.down.weight)
+            nn.init.zeros_(block.attention.proj)
+            nn.init.zeros_(block.mlp.down)
             if block.looks_back:
                 nn.init.zeros_(block.look_back.shares)
                 nn.init.zeros_(block.look_back_again.shares)
@@ -385,49 +390,54 @@ class Transformer(nn.Module):
         clock = state.clock + self.clock[ids].sum(dim=1)
         in_beat = clock % self.config.beat
         # how often each of the V ids came says how often each key was moved, at less cost
-        counts = self.head.weight.new_zeros(len(ids), self.config.vocab_size)
+        counts = self.head.new_zeros(len(ids), self.config.vocab_size)
         counts = counts.scatter_add(1, ids, torch.ones_like(ids, dtype=counts.dtype))
         down = (state.down + counts @ self.keys).clamp(min=0)
         return State(clock=in_beat, down=down, end=state.end - (clock - in_beat))
 
-    def embed(self, ids: torch.Tensor, now: State) -> torch.Tensor:
-        """What the first block reads (B, T, C): ids (B, T), and the states after each."""
-        left = now.end - now.clock                               # (B, T) until the piece is to end
+    def tell(self, now: State) -> Told:
+        """The states (B, T, ...) after each of some ids, in the form in which they are told."""
+        place = (now.clock % self.config.beat).long()
+        left = now.end - now.clock                               # until the piece is to end
         if self.training:
             # a window may run past the end, into a piece of which nothing is told
             left = torch.where(left < 0, float('inf'), left)
         else:
             # a wish whose time is up stands until it is fulfilled
             left = left.clamp(min=0)
-        level = torch.bucketize(left, self.end_levels, right=True) - 1
-        x = self.embedding(ids)
-        x = x + F.embedding(self.place_in_beat(now.clock), self.place)
-        x = x + F.embedding(level, self.ending)
-        if self.keyboard:
-            x = x + self.keyboard.look(now.down.clamp(0, 1))
+        level = torch.bucketize(left, self.end_levels, right=True)
+        return Told(place, level, down=now.down.clamp(0, 1))
+
+    def embed(self, ids: torch.Tensor, told: Told) -> torch.Tensor:
+        """What the first block reads (B, T, C): ids (B, T), and what is told after each."""
+        x = F.embedding(ids, self.embedding)
+        x = x + F.embedding(told.place, self.place)
+        x = x + F.embedding(told.level, self.ending)
+        x = x + told.down @ self.held                            # the sum over the keys held down
         return norm(x)
 
-    def place_in_beat(self, clock: torch.Tensor) -> torch.Tensor:
-        return (clock % self.config.beat).long()
+    def angles(self, clock: torch.Tensor, start: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Clock (B, T) at positions from `start` on -> cos and sin of the angles by which all heads
+        turn, (B, T, 1, H, D) each, in the model's precision. The axis of 1: q and k turn alike."""
+        by_id = self.angles_by_id[start:start + clock.size(1)]
+        angles = by_id + clock[..., None, None] * self.angle_a_unit      # (B, T, H, D)
+        angles = angles.unsqueeze(2)
+        return angles.cos().to(self.dtype), angles.sin().to(self.dtype)
 
-    def angles(self, clock: torch.Tensor, start: int) -> torch.Tensor:
-        """Clock (B, T) at positions from `start` on -> the angles of all heads (B, T, H, D)."""
-        count = torch.arange(start, start + clock.size(1), device=clock.device)
-        an_id, a_unit = self.frequencies
-        return count[:, None, None] * an_id + clock[..., None, None] * a_unit
-
-    def unembed(self, x: torch.Tensor, now: State) -> torch.Tensor:
-        """x (B, T, C), of the last block -> logits (B, T, V)."""
-        logits = self.head(x)
-        if self.config.beat > 1:
+    def unembed(self, x: torch.Tensor, told: Told) -> torch.Tensor:
+        """x (B, T, C), of the last block, and what was told -> logits (B, T, V)."""
+        V, K = self.config.vocab_size, self.config.n_keys
+        logits, arrivals, kernel = linear(x, self.head).split((V, self.n_places, K), dim=-1)
+        scores = []
+        if self.n_places:
             # An id is scored by the place in the beat where it would lead, too: one that leaves
             # the beat is known for it, however rarely it was seen. (Place 20 of 24 and 6: place 2.)
-            places = self.leads_to[self.place_in_beat(now.clock)]        # (B, T, beat): moving on
-            arrivals = self.arrival(x).gather(2, places)                 # ... by 0, 1, 2 ... places
-            logits = logits + arrivals @ self.moves_on_by.to(x.dtype)
-        if self.keyboard:
-            scores = self.keyboard.let_go(x, now.down.clamp(0, 1))       # (B, T, K)
-            logits = logits + scores.to(x.dtype) @ self.lets_go.to(x.dtype).T
+            places = self.leads_to[told.place]                   # (B, T, beat): moving on
+            scores.append(arrivals.gather(2, places))            # ... by 0, 1, 2 ... places
+        if K:
+            scores.append(let_go(kernel.float(), told.down).to(x.dtype))         # (B, T, K)
+        if scores:
+            logits = logits + linear(torch.cat(scores, dim=-1), self.speaks_for)
         return logits
 
     def forward(self, ids: torch.Tensor, cache: 'Cache | None' = None,
@@ -445,16 +455,15 @@ class Transformer(nn.Module):
         if cache is not None:
             state = cache.state
         now = self.follow(ids, state or self.beginning(len(ids)))        # a state for each id
-        x = self.embed(ids, now).to(self.dtype)                          # (B, T, C)
-        angles = self.angles(now.clock, start)[:, :, None]               # (B, T, 1, H, D)
-        cos = angles.cos().to(self.dtype)
-        sin = angles.sin().to(self.dtype)
+        told = self.tell(now)
+        x = self.embed(ids, told).to(self.dtype)                         # (B, T, C)
+        cos, sin = self.angles(now.clock, start)
         for block in self.blocks:
             x = block(x, cos, sin, cache)
         if cache is not None:
             cache.length += T
-            cache.state = State(*(after_each[:, -1] for after_each in now))
-        return self.unembed(norm(x), now)
+            cache.state = State(now.clock[:, -1], now.down[:, -1], state.end)
+        return self.unembed(norm(x), told)
 
     @torch.inference_mode()
     def generate(self, ids: torch.Tensor, stop: int | None = None, grammar=None,
@@ -483,9 +492,10 @@ class Transformer(nn.Module):
             window = ids[:, -context:]
         cache = Cache(self, len(ids), state) if cached else None
         done = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
-        while not done.all():
+        new = window
+        while True:
             if cached:
-                logits = self(window[:, cache.length:], cache)
+                logits = self(new, cache)
             else:
                 logits = self(window, state=state)
             logits = logits[:, -1].float()                       # (B, V)
@@ -499,11 +509,14 @@ class Transformer(nn.Module):
             if grammar is not None:
                 grammar.advance(id.tolist())
             yield id
-            window = torch.cat((window, id[:, None]), dim=1)
+            if stop is not None and done.all():
+                return
+            new = id[:, None]
+            window = torch.cat((window, new), dim=1)
             if window.size(1) > context:
                 keep = context // 2
                 state = self.state_after(window[:, :-keep], state)
-                window = window[:, -keep:]
+                window = new = window[:, -keep:]
                 if cached:
                     cache.restart(state)
 
@@ -531,18 +544,19 @@ class Cache:
 
     def append(self, layer: int, k: torch.Tensor, v: torch.Tensor):
         """Write k, v (B, H, T, D) after what is there; return all (B, H, length + T, D)."""
-        end = self.length + k.size(2)
-        self.k[layer][:, :, self.length:end] = k
-        self.v[layer][:, :, self.length:end] = v
-        return self.k[layer][:, :, :end], self.v[layer][:, :, :end]
+        T = k.size(2)
+        all_k, all_v = self.k[layer], self.v[layer]
+        all_k.narrow(2, self.length, T).copy_(k)
+        all_v.narrow(2, self.length, T).copy_(v)
+        return all_k.narrow(2, 0, self.length + T), all_v.narrow(2, 0, self.length + T)
 
     def recall(self, reader: LookBack, x: torch.Tensor) -> torch.Tensor:
-        """x (B, T, C) with what `reader` read at the LOOK_BACK positions before, in one row."""
-        if reader not in self.recent:
-            self.recent[reader] = x.new_zeros(x.size(0), LOOK_BACK, x.size(2))
-        row = torch.cat((self.recent[reader], x), dim=1)         # (B, LOOK_BACK + T, C)
-        self.recent[reader] = row[:, -LOOK_BACK:]
-        return row
+        """What `reader` read at the LOOK_BACK positions before x (B, T, C), which it reads now."""
+        before = self.recent.get(reader)
+        if before is None:
+            before = x.new_zeros(x.size(0), LOOK_BACK, x.size(2))
+        self.recent[reader] = torch.cat((before, x), dim=1)[:, -LOOK_BACK:]
+        return before
 
 
 # -------------------------------------------------------------------------------------- drawing
@@ -605,7 +619,7 @@ def draw_by_grammar(logits: torch.Tensor, grammar, done: torch.Tensor, **drawing
 
 # --------------------------------------------------------------------------------- save and load
 
-FORMAT = 6               # of a checkpoint: what another version of this repo would not understand
+FORMAT = 7               # of a checkpoint: what another version of this repo would not understand
 CONTENTS = {'model': dict, 'model_config': dict, 'train_config': dict, 'tokenizer': dict,
             'dtype': str, 'optimizers': list, 'progress': dict}
 

@@ -199,7 +199,7 @@ class Muon(torch.optim.Optimizer):
     between activations. All directions of a matrix then learn at one speed, where a plain gradient
     serves the few that are loudest.
 
-    Matrices (rows, columns) of one shape are stacked to (N, rows, columns) and done at once.
+    Matrices (inputs, outputs) of one shape are stacked to (N, inputs, outputs) and done at once.
     `dtype` is the precision of the Newton-Schulz steps, which stand bfloat16.
     """
 
@@ -222,9 +222,9 @@ class Muon(torch.optim.Optimizer):
             momentum = state['momentum'].lerp_(gradient, 1 - group['momentum'])
             ahead = gradient.lerp(momentum, group['momentum'])           # Nesterov's look ahead
             update = orthogonalize(ahead.to(self.dtype)).to(gradient.dtype)
-            rows, columns = gradient.shape[1:]
-            # larger for a tall matrix: each of its many outputs moves as far as a square one's
-            step_size = lr * max(1, rows / columns) ** 0.5
+            inputs, outputs = gradient.shape[1:]
+            # larger for a wide matrix: each of its many outputs moves as far as a square one's
+            step_size = lr * max(1, outputs / inputs) ** 0.5
             for matrix, direction in zip(matrices, update):
                 matrix.mul_(1 - lr * group['weight_decay'])
                 matrix.add_(direction, alpha=-step_size)
@@ -240,7 +240,9 @@ def orthogonalize(g: torch.Tensor) -> torch.Tensor:
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
     for _ in range(5):
         square = x @ x.mT                                    # (N, rows, rows), the smaller side
-        x = a * x + (b * square + c * square @ square) @ x
+        # x = a x + (b square + c square square) x, each product with its sum in one call
+        factor = square.baddbmm(square, square, beta=b, alpha=c)
+        x = x.baddbmm(factor, x, beta=a)
     return x.mT if tall else x
 
 

@@ -27,8 +27,8 @@ from config.settings import read_config                                         
 from data.corpus import load_corpus, load_scores                        # noqa: E402
 from data.grade import describe, grade                                  # noqa: E402
 from evaluate import bits_by_kind                                       # noqa: E402
-from model import (MLP, Attention, Keyboard, Linear, LookBack,          # noqa: E402
-                   Transformer, attend, norm, rotate)
+from model import (MLP, Attention, LookBack, Transformer, attend,       # noqa: E402
+                   let_go, linear, matrix, norm, rotate)
 from data.tokenizer import load_tokenizer                               # noqa: E402
 from data.prompt import read_prompt                                     # noqa: E402
 from sample import Config, draw_pieces                                  # noqa: E402
@@ -39,48 +39,50 @@ from sample import Config, draw_pieces                                  # noqa: 
 class CountsIdsOnly(Transformer):
     """All heads measure distance in ids."""
 
-    def angles(self, clock, start):
-        self.frequencies[0] = self.frequencies[0, 0]
-        return super().angles(0 * clock, start)
+    def add_tables(self, tables):
+        super().add_tables(tables)
+        self.angles_by_id[:] = self.angles_by_id[:, :1]
+        self.angle_a_unit.zero_()
 
 
 class ReadsTheClockOnly(Transformer):
     """All heads measure distance by the clock."""
 
-    def angles(self, clock, start):
-        by_clock = self.frequencies[1, -1]
-        return (clock[..., None, None] * by_clock).expand(-1, -1, self.config.n_head, -1)
+    def add_tables(self, tables):
+        super().add_tables(tables)
+        self.angles_by_id.zero_()
+        self.angle_a_unit[:] = self.angle_a_unit[-1]
 
 
 class HearsNoBeat(Transformer):
     """The place in the beat is not told, nor where in the beat each id would lead."""
 
-    def init_weights(self):
-        super().init_weights()
-        self.place.requires_grad_(False)             # both begin as 0
-        self.arrival.requires_grad_(False)
+    def add_tables(self, tables):
+        super().add_tables(tables)
+        self.place.requires_grad_(False)             # 0, as it begins
+        self.speaks_for[:self.n_places] = 0
 
 
 class NoKeyboard(Transformer):
     """Nothing is told of the keys."""
 
-    def __init__(self, config, tables=None):
-        super().__init__(config, tables)
-        self.keyboard = None
+    def tell(self, now):
+        told = super().tell(now)
+        return told._replace(down=0 * told.down)
 
 
-class NoNames(Keyboard):
+class NoNames(Transformer):
     """The input is not told which keys are down."""
 
-    def look(self, down):
-        return 0 * super().look(down)
+    def embed(self, ids, told):
+        return super().embed(ids, told._replace(down=0 * told.down))
 
 
-class OffsByHead(Keyboard):
-    """The logits are those of the head alone."""
+class OffsByHead(Transformer):
+    """What is let go gets no score by what lies around it."""
 
-    def let_go(self, x, down):
-        return 0 * down
+    def unembed(self, x, told):
+        return super().unembed(x, told._replace(down=0 * told.down))
 
 
 class NoLookBack(LookBack):
@@ -109,8 +111,8 @@ class ForgetsTheStart(Transformer):
 class IsToldNoEnd(Transformer):
     """The time to the end is never told."""
 
-    def embed(self, ids, now):
-        return super().embed(ids, now._replace(end=torch.full_like(now.end, torch.inf)))
+    def tell(self, now):
+        return super().tell(now._replace(end=torch.full_like(now.end, torch.inf)))
 
 
 # ---- what is added
@@ -120,13 +122,11 @@ class OnsByDistance(Transformer):
 
     def __init__(self, config, tables=None):
         super().__init__(config, tables)
-        self.to_press = Keyboard(config)
-        nn.init.zeros_(self.to_press.kernel.weight)
-        self.to_press.names = None
+        self.to_press = nn.Parameter(torch.zeros(config.n_embd, config.n_keys))
 
-    def unembed(self, x, now):
-        scores = self.to_press.let_go(x, now.down.clamp(0, 1))
-        return super().unembed(x, now) + scores @ (self.keys > 0).float().T
+    def unembed(self, x, told):
+        scores = let_go(linear(x, self.to_press).float(), told.down)
+        return super().unembed(x, told) + scores @ (self.keys > 0).float().T
 
 
 class SharedParts(Transformer):
@@ -142,10 +142,10 @@ class SharedParts(Transformer):
         self.register_buffer('parts', torch.cat((turned_on @ parts, turned_off @ parts), dim=1))
         self.shared = nn.Parameter(0.3 * torch.randn(46, config.n_embd))
 
-    def embed(self, ids, now):
-        names = self.embedding.weight + self.parts @ self.shared
-        with mock.patch.object(self.embedding, 'forward', lambda ids: F.embedding(ids, names)):
-            return super().embed(ids, now)
+    def embed(self, ids, told):
+        whole = self.embedding + self.parts @ self.shared
+        with mock.patch.dict(self._parameters, embedding=whole):
+            return super().embed(ids, told)
 
 
 class SwiGLU(MLP):
@@ -154,12 +154,12 @@ class SwiGLU(MLP):
     def __init__(self, config):
         super().__init__(config)
         width = config.n_embd * 8 // 3
-        self.up = Linear(config.n_embd, 2 * width)
-        self.down = Linear(width, config.n_embd)
+        self.up = matrix(config.n_embd, 2 * width)
+        self.down = matrix(width, config.n_embd)
 
     def forward(self, x):
-        gate, value = self.up(x).chunk(2, dim=-1)
-        return self.down(F.silu(gate) * value)
+        gate, value = linear(x, self.up).chunk(2, dim=-1)
+        return linear(F.silu(gate) * value, self.down)
 
 
 class GatedHeads(Attention):
@@ -171,12 +171,12 @@ class GatedHeads(Attention):
 
     def forward(self, x, cos, sin, cache=None):
         B, T, C = x.shape
-        qkv = self.qkv(x).view(B, T, 3, self.n_head, -1)
+        qkv = linear(x, self.qkv).view(B, T, 3, self.n_head, -1)
         q, k = rotate(norm(qkv[:, :, :2]), cos, sin).permute(2, 0, 3, 1, 4).float()
         v = qkv[:, :, 2].transpose(1, 2).float()
         y = attend(q, k, v).transpose(1, 2)
         gate = 2 * torch.sigmoid(x @ self.gate[0].to(x.dtype))                   # (B, T, H)
-        return self.proj((y * gate[..., None]).reshape(B, T, C).to(x.dtype))
+        return linear((y * gate[..., None]).reshape(B, T, C).to(x.dtype), self.proj)
 
 
 # name -> settings of train.py, and (module, name of a class, class that stands in for it)
@@ -186,8 +186,8 @@ ROWS = {
     'clock_only': ({}, [(train, 'Transformer', ReadsTheClockOnly)]),
     'no_beat': ({}, [(train, 'Transformer', HearsNoBeat)]),
     'no_keyboard': ({}, [(train, 'Transformer', NoKeyboard)]),
-    'no_names': ({}, [(model, 'Keyboard', NoNames)]),
-    'offs_by_head': ({}, [(model, 'Keyboard', OffsByHead)]),
+    'no_names': ({}, [(train, 'Transformer', NoNames)]),
+    'offs_by_head': ({}, [(train, 'Transformer', OffsByHead)]),
     'no_look_back': ({}, [(model, 'LookBack', NoLookBack)]),
     'no_state': ({}, [(train, 'Transformer', ForgetsTheStart)]),
     'no_end': ({}, [(train, 'Transformer', IsToldNoEnd)]),

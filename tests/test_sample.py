@@ -26,7 +26,7 @@ def checkpoint(folder, tokenizer, **config):
     """A model that knows nothing, saved as train.py does."""
     torch.manual_seed(0)
     model = Transformer(ModelConfig(tokenizer.vocab_size, 64, 1, 2, 16, **config))
-    torch.nn.init.normal_(model.head.weight, std=0.5)
+    torch.nn.init.normal_(model.head, std=0.5)
     folder.mkdir(exist_ok=True)
     save(folder / 'ckpt.pt', checkpoint_of(model, tokenizer.to_dict()))
 
