@@ -18,11 +18,12 @@ import torch                                                            # noqa: 
 import synth                                                            # noqa: E402
 from data.corpus import load_trained_on                                  # noqa: E402
 from data.originality import index_training, originality                # noqa: E402
+from data.prompt import read_prompt                                     # noqa: E402
 from evaluate import note_bits, surprise                                # noqa: E402
 from model import load                                                  # noqa: E402
 from page import Piece, piano_roll, write_page                          # noqa: E402
 from data.tokenizer import load_tokenizer                               # noqa: E402
-from sample import Config, draw_pieces, read_prompt, say_run            # noqa: E402
+from sample import Config, draw_pieces, say_run                         # noqa: E402
 from data.score import find_bars, write_midi                            # noqa: E402
 
 WANTED = {'out-goldberg': 2, 'out-bach': 1}      # folder -> how many of its pieces
@@ -47,7 +48,7 @@ def choose(folder: str, count: int):
     held_out = [mean_bits(model, tokenizer, tokenizer.encode(score)) for _, score in pieces['val']]
     goal = sum(held_out) / len(held_out)
     config = Config(num_samples=16)
-    rows, _ = draw_pieces(model, tokenizer, read_prompt(tokenizer, config), config)
+    rows, _ = draw_pieces(model, tokenizer, read_prompt(tokenizer), config)
     distances = []
     for number, row in enumerate(rows, 1):
         row = row[:row.index(tokenizer.end) + 1] if tokenizer.end in row else row
