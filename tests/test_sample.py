@@ -10,8 +10,10 @@ import pytest
 import torch
 
 import sample
+from assets import make
 from conftest import checkpoint_of
 from model import ModelConfig, Transformer, load, save
+from data.corpus import load_trained_on
 from data.prompt import read_prompt, words_until
 from data.tokenizer import load_tokenizer
 from sample import Config
@@ -467,3 +469,28 @@ def test_unknown_tokenizer_is_refused():
     for foreign in ({}, {'kind': 'gpt2'}, {'kind': 'midi', 'version': 2, 'velocity': False}):
         with pytest.raises(ValueError, match='tokenizer'):
             load_tokenizer(foreign)
+
+
+def test_the_assets_are_chosen(corpus, tmp_path, monkeypatch):
+    """Forbids a maker of the committed samples that no longer fits the rest of the repo, or that
+    takes a piece without an end, one that recites, or one farther from held-out Bach first."""
+    tokenizer = MidiTokenizer()
+    torch.manual_seed(0)
+    model = Transformer(ModelConfig(tokenizer.vocab_size, 64, 1, 2, 16))
+    (tmp_path / 'out').mkdir()
+    save(tmp_path / 'out' / 'ckpt.pt', checkpoint_of(
+        model, tokenizer.to_dict(), train_config={'dataset': 'toy', 'extra': ''}))
+    pieces = load_trained_on('toy', '')
+    recited = tokenizer.encode(pieces['train'][0][1])
+    fine = [tokenizer.encode(score) for _, score in pieces['val']]
+    scale = tokenizer.encode(Score([Note(12 * i, 40 + 3 * i, 12) for i in range(12)]))
+
+    def drawn(model, tokenizer, prompt, config):
+        assert config.num_samples == 16 and prompt.ids
+        return [recited, scale, fine[0][:-1], fine[0]], None
+    monkeypatch.setattr(make, 'draw_pieces', drawn)
+    monkeypatch.setattr(make, 'HERE', tmp_path / 'assets')
+    found = list(make.choose('out', 16))
+    assert sorted(number for number, *_ in found) == [2, 4]
+    distances = [abs(bits - goal) for _, _, bits, goal, _, _ in found]
+    assert distances == sorted(distances)
