@@ -475,7 +475,7 @@ def test_the_assets_are_chosen(corpus, tmp_path, monkeypatch):
     """Forbids a maker of the committed samples that no longer fits the rest of the repo, or that
     takes a piece without an end, one that recites, or one farther from held-out Bach first."""
     tokenizer = MidiTokenizer()
-    torch.manual_seed(0)
+    torch.manual_seed(3)
     model = Transformer(ModelConfig(tokenizer.vocab_size, 64, 1, 2, 16))
     (tmp_path / 'out').mkdir()
     save(tmp_path / 'out' / 'ckpt.pt', checkpoint_of(
@@ -483,7 +483,7 @@ def test_the_assets_are_chosen(corpus, tmp_path, monkeypatch):
     pieces = load_trained_on('toy', '')
     recited = tokenizer.encode(pieces['train'][0][1])
     fine = [tokenizer.encode(score) for _, score in pieces['val']]
-    chord = tokenizer.encode(Score([Note(0, 40 + 3 * i, 12) for i in range(12)]))     # few ids a note
+    chord = tokenizer.encode(Score([Note(0, 40 + 3 * i, 12) for i in range(12)]))
 
     def drawn(model, tokenizer, prompt, config):
         assert config.num_samples == 16 and prompt.ids
