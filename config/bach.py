@@ -1,4 +1,4 @@
-"""All of Bach that is here, after a start with Haydn and Mozart: 16 minutes on two cores."""
+"""All of Bach that is here, after a start with Haydn and Mozart: 14 minutes on two cores."""
 
 dataset = 'goldberg,wtc,fugue'
 extra = 'quartets'       # four times the notes: what they teach of harmony is not forgotten

@@ -9,7 +9,7 @@ n_head = 8
 n_embd = 512             # ... folder, and write dataset = 'goldberg,wtc,fugue,mymidi'
 context = 2048           # whole pieces
 batch_size = 8
-dropout = 0.3
+dropout = 0.2
 max_steps = 2000
 weight_decay = 0.1
 eval_every = 100
