@@ -601,7 +601,6 @@ def draw(logits: torch.Tensor, temperature: float = 1.0, top_k: int = 0, top_p: 
             late[:, top_k:] = True
         if top_p < 1:
             late |= ranked.cumsum(dim=-1) - ranked >= top_p      # those before it reach it already
-        late[:, 0] = False                                       # one stays, whatever was asked
         kept = kept.masked_fill(late.scatter(1, ids, late), 0)   # in the order of ids
     # A race: each id takes a random time, 1 / p on average. Then each wins as often as p says.
     times = torch.empty_like(p).exponential_(generator=generator) / kept
