@@ -6,7 +6,6 @@ out_dir = 'out-bach'
 n_layer = 6
 n_embd = 192             # so many notes feed a wider model
 n_head = 2               # one counts ids, one reads the clock
-dropout = 0.1            # 0.2 is worse by 0.05, too much at this length
 max_steps = 2000
 weight_decay = 0.1
 eval_every = 100
