@@ -501,7 +501,7 @@ class Transformer(nn.Module):
             window = ids[:, -context:]
         cache = Cache(self, len(ids), state) if cached else None
         done = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
-        new = window
+        new = window                                             # what the cache has not seen
         while True:
             if cached:
                 logits = self(new, cache)
