@@ -147,7 +147,7 @@ def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
 
 def attend_fast(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
     """The same as `attend`, from PyTorch where it has something faster: without the scores of all
-    pairs in memory. For bfloat16 on a CPU it has not, nor for T queries after a cache."""
+    pairs in memory. It has not for T queries after a cache, nor for all in bfloat16 on a CPU."""
     T, S = q.size(-2), k.size(-2)
     if T == 1:
         return F.scaled_dot_product_attention(q, k, v)           # the last position sees all
