@@ -26,20 +26,16 @@ import torch
 import synth
 from config.machine import pick_device
 from data.corpus import load_trained_on
-from data.grade import find_key
 from data.originality import index_training, originality, originality_of_text
 from data.prompt import Prompt, read_prompt, transposed
 from data.score import WHOLE, Score, find_bars, write_midi
 from data.tokenizer import load_tokenizer
 from evaluate import note_bits, surprise
+from lib.tonality import find_key, name_of
 from model import load
 from page import Piece, Text, read_curve, write_page
 from tokenizer_bpe import BPETokenizer
 from tokenizer_midi import Grammar, MidiTokenizer
-
-# as they are written, from C upwards
-KEYS = {'major': 'C Db D Eb E F F# G Ab A Bb B'.split(),
-        'minor': 'C C# D Eb E F F# G G# A Bb B'.split()}
 
 
 @dataclass
@@ -181,7 +177,7 @@ def describe(score: Score, bits: list[float], origin, least: int) -> dict[str, s
     tempos = [tempo for _, tempo in score.tempos] or [120]
     facts = {'bars': str(len(find_bars(score))), 'notes': str(len(score.notes)),
              'metre': '{}/{}'.format(*metres[0]), 'tempo': f'{tempos[0]:.0f}',
-             'key': f'{KEYS[mode][tonic]} {mode}',
+             'key': name_of(tonic, mode),
              'surprise': f'{np.mean(bits):.2f} bits a note' if bits else 'none'}
     if origin:
         facts['longest run in the training pieces'] = say_run(origin, least)

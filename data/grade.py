@@ -14,6 +14,7 @@ pieces have, and about 0.5 what held-out ones have.
 import numpy as np
 
 from data.score import STEPS, WHOLE, Score
+from lib.tonality import find_key
 
 WINDOW = 250             # notes in a window
 SHORTEST = 100           # notes that a piece must have to be a (shorter) window by itself
@@ -21,12 +22,6 @@ COMPARED = 6             # windows compared at a time, at most: three samples ha
 SEED = 1                 # of all that is drawn here: same pieces, same figures
 DRAWS = 15               # draws of that many windows; the median of their distances counts
 LONG = 3 * WHOLE // 2    # steps; a note that lasts longer was probably forgotten
-
-# How often the 12 degrees of a major and a minor key occur, from the tonic upwards (Albrecht and
-# Shanahan 2013). The profiles have mean 0 and spread 1: the largest product correlates best.
-DEGREES = np.array([[.238, .006, .111, .006, .137, .094, .016, .214, .009, .080, .008, .081],
-                    [.220, .006, .104, .123, .019, .103, .012, .214, .062, .022, .061, .052]])
-PROFILES = (DEGREES - DEGREES.mean(axis=1, keepdims=True)) / DEGREES.std(axis=1, keepdims=True)
 
 # ---- windows and their histograms
 
@@ -63,18 +58,6 @@ def keys_down(window: np.ndarray, onsets: np.ndarray) -> np.ndarray:
     for note, pitch in enumerate(pitches):
         down[first[note]:past[note], pitch] = True
     return down
-
-
-def find_key(pitches: np.ndarray, durations: np.ndarray) -> tuple[int, str]:
-    """The tonic, 0 (C) to 11, and the mode of the key whose profile correlates best with how long
-    each of the 12 pitch classes sounds (the method of Krumhansl and Schmuckler)."""
-    heard = np.bincount(pitches % 12, weights=durations, minlength=12)
-    fits = {}
-    for tonic in range(12):
-        degrees = np.roll(heard, -tonic)                        # of a key on this tonic
-        for mode, fit in zip(('major', 'minor'), PROFILES @ degrees):
-            fits[tonic, mode] = fit
-    return max(fits, key=fits.get)
 
 
 def histogram(values: np.ndarray, low: int, high: int) -> np.ndarray:

@@ -16,11 +16,12 @@ import evaluate
 import prepare
 from conftest import ROOT, checkpoint_of
 from data.corpus import load_corpus, load_scores, load_trained_on
-from data.grade import (cut, describe, find_key, grade, histogram, histograms, keys_down,
+from data.grade import (cut, describe, grade, histogram, histograms, keys_down,
                         shuffle_pitches)
 from data.ngram import NGram, count_ngrams, draw_ngram
 from data.originality import (RECITED, bars_at, index_of, index_of_text, index_training,
                               originality, originality_of_text)
+from lib.tonality import find_key
 from data.score import Note, Score, read_midi, write_midi
 from evaluate import Config
 from model import ModelConfig, Transformer, load, save
