@@ -35,11 +35,11 @@ from data.ngram import NGram, count_ngrams, draw_ngram
 from data.originality import (Origin, find_words, index_training, originality,
                               originality_of_text)
 from data.score import Note, Score, bars_of, find_bars, read_midi
+from lib.heldout import losses_of
 from model import load
 from page import Excerpt, Pair, write_quiz
 from prepare import files
 from tokenizer_midi import MidiTokenizer
-from train import validation_losses
 
 SHOWN = 30               # held-out pieces of a corpus that the table shows; evaluate.json has all
 
@@ -62,41 +62,11 @@ class Config(Settings):
 
 # ---- the model: bits on what is held out
 
-def held_out_bits(model, corpus: dict, context: int) -> np.ndarray:
+def held_out_bits(model, corpus: dict) -> np.ndarray:
     """(N,) bits of each held-out id given those before it, as validation scores them. The first id,
     before which there is nothing, is given: 0 bits. `corpus` is what load_corpus returns."""
-    bits = [np.zeros(1)]
-    for _, losses in validation_losses(model, corpus, context):
-        bits.append(losses.cpu().numpy() / math.log(2))
-    return np.concatenate(bits)
-
-
-def surprise(model, ids: list[int], end: int) -> list[float]:
-    """Bits of each id of one piece given all before it; 0 for the first, which is given. `end` is
-    the id that ends a piece. The windows are those of validation: half a context before each id
-    at least, or all that there is."""
-    if len(ids) < 2:
-        return [0.0] * len(ids)
-    context = min(model.config.context, len(ids) - 1)
-    piece = {'val': np.array(ids), 'end': end}
-    return held_out_bits(model, piece, context).tolist()
-
-
-def note_bits(tokenizer: MidiTokenizer, ids: list[int], bits: list[float]) -> list[float]:
-    """Bits of each note, in the order of decode(ids).notes: those of its `on`, that is, of its
-    pitch when all is known that came before. What it costs to wait for it and to let it go is
-    left out: the first is shared by the notes of a chord, the second comes later."""
-    notes, now = [], 0
-    for id, cost in zip(ids, bits):
-        kind, value = tokenizer.words[id]
-        if kind == 'shift':
-            now += value
-        elif kind == 'on':
-            notes.append((now, value, cost))
-        elif kind == 'end':
-            break
-    notes.sort(key=lambda note: note[:2])           # of two alike, the first let go stays first
-    return [cost for _, _, cost in notes]
+    nats = losses_of(model, corpus['val'], corpus['val_told'])
+    return np.concatenate(([0.0], nats / math.log(2)))
 
 
 def spend(tokenizer, ids: np.ndarray, bits: np.ndarray, units: int) -> dict[str, float]:
@@ -115,7 +85,7 @@ def spend(tokenizer, ids: np.ndarray, bits: np.ndarray, units: int) -> dict[str,
 
 def bits_by_kind(model, corpus: dict, tokenizer) -> dict[str, float]:
     """Held-out bits a unit of a whole corpus, as `spend` splits them."""
-    bits = held_out_bits(model, corpus, model.config.context)
+    bits = held_out_bits(model, corpus)
     return spend(tokenizer, corpus['val'], bits, corpus['units']['val'])
 
 
@@ -190,7 +160,7 @@ def judge_model(model, corpora: list[dict], tokenizer) -> dict:
     """Held-out bits a unit of each corpus, and of each of its pieces."""
     found = {'bits': {}, 'pieces': {}}
     for corpus in corpora:
-        bits = held_out_bits(model, corpus, model.config.context)
+        bits = held_out_bits(model, corpus)
         units = corpus['units']['val']
         found['bits'][corpus['name']] = spend(tokenizer, corpus['val'], bits, units)
         found['pieces'][corpus['name']] = bits_by_piece(corpus, tokenizer, bits)

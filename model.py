@@ -14,37 +14,25 @@ What differs from GPT-2, and why:
 
 - Rotary positions: a query meets a key by how far apart the two are, not by where they stand.
 - Two clocks: half of the heads (of three, two) measure that distance in ids, the others in time.
-- The input is told what follows from the ids so far, where the beat is and which keys of the
-  keyboard are down, since a small model adds that up badly; and, in half of the rows that it learns
-  from, how far it is to the end, so that it can be asked for a length.
-- LookBack: in the first half of the blocks, the three positions just before are mixed in.
+- Besides the ids, the model is told what follows from them and what a small model adds up badly: a
+  listener (of the tokenizer) says after each id where the clock stands, which keys of the keyboard
+  are down, what came next the last time that the music was as it is now.
+- Words that are told get a score of their own at the output: those recalled, to come again; those
+  of keys that are down, to be let go.
 - Queries and keys are normed, so that no score explodes at high learning rates.
 - The MLP squares its ReLU. No norm has a gain, no matrix a bias: nothing is lost without them.
-- Dropout drops channels of a whole row, and none of the attention: random numbers are dear.
-
-It knows no music. Two tables, which the tokenizer writes, say what an id does outside of the row:
-
-    clock (V)       how far the id moves a clock: for music in steps, 24 to the quarter note
-    keys (V, K)     which of the K keys of a keyboard it presses (1) or lets go (-1), one at most
-
-    id             on C4      shift 12      on E4           off C4      shift 12
-    clock          0          12            12              12          24
-    in the beat    0          12            12              12          0
-    keys down      C4         C4            C4 E4           E4          E4
-
-For text every id moves the clock by 1, a beat is 1 long, and K is 0: the same code.
 
 Legend for shapes: B batch, T time, S time with the cache's, C channels (n_embd), H heads, D head
-size (C / H), K keys of the keyboard, V vocabulary. (The keys of attention are called k.)
+size (C / H), V vocabulary. (The keys of attention are called k, those of the keyboard keys.)
 """
 
 import os
 import pickle
 import zipfile
 import zlib
-from dataclasses import asdict, dataclass
-from typing import NamedTuple
+from dataclasses import asdict, dataclass, field
 
+import numpy as np
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -58,20 +46,26 @@ class ModelConfig:
     n_head: int = 4
     n_embd: int = 128
     dropout: float = 0.0
-    n_keys: int = 0       # keys of the keyboard
+    # what the listener tells: name -> how many numbers, in this order
+    told: dict = field(default_factory=lambda: dict(NOTHING_TOLD))
     beat: int = 1         # units of the clock after which its beat comes round
+    levels: int = 1       # of how far it is to the end
+    lengths: int = 1      # of what is recalled
+    keys: int = 1         # of the keyboard
 
     def __post_init__(self):
-        smallest = {'context': 2, 'n_keys': 0}
         for name, value in asdict(self).items():
-            least = smallest.get(name, 1)
-            if name != 'dropout' and value < least:
+            least = 2 if name == 'context' else 1
+            if name not in ('dropout', 'told') and value < least:
                 raise ValueError(f'{name} = {value}: must be at least {least}')
         if self.n_embd % (2 * self.n_head):
             raise ValueError(f'n_embd = {self.n_embd}: must be divisible by 2 * n_head = '
                              f'{2 * self.n_head}, since rotary positions turn pairs of channels')
         if not 0 <= self.dropout < 1:
             raise ValueError(f'dropout = {self.dropout}: must be at least 0 and below 1')
+
+
+NOTHING_TOLD = {'clock': 1, 'left': 0, 'length': 0, 'home': 0, 'recalled': 0, 'down': 0}
 
 
 # --------------------------------------------------------------------------- layers of a block
@@ -82,49 +76,51 @@ def norm(x: torch.Tensor) -> torch.Tensor:
     return torch.layer_norm(x, x.shape[-1:])
 
 
-def matrix(inputs: int, outputs: int) -> nn.Parameter:
-    """The weights of a linear layer without bias; `init_weights` draws them."""
-    return nn.Parameter(torch.empty(inputs, outputs))
+def weights(*shape: int, std: float = 0.0) -> nn.Parameter:
+    """Weights to be learned, drawn at random. Those that are 0 at first say nothing until training
+    finds a use for them."""
+    return nn.Parameter(std * torch.randn(shape))
 
 
-def linear(x: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """x (..., inputs) times weights (inputs, outputs) -> (..., outputs), in the precision of x. The
+def linear(x: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
+    """x (..., inputs) times matrix (inputs, outputs) -> (..., outputs), in the precision of x. The
     weights stay in float32: the optimizer's small steps would be rounded away in bfloat16."""
-    if weights.dtype != x.dtype:                     # (it is cheaper to ask than to do nothing)
-        weights = weights.to(x.dtype)
-    return x @ weights
+    return x @ matrix.to(x.dtype)
 
 
 def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
     """Rotary positions (Su et al. 2021): turn each pair of channels by an angle that grows with
     time. Then query . key depends on how far apart the two are and not on where they stand.
 
-    x (..., D): channel i and channel i + D/2, a and b, become a cos - b sin and a sin + b cos.
-    cos and sin (..., D) are those of the angles, which are negative in the first half.
+    x (..., D): channel i and channel i + D/2, a and b, become a cos - b sin and b cos + a sin.
+    cos and sin (..., D / 2) are those of the angles.
     """
-    partner = x.roll(x.size(-1) // 2, dims=-1)       # b where a was, and a where b was
-    return x * cos + partner * sin                   # (sin is that of -angle where a stands)
+    a, b = x.chunk(2, dim=-1)
+    return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1)
 
 
 # The heads that read the clock have wavelengths from a sixteenth to 64 bars of 4/4, in steps.
 SHORTEST, LONGEST = 6, 6144
 
 
-def head_frequencies(n_head: int, head_size: int) -> torch.Tensor:
-    """How fast each head turns its channels, (2, H, D): in radians an id, and in radians a unit of
-    the clock. One of the two is 0: the first half of the heads measures distance in ids, with the
-    wavelengths of Su et al. 2021, the others by the clock, from SHORTEST to LONGEST.
+def turns(positions: int, frequencies: torch.Tensor) -> torch.Tensor:
+    """The cosines and sines of the angles at so many positions, in a row: (positions, D)."""
+    angles = torch.arange(positions).double()[:, None] * frequencies
+    return torch.cat((angles.cos(), angles.sin()), dim=1).float()
 
-    The two channels of a pair turn alike; the sign in the first half is the one `rotate` wants.
-    """
+
+def turns_by_ids(context: int, head_size: int) -> torch.Tensor:
+    """(context, D): with the wavelengths of Su et al. 2021."""
     pairs = torch.arange(head_size // 2)
-    by_ids = 10000.0 ** (-pairs / len(pairs))
-    by_clock = 2 * torch.pi / SHORTEST * (SHORTEST / LONGEST) ** torch.linspace(0, 1, len(pairs))
-    heads_by_ids = n_head - n_head // 2
-    frequencies = torch.zeros(2, n_head, len(pairs))
-    frequencies[0, :heads_by_ids] = by_ids
-    frequencies[1, heads_by_ids:] = by_clock
-    return torch.cat((-frequencies, frequencies), dim=-1)
+    return turns(context, 10000.0 ** (-pairs / len(pairs)))
+
+
+def turns_by_clock(head_size: int) -> torch.Tensor:
+    """(LONGEST, D): wavelengths from SHORTEST to LONGEST, each of which goes into LONGEST without
+    rest. So the clock may begin anew after LONGEST, and no angle is torn."""
+    pairs = head_size // 2
+    times = (LONGEST / SHORTEST) ** torch.linspace(0, 1, pairs)      # in LONGEST: 1 ... 1024
+    return turns(LONGEST, 2 * torch.pi / LONGEST * times.round())
 
 
 def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
@@ -140,25 +136,14 @@ def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
     # nobody sees what comes later: -inf above the diagonal; if S is 4 and T 2, the rows are
     # 0 0 0 -inf and 0 0 0 0
     later = torch.full((T, S), float('-inf'), dtype=q.dtype, device=q.device).triu(S - T + 1)
-    # positive weights that sum to 1, and with them the mean of the values
-    weights = (scores + later).softmax(dim=-1)                   # (B, H, T, S)
-    return weights @ v                                           # (B, H, T, D)
+    # positive shares that sum to 1, and with them the mean of the values
+    shares = (scores + later).softmax(dim=-1)                    # (B, H, T, S)
+    return shares @ v                                            # (B, H, T, D)
 
 
 def attend_fast(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """The same as `attend`, from PyTorch where it has something faster: without the scores of all
-    pairs in memory. It has not for T queries after a cache, nor for all in bfloat16 on a CPU."""
-    T, S = q.size(-2), k.size(-2)
-    if T == 1:
-        return F.scaled_dot_product_attention(q, k, v)           # the last position sees all
-    if T != S:
-        return attend(q, k, v)
-    if q.is_cpu and q.dtype == torch.bfloat16:
-        # the first half of the positions need not be matched with the second: that saves a quarter
-        half = T // 2
-        first = attend(q[:, :, :half], k[:, :, :half], v[:, :, :half])
-        return torch.cat((first, attend(q[:, :, half:], k, v)), dim=2)
-    return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+    """The same from PyTorch, which does not keep the scores of all pairs in memory."""
+    return F.scaled_dot_product_attention(q, k, v, is_causal=q.size(-2) > 1)
 
 
 class Attention(nn.Module):
@@ -170,19 +155,19 @@ class Attention(nn.Module):
         super().__init__()
         self.n_head = config.n_head
         self.layer = layer                                       # its place in the cache
-        self.qkv = matrix(config.n_embd, 3 * config.n_embd)
-        self.proj = matrix(config.n_embd, config.n_embd)
+        # Muon's steps have a fixed size: small weights are soon what it makes of them
+        self.qkv = weights(config.n_embd, 3 * config.n_embd, std=0.25 * config.n_embd ** -0.5)
+        self.proj = weights(config.n_embd, config.n_embd)        # a block begins as the identity
 
     def forward(self, x, cos, sin, cache=None):
         B, T, C = x.shape
         qkv = linear(x, self.qkv).view(B, T, 3, self.n_head, -1)         # (B, T, 3, H, D)
-        qk, v = qkv.split((2, 1), dim=2)
-        qk = rotate(norm(qk), cos, sin)                          # q and k in one call: it is faster
-        q, k = qk.permute(2, 0, 3, 1, 4).unbind()                # (B, H, T, D) each
-        v = v.squeeze(2).transpose(1, 2)                         # (B, H, T, D)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)                     # (B, H, T, D) each
+        q = rotate(norm(q), cos, sin)
+        k = rotate(norm(k), cos, sin)
         if cache is not None:
             k, v = cache.append(self.layer, k, v)                # (B, H, S, D), S >= T
-        y = attend_fast(q, k, v)
+        y = attend_fast(q, k, v)                                 # or attend: the same
         return linear(y.transpose(1, 2).reshape(B, T, C), self.proj)
 
 
@@ -191,117 +176,29 @@ class MLP(nn.Module):
 
     def __init__(self, config: ModelConfig):
         super().__init__()
-        self.up = matrix(config.n_embd, 4 * config.n_embd)
-        self.down = matrix(4 * config.n_embd, config.n_embd)
+        self.up = weights(config.n_embd, 4 * config.n_embd, std=0.25 * config.n_embd ** -0.5)
+        self.down = weights(4 * config.n_embd, config.n_embd)
 
     def forward(self, x):
         wide = linear(x, self.up)                                # (B, T, 4 C)
         return linear(wide.relu().square(), self.down)           # (B, T, C)
 
 
-LOOK_BACK = 3    # positions
-
-
-class LookBack(nn.Module):
-    """Every position takes a share of each of the three before it, channel by channel: a causal
-    convolution, which Allen-Zhu 2025 calls a canon layer. What happened just now is then at hand,
-    and attention is free to look for what lies further back."""
-
-    def __init__(self, config: ModelConfig):
-        super().__init__()
-        # farthest first; with three axes, so that Muon does not take it for a matrix
-        self.shares = nn.Parameter(torch.empty(1, LOOK_BACK, config.n_embd))
-
-    def forward(self, x, cache=None):
-        T = x.size(1)
-        shares = self.shares.to(x.dtype)
-        if cache is None:
-            row = F.pad(x, (0, 0, LOOK_BACK, 0))                 # (B, LOOK_BACK + T, C)
-        else:
-            before = cache.recall(self, x)                       # (B, LOOK_BACK, C)
-            if T == 1:                                           # the loop below in one sum
-                return x + (before * shares).sum(dim=1, keepdim=True)
-            row = torch.cat((before, x), dim=1)
-        for i in range(LOOK_BACK):
-            x = x + shares[:, i] * row[:, i:i + T]               # (B, T, C)
-        return x
-
-
 class Block(nn.Module):
     """One layer of the transformer: attention brings in what matters from other positions, the MLP
-    works on it. In the first half of the blocks a look at what has just been goes before each; in
-    the second half it gains nothing. All of them add to x, none replaces it (residuals, He et al.
-    2015): so the gradient reaches every block directly."""
+    works on it. Both add to x, none replaces it (residuals, He et al. 2015): so the gradient
+    reaches every block directly."""
 
     def __init__(self, config: ModelConfig, layer: int):
         super().__init__()
-        self.looks_back = layer < config.n_layer / 2
-        if self.looks_back:
-            self.look_back = LookBack(config)
-            self.look_back_again = LookBack(config)
         self.attention = Attention(config, layer)
         self.mlp = MLP(config)
-        self.dropout = config.dropout
+        self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x, cos, sin, cache=None):
-        if self.looks_back:
-            x = self.look_back(x, cache)
-        x = x + self.drop(self.attention(norm(x), cos, sin, cache))
-        if self.looks_back:
-            x = self.look_back_again(x, cache)
-        x = x + self.drop(self.mlp(norm(x)))
+        x = x + self.dropout(self.attention(norm(x), cos, sin, cache))
+        x = x + self.dropout(self.mlp(norm(x)))
         return x
-
-    def drop(self, y: torch.Tensor) -> torch.Tensor:
-        """In training, some channels of y (B, T, C) become 0 and the others that much larger, so
-        that none is relied upon (dropout, Srivastava et al. 2014): the same ones at all positions
-        of a row (Gal and Ghahramani 2016), since to draw for each takes a tenth of a step."""
-        if not self.training:
-            return y
-        return F.dropout1d(y.mT, self.dropout).mT
-
-
-# ------------------------------------------------------------------ what follows from ids so far
-
-class State(NamedTuple):
-    """What ids leave behind for those that come after, and these can't see by themselves. Times
-    are by the clock and count from the last beat before the window; in a cache they run on."""
-    clock: torch.Tensor       # (B,) where the clock stands
-    down: torch.Tensor        # (B, K) how many ids hold each key down
-    end: torch.Tensor         # (B,) when the piece is to end; not told: inf
-
-
-class Told(NamedTuple):
-    """What of the state after each id the model is told."""
-    place: torch.Tensor       # (B, T) in the beat
-    level: torch.Tensor       # (B, T) of END_LEVELS: how far it is to the end
-    down: torch.Tensor        # (B, T, K) 1 for a key that is down, else 0
-
-
-# How far it still is to the end is told as one of 16 levels, the farther the coarser: from 0, 10,
-# 24, 44, 72 ... steps on, the last from 45 bars of 4/4 on. A seventeenth says that nothing is told.
-END_LEVELS = [24 * (2 ** (level / 2) - 1) for level in range(16)] + [float('inf')]
-
-
-def let_go(kernel: torch.Tensor, down: torch.Tensor) -> torch.Tensor:
-    """How much speaks for letting go of each key, (B, T, K).
-
-    An interval sounds alike wherever it lies, so it goes by distance: kernel (B, T, K), from the
-    last block, says how much a key that is d higher counts, and down (B, T, K) has 1 for a key
-    that is down, else 0. For every key k
-
-        score[k] = sum of down[k + d] * kernel[d]
-
-    over all d, round the keyboard (its ends are too far apart to be confused).
-    """
-    T, K = down.shape[1:]
-    if T == 1:
-        twice_round = torch.cat((down, down), dim=2)[:, 0]       # (B, 2 K)
-        from_each = twice_round.unfold(1, K, 1)[:, :K]           # (B, K, K): down[k + d] at k, d
-        return torch.bmm(from_each, kernel.mT).mT
-    # Such a correlation is a product of spectra, which for many positions is much faster.
-    spectrum = torch.fft.rfft(down) * torch.fft.rfft(kernel).conj()
-    return torch.fft.irfft(spectrum, K)
 
 
 # ------------------------------------------------------------------------------------ the model
@@ -309,266 +206,185 @@ def let_go(kernel: torch.Tensor, down: torch.Tensor) -> torch.Tensor:
 class Transformer(nn.Module):
     """Embedding, blocks, head. It computes in `dtype`; the weights stay in float32.
 
-    `tables` has `clock` (V) and `keys` (V, K) of the module's docstring, as lists or tensors;
-    without them the clock counts ids and no id moves a key. They are saved with the weights.
-    Raises ValueError for a table of another shape.
+    What it is told stands in one tensor (B, T, F), of which the first numbers are the clock, and so
+    on in the order of config.told:
+
+        clock       where the clock stands; for music in steps, 24 to the quarter note
+        left        how far it is to the end, as a level; 0: not told
+        length      how surely each of the next is recalled; 0: it is not
+        home        the id of the word for the key of the piece
+        recalled    the ids that may come again
+        down        the ids that let go the keys that are down; what is over is 0
     """
 
-    def __init__(self, config: ModelConfig, tables: dict | None = None):
+    def __init__(self, config: ModelConfig):
         super().__init__()
         self.config = config
         self.dtype = torch.float32
-        V, K, C = config.vocab_size, config.n_keys, config.n_embd
-        # at the input: the id, the place in the beat, how far it is to the end, the keys
-        self.embedding = nn.Parameter(torch.empty(V, C))
-        self.place = nn.Parameter(torch.empty(config.beat, C))
-        self.ending = nn.Parameter(torch.empty(len(END_LEVELS), C))
-        self.held = nn.Parameter(torch.empty(K, C))
+        V, C = config.vocab_size, config.n_embd
+        recalled = config.told['recalled']
+        holds = V if config.told['home'] + config.told['down'] else 1
+        # at the input
+        self.embedding = weights(V, C, std=1)
+        self.place = weights(config.beat, C)                     # in the beat
+        self.left = weights(config.levels, C)
+        self.length = weights(recalled * config.lengths, C)
+        self.recalled = weights(recalled * V, C)
+        self.holds = weights(holds, C, std=0.1)                  # home, and the keys that are down
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
-        # at the output: a score for each id, one for each place in the beat, and a kernel of keys
-        self.n_places = config.beat if config.beat > 1 else 0    # if one, nothing to choose from
-        self.head = matrix(C, V + self.n_places + K)
-        self.add_tables(tables or {'clock': torch.ones(V), 'keys': torch.zeros(V, K)})
-        self.init_weights()
+        # at the output: a score for each id; what is known of letting go; trust in what is recalled
+        self.head = weights(C, V, std=0.5 * C ** -0.5)           # nearly flat: about ln V at first
+        self.let_go = weights(C, config.keys)
+        self.trust = weights(C, recalled)
+        self.trust_at_first = nn.Parameter(
+            0.05 * torch.arange(config.lengths).repeat(recalled, 1))     # (recalled, lengths)
+        head_size = C // config.n_head
+        self.register_buffer('by_ids', turns_by_ids(config.context, head_size), persistent=False)
+        self.register_buffer('by_clock', turns_by_clock(head_size), persistent=False)
 
-    def add_tables(self, tables: dict):
-        """Keep the two tables, and what follows from them and from the shape of the model."""
-        V, K, beat = self.config.vocab_size, self.config.n_keys, self.config.beat
-        for name, shape in (('clock', (V,)), ('keys', (V, K))):
-            table = torch.as_tensor(tables[name], dtype=torch.float)
-            if table.shape != shape:
-                raise ValueError(f'{name} is {tuple(table.shape)}: must be {shape}')
-            self.register_buffer(name, table)
-        place = torch.arange(beat)
-        # which ids move on by 0, 1, 2 ... places in the beat (a wait of 30 in a beat of 24: by 6)
-        moves_on_by = (self.clock % beat == place[:, None])[:self.n_places]      # (n_places, V)
-        lets_go = self.keys.T < 0                                                # (K, V)
-        position = torch.arange(self.config.context)
-        by_id, by_clock = head_frequencies(self.config.n_head,
-                                           self.config.n_embd // self.config.n_head)
-        derived = {
-            'leads_to': (place[:, None] + place) % beat,         # (beat, beat)
-            'speaks_for': torch.cat((moves_on_by, lets_go)).float(),     # (n_places + K, V)
-            'end_levels': torch.tensor(END_LEVELS[1:]),          # where the second and so on begin
-            'angles_by_id': position[:, None, None] * by_id,     # (context, H, D)
-            'angle_a_unit': by_clock}                            # (H, D)
-        for name, table in derived.items():
-            self.register_buffer(name, table, persistent=False)          # not saved
-
-    @torch.no_grad()
-    def init_weights(self):
-        """Draw all weights. What is 0 at first says nothing until training finds a use for it."""
-        unit = self.config.n_embd ** -0.5            # x of size 1 times such a matrix is of size 1
-        nn.init.normal_(self.embedding)
-        nn.init.zeros_(self.place)
-        nn.init.zeros_(self.ending)
-        nn.init.normal_(self.held, std=0.1)
-        nn.init.zeros_(self.head)
-        V = self.config.vocab_size
-        nn.init.normal_(self.head[:, :V], std=0.5 * unit)        # nearly flat: about ln V at first
-        for block in self.blocks:
-            # Muon's steps have a fixed size: small weights are soon what it makes of them
-            nn.init.normal_(block.attention.qkv, std=0.25 * unit)
-            nn.init.normal_(block.mlp.up, std=0.25 * unit)
-            # each block begins as the identity
-            nn.init.zeros_(block.attention.proj)
-            nn.init.zeros_(block.mlp.down)
-            if block.looks_back:
-                nn.init.zeros_(block.look_back.shares)
-                nn.init.zeros_(block.look_back_again.shares)
-
-    def beginning(self, batch: int) -> State:
-        """The state before a piece: nothing has come, no key is down, no end is told."""
-        zeros = self.clock.new_zeros(batch)
-        return State(clock=zeros, down=self.clock.new_zeros(batch, self.config.n_keys),
-                     end=zeros + float('inf'))
-
-    def follow(self, ids: torch.Tensor, state: State) -> State:
-        """The state after each of ids (B, T), `state` being that before them: its tensors have a
-        further axis, (B, T, ...)."""
-        clock = state.clock[:, None] + self.clock[ids].cumsum(dim=1)             # (B, T)
-        down = state.down[:, None] + self.keys[ids].cumsum(dim=1)                # (B, T, K)
-        end = state.end[:, None].expand_as(clock)
-        return State(clock, down, end)
-
-    @torch.no_grad()
-    def state_after(self, ids: torch.Tensor, state: State | None = None) -> State:
-        """What ids (B, T) leave behind for a window that begins after them; `state` is what they
-        found. Exact if no key is let go more often than pressed before; a count below 0 is 0."""
-        state = state or self.beginning(len(ids))
-        clock = state.clock + self.clock[ids].sum(dim=1)
-        in_beat = clock % self.config.beat
-        # how often each of the V ids came says how often each key was moved, at less cost
-        counts = self.head.new_zeros(len(ids), self.config.vocab_size)
-        counts = counts.scatter_add(1, ids, torch.ones_like(ids, dtype=counts.dtype))
-        down = (state.down + counts @ self.keys).clamp(min=0)
-        return State(clock=in_beat, down=down, end=state.end - (clock - in_beat))
-
-    def tell(self, now: State) -> Told:
-        """The states (B, T, ...) after each of some ids, in the form in which they are told."""
-        place = (now.clock % self.config.beat).long()
-        left = now.end - now.clock                               # until the piece is to end
-        if self.training:
-            # a window may run past the end, into a piece of which nothing is told
-            left = torch.where(left < 0, float('inf'), left)
-        else:
-            # a wish whose time is up stands until it is fulfilled
-            left = left.clamp(min=0)
-        level = torch.bucketize(left, self.end_levels, right=True)
-        return Told(place, level, down=now.down.clamp(0, 1))
-
-    def embed(self, ids: torch.Tensor, told: Told) -> torch.Tensor:
-        """What the first block reads (B, T, C): ids (B, T), and what is told after each."""
+    def embed(self, ids, clock, left, length, home, recalled, down) -> torch.Tensor:
+        """What the first block reads (B, T, C): the ids (B, T), and what is told after each."""
+        number = torch.arange(recalled.size(-1), device=ids.device)      # each has a table
         x = F.embedding(ids, self.embedding)
-        x = x + F.embedding(told.place, self.place)
-        x = x + F.embedding(told.level, self.ending)
-        x = x + told.down @ self.held                            # the sum over the keys held down
+        x = x + F.embedding(clock % self.config.beat, self.place).sum(2)
+        x = x + F.embedding(left, self.left).sum(2)
+        x = x + F.embedding(length + number * self.config.lengths, self.length).sum(2)
+        x = x + F.embedding(recalled + number * self.config.vocab_size, self.recalled).sum(2)
+        x = x + F.embedding(torch.cat((home, down), -1), self.holds).sum(2)
         return norm(x)
 
     def angles(self, clock: torch.Tensor, start: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Clock (B, T) at positions from `start` on -> cos and sin of the angles by which all heads
-        turn, (B, T, 1, H, D) each, in the model's precision. The axis of 1: q and k turn alike."""
-        by_id = self.angles_by_id[start:start + clock.size(1)]
-        angles = by_id + clock[..., None, None] * self.angle_a_unit      # (B, T, H, D)
-        angles = angles.unsqueeze(2)
-        return angles.cos().to(self.dtype), angles.sin().to(self.dtype)
+        """Clock (B, T, 1) at positions from `start` on -> cos and sin of the angles by which all
+        heads turn, (B, H, T, D / 2) each, in the model's precision. The first half of the heads
+        measures distance in ids, the others by the clock."""
+        B, T, _ = clock.shape
+        by_ids = self.by_ids[start:start + T].expand(B, T, -1)           # (B, T, D)
+        by_clock = F.embedding(clock[..., 0], self.by_clock)             # (B, T, D)
+        n_by_clock = self.config.n_head // 2
+        n_by_ids = self.config.n_head - n_by_clock
+        turns = torch.stack([by_ids] * n_by_ids + [by_clock] * n_by_clock, dim=1)
+        return turns.to(self.dtype).chunk(2, dim=-1)
 
-    def unembed(self, x: torch.Tensor, told: Told) -> torch.Tensor:
-        """x (B, T, C), of the last block, and what was told -> logits (B, T, V)."""
-        V, K = self.config.vocab_size, self.config.n_keys
-        logits, arrivals, kernel = linear(x, self.head).split((V, self.n_places, K), dim=-1)
-        scores = []
-        if self.n_places:
-            # An id is scored by the place in the beat where it would lead, too: one that leaves
-            # the beat is known for it, however rarely it was seen. (Place 20 of 24 and 6: place 2.)
-            places = self.leads_to[told.place]                   # (B, T, beat): moving on
-            scores.append(arrivals.gather(2, places))            # ... by 0, 1, 2 ... places
-        if K:
-            scores.append(let_go(kernel.float(), told.down).to(x.dtype))         # (B, T, K)
-        if scores:
-            logits = logits + linear(torch.cat(scores, dim=-1), self.speaks_for)
-        return logits
+    def score_told(self, x, length, recalled, down) -> torch.Tensor:
+        """x (B, T, C) of the last block, and what was told -> what the words that are told gain by
+        it (B, T, recalled + down)."""
+        B, T, n_down = down.shape
+        # recalled words gain by how many moves were the same, and by what the model makes of it
+        number = torch.arange(recalled.size(-1), device=x.device)
+        by_length = self.trust_at_first[number, length]                  # (B, T, recalled)
+        recall = (10 * by_length + 3 * linear(x, self.trust)).masked_fill(length == 0, 0)
+        # An interval sounds alike wherever it lies, so a key that is down is let go by what else is
+        # down: let_go says how much a key that is so much higher (round the keyboard) counts.
+        kernel = linear(x, self.let_go)                                  # (B, T, keys)
+        apart = (down[:, :, None] - down[:, :, :, None]) % self.config.keys
+        counts = kernel.gather(2, apart.flatten(2)).view(B, T, n_down, n_down)
+        counts = counts.masked_fill(down[:, :, None] == 0, 0).sum(-1)
+        counts = counts.masked_fill(down == 0, 0)
+        return torch.cat((recall, counts), dim=-1)
 
-    def forward(self, ids: torch.Tensor, cache: 'Cache | None' = None,
-                state: State | None = None) -> torch.Tensor:
-        """ids (B, T) -> logits (B, T, V).
+    def forward(self, ids: torch.Tensor, told: torch.Tensor, cache: 'Cache | None' = None):
+        """ids (B, T) and what the listener told after each (B, T, F) -> logits (B, T, V).
 
-        With a cache, ids are those that come after what it holds. Without one, `state` is what the
-        ids before the window left behind, from `state_after`; None at the beginning of a piece.
-        Raises ValueError for more ids than the context.
+        With a cache, these are ids that come after what it holds. Raises ValueError for more than
+        the context.
         """
         T = ids.size(1)
         start = cache.length if cache is not None else 0
         if start + T > self.config.context:
             raise ValueError(f'{start + T} ids, more than the context of {self.config.context}')
-        if cache is not None:
-            state = cache.state
-        now = self.follow(ids, state or self.beginning(len(ids)))        # a state for each id
-        told = self.tell(now)
-        x = self.embed(ids, told).to(self.dtype)                         # (B, T, C)
-        cos, sin = self.angles(now.clock, start)
+        clock, left, length, home, recalled, down = told.split(list(self.config.told.values()), -1)
+        x = self.embed(ids, clock, left, length, home, recalled, down).to(self.dtype)
+        cos, sin = self.angles(clock, start)
         for block in self.blocks:
-            x = block(x, cos, sin, cache)
+            x = block(x, cos, sin, cache)                        # (B, T, C)
         if cache is not None:
             cache.length += T
-            cache.state = State(now.clock[:, -1], now.down[:, -1], state.end)
-        return self.unembed(norm(x), told)
+        x = norm(x)
+        gains = self.score_told(x, length, recalled, down)
+        logits = linear(x, self.head)
+        return logits.scatter_add(2, torch.cat((recalled, down), dim=-1), gains.to(logits.dtype))
 
     @torch.inference_mode()
-    def generate(self, ids: torch.Tensor, stop: int | None = None, grammar=None,
-                 length: torch.Tensor | None = None, cached: bool = True, **drawing):
+    def generate(self, ids: torch.Tensor, listeners: list, stop: int | None = None,
+                 cached: bool = True, **drawing):
         """Go on from ids (B, T): yield the next id of each row, (B,) at a time, without end or
         until every row has drawn `stop` (a finished row repeats it). `drawing` is handed on to
         `draw`: temperature, top_k and so on.
 
-        `length` (B,), if given, is how far by the clock each row should go, the ids given included.
-        The model was told this in training and tends to comply; nothing enforces it.
-        `grammar`, if given, is a guard: see `draw_by_grammar`.
-        When the context is full, its later half is read again as a new beginning, after the state
-        that all ids before it left: any length can be drawn, and from then on each id has at least
-        half a context before it.
+        Each row has a listener, which hears its ids: it says what is told after each, and which ids
+        may come next. The probability of those that may not is added up in its `forbidden`.
+        When the context is full, its later half is read again as a new beginning: any length can be
+        drawn, and from then on each id has at least half a context before it.
         `cached=False` is the plain path, to read and to test against: more work, and the same ids
         but for rounding (none differed in float32). The model is in eval mode afterwards.
         """
         self.eval()
         context = self.config.context
-        state = self.beginning(len(ids))
-        if length is not None:
-            state = state._replace(end=length.to(state.end))
-        window = ids
-        if ids.size(1) > context:
-            state = self.state_after(ids[:, :-context], state)
-            window = ids[:, -context:]
-        cache = Cache(self, len(ids), state) if cached else None
+        heard = [[listener.hear(id) for id in row] for listener, row in zip(listeners, ids.tolist())]
+        told = ids.new_tensor(heard)                             # (B, T, F)
+        ids, told = ids[:, -context:], told[:, -context:]
+        cache = Cache(self, len(ids)) if cached else None
         done = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
-        new = window                                             # what the cache has not seen
+        new = ids.size(1)                                        # how many the cache has not seen
         while True:
             if cached:
-                logits = self(new, cache)
+                logits = self(ids[:, -new:], told[:, -new:], cache)
             else:
-                logits = self(window, state=state)
-            logits = logits[:, -1].float()                       # (B, V)
-            if grammar is None:
-                id = draw(logits, **drawing)
-            else:
-                id = draw_by_grammar(logits, grammar, done, **drawing)
+                logits = self(ids, told)
+            logits = forbid(logits[:, -1].float(), listeners)    # (B, V)
+            id = draw(logits, **drawing)
             if stop is not None:
                 id = torch.where(done, stop, id)
                 done |= id == stop
-            if grammar is not None:
-                grammar.advance(id.tolist())
             yield id
             if stop is not None and done.all():
                 return
-            new = id[:, None]
-            window = torch.cat((window, new), dim=1)
-            if window.size(1) > context:
-                keep = context // 2
-                state = self.state_after(window[:, :-keep], state)
-                window = new = window[:, -keep:]
+            heard = [listener.hear(one) for listener, one in zip(listeners, id.tolist())]
+            ids = torch.cat((ids, id[:, None]), dim=1)
+            told = torch.cat((told, told.new_tensor(heard)[:, None]), dim=1)
+            new = 1
+            if ids.size(1) > context:
+                new = context // 2
+                ids, told = ids[:, -new:], told[:, -new:]
                 if cached:
-                    cache.restart(state)
+                    cache.length = 0
 
 
 class Cache:
-    """What a model needs of the positions seen so far: their keys k and values v, in arrays
-    allocated once, what each LookBack read at the last of them, and the state that they left.
+    """The keys k and values v of the positions seen so far, in arrays allocated once. With them a
+    new id costs one position of work instead of the whole context again."""
 
-    With it a new id costs one position of work instead of the whole context again.
-    """
-
-    def __init__(self, model: Transformer, batch: int, state: State | None = None):
+    def __init__(self, model: Transformer, batch: int):
         config = model.config
         shape = (batch, config.n_head, config.context, config.n_embd // config.n_head)
-        like = {'dtype': model.dtype, 'device': model.clock.device}
+        like = {'dtype': model.dtype, 'device': model.head.device}
         self.k = [torch.zeros(shape, **like) for _ in model.blocks]
         self.v = [torch.zeros(shape, **like) for _ in model.blocks]
-        self.restart(state or model.beginning(batch))
-
-    def restart(self, state: State):
-        """Forget all positions; the next ids come after `state`."""
         self.length = 0                                          # positions filled
-        self.state = state
-        self.recent = {}                                         # of each LookBack
 
     def append(self, layer: int, k: torch.Tensor, v: torch.Tensor):
         """Write k, v (B, H, T, D) after what is there; return all (B, H, length + T, D)."""
-        T = k.size(2)
-        all_k, all_v = self.k[layer], self.v[layer]
-        all_k.narrow(2, self.length, T).copy_(k)
-        all_v.narrow(2, self.length, T).copy_(v)
-        return all_k.narrow(2, 0, self.length + T), all_v.narrow(2, 0, self.length + T)
-
-    def recall(self, reader: LookBack, x: torch.Tensor) -> torch.Tensor:
-        """What `reader` read at the LOOK_BACK positions before x (B, T, C), which it reads now."""
-        before = self.recent.get(reader)
-        if before is None:
-            before = x.new_zeros(x.size(0), LOOK_BACK, x.size(2))
-        self.recent[reader] = torch.cat((before, x), dim=1)[:, -LOOK_BACK:]
-        return before
+        end = self.length + k.size(2)
+        self.k[layer][:, :, self.length:end] = k
+        self.v[layer][:, :, self.length:end] = v
+        return self.k[layer][:, :, :end], self.v[layer][:, :, :end]
 
 
 # -------------------------------------------------------------------------------------- drawing
+
+def forbid(logits: torch.Tensor, listeners: list) -> torch.Tensor:
+    """logits (B, V) with -inf for the ids that may not come next, as the listener of each row says.
+    """
+    masks = [listener.allowed() for listener in listeners]
+    if masks[0] is None:
+        return logits
+    allowed = torch.from_numpy(np.stack(masks)).to(logits.device)
+    masked = logits.masked_fill(~allowed, float('-inf'))
+    lost = -torch.expm1(masked.logsumexp(-1) - logits.logsumexp(-1))     # (B,)
+    for listener, share in zip(listeners, lost.tolist()):
+        listener.forbidden += share
+    return masked
+
 
 def draw(logits: torch.Tensor, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0,
          min_p: float = 0.0, generator: torch.Generator | None = None) -> torch.Tensor:
@@ -590,44 +406,19 @@ def draw(logits: torch.Tensor, temperature: float = 1.0, top_k: int = 0, top_p: 
         raise ValueError(f'min_p = {min_p}: must be at least 0, at most 1')
     if temperature < 1e-6:                           # so low that only the likeliest is left
         return logits.argmax(dim=-1)
-    p = (logits / temperature).softmax(dim=-1)
-    kept = p
-    if min_p > 0:
-        kept = kept.masked_fill(p < min_p * p.amax(dim=-1, keepdim=True), 0)
-    if top_k > 0 or top_p < 1:
-        ranked, ids = p.sort(dim=-1, descending=True)
-        late = torch.zeros_like(p, dtype=torch.bool)             # in the order of ranks
-        if top_k > 0:
-            late[:, top_k:] = True
-        if top_p < 1:
-            late |= ranked.cumsum(dim=-1) - ranked >= top_p      # those before it reach it already
-        kept = kept.masked_fill(late.scatter(1, ids, late), 0)   # in the order of ids
-    # A race: each id takes a random time, 1 / p on average. Then each wins as often as p says.
-    times = torch.empty_like(p).exponential_(generator=generator) / kept
-    return times.argmin(dim=-1)
-
-
-def draw_by_grammar(logits: torch.Tensor, grammar, done: torch.Tensor, **drawing) -> torch.Tensor:
-    """Draw from logits (B, V) -> (B,); a row whose draw is forbidden draws again among what is
-    allowed, unless it is `done` (B,). The first draw is free, which shows how often the guard is
-    needed.
-
-    `grammar.allowed()` is a (B, V) mask of the ids that may come, and `grammar.refuse(rows)` is
-    told which rows (B,) had to draw twice.
-    """
-    id = draw(logits, **drawing)
-    allowed = torch.as_tensor(grammar.allowed(), device=logits.device)   # (B, V)
-    refused = ~allowed.gather(1, id[:, None])[:, 0] & ~done
-    if refused.any():
-        again = draw(logits.masked_fill(~allowed, float('-inf')), **drawing)
-        id = torch.where(refused, again, id)
-        grammar.refuse(refused.tolist())
-    return id
+    p, ids = (logits / temperature).softmax(dim=-1).sort(dim=-1, descending=True, stable=True)
+    kept = p >= min_p * p[:, :1]                                 # in the order of ranks
+    if top_k > 0:
+        kept[:, top_k:] = False
+    if top_p < 1:
+        kept &= p.cumsum(dim=-1) - p < top_p                     # those before it don't reach it
+    rank = torch.multinomial(p * kept, 1, generator=generator)   # (B, 1)
+    return ids.gather(1, rank)[:, 0]
 
 
 # --------------------------------------------------------------------------------- save and load
 
-FORMAT = 7               # of a checkpoint: what another version of this repo would not understand
+FORMAT = 8               # of a checkpoint: what another version of this repo would not understand
 CONTENTS = {'model': dict, 'model_config': dict, 'train_config': dict, 'tokenizer': dict,
             'dtype': str, 'optimizers': list, 'progress': dict}
 
@@ -655,7 +446,7 @@ def load(path: str, device: str = 'cpu', dropout: float = 0.0) -> tuple[Transfor
         checkpoint = torch.load(path, map_location='cpu', weights_only=True)
         check_contents(checkpoint)
         config = ModelConfig(**{**checkpoint['model_config'], 'dropout': dropout})
-        model = Transformer(config, checkpoint['model'])         # both tables are among its tensors
+        model = Transformer(config)
         model.load_state_dict(checkpoint['model'])
     except PermissionError:
         raise ValueError(f'{path}: permission denied') from None

@@ -88,7 +88,10 @@ def read_piece(path: str) -> dict:
     shape = np.diff(notes, axis=0, prepend=notes[:1]).tobytes()
     moved = [by for by in score.moved if by > OFF_GRID]
     tempos = {round(tempo, 2) for _, tempo in score.tempos} or {120.0}
-    return {'path': path, 'ids': np.array(MidiTokenizer(velocity=True).encode(score), np.uint16),
+    tokenizer = MidiTokenizer(velocity=True)
+    ids = tokenizer.encode(score)
+    return {'path': path, 'ids': np.array(ids, np.uint16),
+            'told': tokenizer.listen(ids).astype(np.uint16),
             'units': len(notes), 'fingerprint': hashlib.sha256(shape).hexdigest()[:16],
             'moved': (len(moved), sum(moved)), 'changes': score.changes, 'drums': score.drums,
             'runs': runs(notes[:, 1]), 'no_beat': len(moved) > len(notes) / 4 and tempos == {120.0}}
@@ -190,21 +193,23 @@ def hold_out(pieces: list[dict], share: float, pattern: str = ''):
 
 
 def write(folder: Path, tokenizer, unit: str, pieces: list[dict], stream) -> dict:
-    """Write train.bin and val.bin, and return what belongs in meta.json. stream(pieces) yields
-    their ids in arrays."""
+    """Write the ids of both splits, NAME.bin, and what the listener says of them, NAME_told.bin;
+    return what belongs in meta.json. stream(pieces) yields the ids (N) of a part of a piece, and
+    what is told after each (N, F)."""
     dtype = 'uint16' if tokenizer.vocab_size <= 1 << 16 else 'uint32'
     meta = {'format': FORMAT, 'tokenizer': tokenizer.to_dict(), 'vocab_size': tokenizer.vocab_size,
             'dtype': dtype, 'unit': unit, 'units': {}, 'tokens': {},
             'pieces': {},
             'end': tokenizer.end, 'augment': tokenizer.augment_table(),
-            'clock': tokenizer.clock_table(), 'keys': tokenizer.keys_table(),
-            'beat': tokenizer.beat}
+            'shape_of_told': tokenizer.shape_of_told()}
     for split in ('train', 'val'):
         mine = [piece for piece in pieces if piece['split'] == split]
         tokens = 0
-        with open(folder / f'{split}.bin', 'wb') as file:
-            for ids in stream(mine):
+        with open(folder / f'{split}.bin', 'wb') as file, \
+                open(folder / f'{split}_told.bin', 'wb') as told_file:
+            for ids, told in stream(mine):
                 file.write(ids.astype(dtype).tobytes())
+                told_file.write(told.astype(dtype).tobytes())
                 tokens += len(ids)
         units = sum(piece['units'] for piece in mine)
         meta['units'][split] = units
@@ -222,7 +227,7 @@ def publish(work: Path, folder: Path, meta: dict):
     (work / 'meta.json').write_text(json.dumps(meta), 'utf-8')
     folder.mkdir(parents=True, exist_ok=True)
     (folder / 'meta.json').unlink(missing_ok=True)
-    for name in ('train.bin', 'val.bin', 'meta.json'):
+    for name in ('train.bin', 'train_told.bin', 'val.bin', 'val_told.bin', 'meta.json'):
         os.replace(work / name, folder / name)
     say(f'vocabulary of {meta["vocab_size"]:,}, all in {folder}')
 
@@ -240,7 +245,7 @@ def read_pieces(source: Path, file, jobs: int) -> tuple[list[dict], int]:
             continue
         if piece['changes'][DAMAGED]:
             say(f'read as far as it goes: {piece["path"]}: cut short or damaged')
-        ids = piece.pop('ids')
+        ids, told = piece.pop('ids'), piece.pop('told')
         path = Path(piece['path'])
         piece['name'] = path.name if source.is_file() else path.relative_to(source).as_posix()
         piece['place'] = file.tell()
@@ -248,6 +253,7 @@ def read_pieces(source: Path, file, jobs: int) -> tuple[list[dict], int]:
         piece['loud'] = np.bincount(ids, minlength=MidiTokenizer(True).vocab_size)
         piece['loud'] = piece['loud'][MidiTokenizer().vocab_size:]       # the words of loudness
         file.write(ids.tobytes())
+        file.write(told.tobytes())
         pieces.append(piece)
     if not pieces:
         raise ValueError(f'{source}: no file that could be read, of {" ".join(MUSIC + TEXT)}')
@@ -266,10 +272,16 @@ def prepare_midi(source: Path, folder: Path, config: Config) -> dict:
         piece['family'] = pieces[number]['fingerprint']
     split_pieces(pieces, config)
 
+    columns = sum(tokenizer.shape_of_told()['told'].values())
+
     def stream(pieces):
         for piece in pieces:
-            ids = np.fromfile(folder / 'ids.part', np.uint16, piece['count'], offset=piece['place'])
-            yield ids[ids < tokenizer.vocab_size]        # without velocities, if those are left out
+            count = piece['count']
+            both = np.fromfile(folder / 'ids.part', np.uint16, count * (1 + columns),
+                               offset=piece['place'])
+            ids, told = both[:count], both[count:].reshape(count, columns)
+            kept = ids < tokenizer.vocab_size            # no velocities, if those are left out
+            yield ids[kept], told[kept]
     meta = write(folder, tokenizer, 'note', pieces, stream)
     if tokenizer.velocity:
         say('velocities are learned: --velocity=false leaves them out, to train together with a '
@@ -410,10 +422,13 @@ def prepare_text(source: Path, folder: Path, config: Config) -> dict:
     def stream(pieces):
         tasks = [block for piece in pieces for block in blocks(piece)]
         ends = {piece['stop'] for piece in pieces}           # (all of them stand in one file)
+        listener = tokenizer.listener()
         for (_, _, stop), ids in zip(tasks, parallel(encode, tasks, config.jobs)):
-            yield ids
             if stop in ends:
-                yield np.array([tokenizer.end])
+                ids = np.append(ids, tokenizer.end)
+            yield ids, np.array([listener.hear(id) for id in ids.tolist()])
+            if stop in ends:
+                listener = tokenizer.listener()
     return write(folder, tokenizer, 'byte', pieces, stream)
 
 

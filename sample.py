@@ -6,7 +6,7 @@ and plays them: out-goldberg/index.html. Without all that can be chosen, `compos
     model, checkpoint = load('out-goldberg/ckpt.pt')
     tokenizer = load_tokenizer(checkpoint['tokenizer'])
     prompt = torch.tensor([[tokenizer.ids['begin', 0]]])         # (B, T), one row of one word
-    drawn = model.generate(prompt, stop=tokenizer.end, grammar=Grammar(tokenizer, 1))
+    drawn = model.generate(prompt, [tokenizer.listener()], stop=tokenizer.end)
     ids = [id.item() for id in drawn]
     write_midi(tokenizer.decode(ids), 'piece.mid')
 """
@@ -30,12 +30,12 @@ from data.originality import index_training, originality, originality_of_text
 from data.prompt import Prompt, read_prompt, transposed
 from data.score import WHOLE, Score, find_bars, write_midi
 from data.tokenizer import load_tokenizer
-from evaluate import note_bits, surprise
-from lib.tonality import find_key, name_of
+from lib.heldout import note_bits, surprise
+from lib.tonality import name_of
 from model import load
 from page import Piece, Text, read_curve, write_page
 from tokenizer_bpe import BPETokenizer
-from tokenizer_midi import Grammar, MidiTokenizer
+from tokenizer_midi import MidiTokenizer
 
 
 @dataclass
@@ -49,6 +49,8 @@ class Config(Settings):
     metre: str = setting('', 'music without a file: such as 3/4; else the model chooses')
     tempo: float = setting(0.0, 'music: quarters a minute, 20 to 320, then in 4/4 unless metre '
                            'says other; 0: the model chooses', at_least=0, at_most=320)
+    key: str = setting('', 'music: such as G, Bb or F#m, where it begins and ends; else the model '
+                       'chooses')
     transpose: int = setting(0, 'music: semitones by which all is played higher',
                              at_least=-24, at_most=24)
     # how much
@@ -73,10 +75,10 @@ class Config(Settings):
                           one_of=('auto', 'cpu', 'cuda', 'mps'))
 
 
-def draw_rows(model, start: torch.Tensor, config: Config, **given):
+def draw_rows(model, start: torch.Tensor, listeners: list, config: Config, **given):
     """Yield the next ids of all rows of `start` (B, T), a tensor (B,) at a time, max_tokens times
     at most."""
-    drawn = model.generate(start, temperature=config.temperature, top_k=config.top_k,
+    drawn = model.generate(start, listeners, temperature=config.temperature, top_k=config.top_k,
                            top_p=config.top_p, min_p=config.min_p, **given)
     return islice(drawn, config.max_tokens)
 
@@ -86,15 +88,15 @@ def draw_rows(model, start: torch.Tensor, config: Config, **given):
 class Progress:
     """A line on the terminal that says how far the pieces are; silent if there is no terminal."""
 
-    def __init__(self, grammar: Grammar, bar: float, bars: int):
-        self.grammar, self.bar, self.bars = grammar, bar, bars
+    def __init__(self, listeners: list, bars: int):
+        self.listeners, self.bars = listeners, bars
         self.shown = 0.0                                         # when
         self.is_terminal = sys.stdout.isatty()
 
     def show(self):
         if self.is_terminal and time.monotonic() > self.shown + 0.2:
             self.shown = time.monotonic()
-            bar = int(self.grammar.now.min() // self.bar) + 1    # of the piece that is last
+            bar = int(min(listener.now // listener.bar for listener in self.listeners)) + 1
             of = f' of about {self.bars}' if self.bars else ''
             print(f'\rbar {bar}{of} ', end='', flush=True)
 
@@ -103,43 +105,26 @@ class Progress:
             print('\r' + ' ' * 40 + '\r', end='', flush=True)
 
 
-def bar_length(ids: list[int], tokenizer: MidiTokenizer) -> int:
-    """Steps of a bar of the last metre in ids; of 4/4, if there is none."""
-    metres = [value for kind, value in map(tokenizer.words.__getitem__, ids) if kind == 'metre']
-    beats, unit = metres[-1] if metres else (4, 4)
-    return WHOLE * beats // unit
-
-
 def draw_pieces(model, tokenizer: MidiTokenizer, prompt: Prompt, config: Config):
     """Go on from the prompt, in num_samples rows: the ids of each piece, the prompt's among them,
-    and the grammar. Ctrl-C ends all pieces where they are."""
+    and the listeners. Ctrl-C ends all pieces where they are."""
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(config.seed)
-    grammar = Grammar(tokenizer, config.num_samples)
-    for id in prompt.ids:
-        grammar.advance([id] * config.num_samples)       # it must know what the prompt holds down
-    ends = [(note.pitch, note.start + note.duration) for note in prompt.score.notes]
-    grammar.promise([(pitch, end) for pitch, end in ends if end > prompt.until])
+    wishes = {'bars': config.bars, 'begin': prompt.until, 'lasting': prompt.lasting(),
+              **prompt.wishes}
+    listeners = [tokenizer.listener(**wishes) for _ in range(config.num_samples)]
     rows = torch.tensor([prompt.ids] * config.num_samples, device=device)
-    given = {'stop': tokenizer.end, 'grammar': grammar, 'generator': generator}
-    if len(prompt.ids) == 1:                             # the first word says how long a bar is
-        first = next(draw_rows(model, rows, config, **given))
-        rows = torch.cat((rows, first[:, None]), dim=1)
-    bar_steps = [bar_length(row, tokenizer) for row in rows.tolist()]
-    if config.bars:
-        length = grammar.now[:, 0] + config.bars * np.array(bar_steps)   # (B,), in steps
-        given['length'] = torch.from_numpy(length)
-        grammar.earliest = 3 * length // 4               # the model is told, but may slip
-    progress = Progress(grammar, max(bar_steps), config.bars)
+    progress = Progress(listeners, config.bars)
     drawn = []
     try:
-        for ids in draw_rows(model, rows, config, **given):
+        for ids in draw_rows(model, rows, listeners, config, stop=tokenizer.end,
+                             generator=generator):
             drawn.append(ids)
             progress.show()
     except KeyboardInterrupt:
         print('\nstopped: the pieces end here')
     progress.close()
-    return torch.cat((rows, *(ids[:, None] for ids in drawn)), dim=1).tolist(), grammar
+    return torch.cat((rows, *(ids[:, None] for ids in drawn)), dim=1).tolist(), listeners
 
 
 def finish(row: list[int], bits: list[float], prompt: Prompt, tokenizer: MidiTokenizer,
@@ -150,13 +135,13 @@ def finish(row: list[int], bits: list[float], prompt: Prompt, tokenizer: MidiTok
     bits = note_bits(tokenizer, row, bits)
     if not prompt.score.notes:
         if config.tempo:
-            score.tempos[:1] = prompt.score.tempos
+            score.tempos[:1] = [(0, config.tempo)]
         return transposed(score, config.transpose), bits
     composed = [note for note in score.notes if note.start >= prompt.until]
     tempos = [tempo for tempo in score.tempos if tempo[0] >= prompt.until]
     metres = [metre for metre in score.metres if metre[0] >= prompt.until]
     return Score(prompt.score.notes + composed, prompt.score.tempos + tempos,
-                 prompt.score.metres + metres), bits
+                 prompt.score.metres + metres, prompt.score.home), bits
 
 
 def write_piece(score: Score, path: Path, config: Config):
@@ -171,13 +156,11 @@ def write_piece(score: Score, path: Path, config: Config):
 def describe(score: Score, bits: list[float], origin, least: int) -> dict[str, str]:
     """What a musician asks first, and then how likely and how original it is. bits: the surprise of
     each note that was drawn; origin: what `originality` found, None if it was not asked."""
-    _, pitches, durations, _ = np.array(score.notes).T
-    tonic, mode = find_key(pitches, durations)
     metres = [metre[1:] for metre in score.metres] or [(4, 4)]
     tempos = [tempo for _, tempo in score.tempos] or [120]
     facts = {'bars': str(len(find_bars(score))), 'notes': str(len(score.notes)),
              'metre': '{}/{}'.format(*metres[0]), 'tempo': f'{tempos[0]:.0f}',
-             'key': name_of(tonic, mode),
+             'key': name_of(*score.home) if score.home else 'none',
              'surprise': f'{np.mean(bits):.2f} bits a note' if bits else 'none'}
     if origin:
         facts['longest run in the training pieces'] = say_run(origin, least)
@@ -197,12 +180,12 @@ def compose(model, tokenizer: MidiTokenizer, index, least: int, config: Config) 
     `training_index`."""
     # encode what they begin with
     prompt = read_prompt(tokenizer, config.start, config.prompt_bars, config.metre, config.tempo,
-                         config.transpose)
+                         config.key, config.transpose)
 
     # generate
     print(f'composing {config.num_samples:,} side by side ...', flush=True)
     began = time.perf_counter()
-    rows, grammar = draw_pieces(model, tokenizer, prompt, config)
+    rows, listeners = draw_pieces(model, tokenizer, prompt, config)
     speed = (len(rows[0]) - len(prompt.ids)) * len(rows) / (time.perf_counter() - began)
     print(f'drawn at {speed:,.0f} tokens/s; now each is turned into sound ...', flush=True)
 
@@ -212,7 +195,7 @@ def compose(model, tokenizer: MidiTokenizer, index, least: int, config: Config) 
         ended = tokenizer.end in row
         if ended:
             row = row[:row.index(tokenizer.end) + 1]
-        score, bits = finish(row, surprise(model, row, tokenizer.end), prompt, tokenizer, config)
+        score, bits = finish(row, surprise(model, tokenizer, row), prompt, tokenizer, config)
         name = f'sample-{config.seed}-{number}'
         path = Path(config.out_dir) / name
         write_piece(score, path, config)
@@ -226,10 +209,10 @@ def compose(model, tokenizer: MidiTokenizer, index, least: int, config: Config) 
             origin = originality(composed, index, least)
         facts = describe(score, bits[given:], origin, least)
         facts['ends'] = 'by itself' if ended else 'cut off'
-        refused = int(grammar.refused[number - 1])
-        facts['grammar stepped in'] = f'{refused} times'
-        if refused > len(row) / 20:
-            facts['grammar stepped in'] += ' (it has learned too little: train longer)'
+        forbidden = listeners[number - 1].forbidden / len(row)
+        facts['the guard took away'] = f'{forbidden:.1%}'
+        if forbidden > 0.05:
+            facts['the guard took away'] += ' (it has learned too little: train longer)'
         words = ', '.join(f'{name} {fact}' for name, fact in facts.items())
         print(f'{path}.mid and .wav: {words}', flush=True)
         copied = [False] * given + origin.copied if origin else None
@@ -253,7 +236,7 @@ def recite(model, tokenizer: BPETokenizer, index, least: int, config: Config) ->
     for number in range(1, config.num_samples + 1):
         print(f'--- {number} of {config.num_samples}\n{start}', end='')
         generator = torch.Generator(device).manual_seed(config.seed + number - 1)
-        rows = draw_rows(model, prompt, config, stop=tokenizer.end, generator=generator)
+        rows = draw_rows(model, prompt, [tokenizer.listener()], config, stop=tokenizer.end, generator=generator)
         ids = (id.item() for id in rows)
         text, stopped = '', False
         try:
@@ -317,7 +300,7 @@ def settings_of(config: Config, checkpoint: dict) -> dict[str, str]:
     return facts
 
 
-FOR_MUSIC = 'prompt_bars metre tempo transpose bars colour soundfont'.split()
+FOR_MUSIC = 'prompt_bars metre tempo key transpose bars colour soundfont'.split()
 
 
 def check(config: Config, music: bool):
@@ -339,7 +322,7 @@ def main(config: Config):
     torch.set_num_threads(1)                    # the work of one id is too little to be shared
     model, checkpoint = load(f'{config.out_dir}/{config.checkpoint}', device)
     tokenizer = load_tokenizer(checkpoint['tokenizer'])
-    music = isinstance(tokenizer, MidiTokenizer)
+    music = tokenizer.is_music
     check(config, music)
     write = compose if music else recite
     samples = write(model, tokenizer, *training_index(checkpoint, music), config)

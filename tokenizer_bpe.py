@@ -134,6 +134,7 @@ def learn_merges(chunks: Counter, n_merges: int) -> list[tuple[int, int]]:
 class BPETokenizer(Tokenizer):
     """Ids: 0-255 the bytes, then one for each merge in the order learned, then EOT."""
     unit = 'byte'
+    is_music = False
 
     def __init__(self, merges=()):
         """merges: [(117, 103), ...], of which number i makes the id 256 + i."""
@@ -233,6 +234,13 @@ class BPETokenizer(Tokenizer):
             lines.append(f'    ids {list(self.encode_chunk(chunk))}')
         return '\n'.join(lines)
 
+    def listener(self, **wishes) -> 'Listener':
+        return Listener()
+
+    def shape_of_told(self) -> dict:
+        return {'told': Listener.TOLD, 'beat': 1, 'levels': 1, 'lengths': Listener.LONGEST,
+                'keys': 1}
+
     def to_dict(self) -> dict:
         """Plain JSON values; a merge reads "256 = 117 + 103 'ug'"."""
         merges = [f'{new} = {a} + {b} {self.show(chr(new))}'
@@ -271,6 +279,44 @@ class BPETokenizer(Tokenizer):
             return cls.from_dict(d.get('tokenizer', d))
         except (OSError, ValueError, AttributeError, RecursionError) as error:
             raise ValueError(f'{path}: {error!s:.200}; make it with prepare.py or save') from None
+
+
+class Listener:
+    """What follows from the ids of one document so far: what it hears is what the model is told.
+
+        clock       ids since the beginning; after 6,144 it begins again
+        length      how many ids before this moment stood the same once before, less 1; 0: none did
+        recalled    the id that came next, that time
+    """
+    CLOCK_ROUND = 6144
+    TOLD = {'clock': 1, 'left': 0, 'length': 1, 'home': 0, 'recalled': 1, 'down': 0}
+    SHORTEST, LONGEST = 2, 8     # ids that have to be the same
+    FORGETS = 1 << 16            # ids after which it begins anew, so that memory is bounded
+
+    def __init__(self):
+        self.heard = 0
+        self.last = ()           # the last ids, LONGEST at most
+        self.memory = {}         # ids -> the one that came next
+        self.forbidden = 0.0
+
+    def hear(self, id: int) -> list[int]:
+        """Take note of the next id; returns what the model is told after it."""
+        if self.heard % self.FORGETS == 0:
+            self.memory = {}
+        self.heard += 1
+        for length in range(self.SHORTEST, len(self.last) + 1):
+            self.memory[self.last[-length:]] = id
+        self.last = (*self.last, id)[-self.LONGEST:]
+        clock = self.heard % self.CLOCK_ROUND
+        for length in range(len(self.last), self.SHORTEST - 1, -1):
+            recalled = self.memory.get(self.last[-length:])
+            if recalled is not None:
+                return [clock, length - 1, recalled]
+        return [clock, 0, 0]
+
+    def allowed(self):
+        """Any id may come next."""
+        return None
 
 
 def check_merges(merges: list[tuple[int, int]]):

@@ -3,22 +3,25 @@ writes MIDI files.)
 
 The words come in the order of time, as on the roll of a player piano. The Aria begins:
 
-    begin  metre 3/4  tempo 71  on G3  on G5  shift 24  off G5  on B3  on G5  shift 24  ...
+    begin  metre 3/4  tempo 71  home G major  on G3  on G5  shift 24  off G5  on B3  on G5  ...
 
 `on` presses a key and `off` lets it go; `shift 24` waits for 24 steps, a quarter note (STEPS; a
 whole note is WHOLE). On this grid 16ths, 32nds and triplets all land. At one step keys are let go
 first, then pressed, the lowest first. A tempo is in quarters a minute; the words for tempos are 3 %
-apart. These are the words of Performance RNN (Oore et al. 2018), but time is counted in parts of a
-beat, not in seconds.
+apart. `home` is the key of the piece in the musician's sense, G major, in which it begins and ends.
+These are the words of Performance RNN (Oore et al. 2018), but time is counted in parts of a beat,
+not in seconds.
 
 Not kept: instruments and tracks (all is one keyboard), percussion, pitch bends, what is off the
 grid.
 
     MidiTokenizer    the words, and notes <-> ids
-    Grammar          which words may follow which, for those who compose
+    Recall           what came next last time, when the music was as it is now
+    Listener         all that follows from the words so far: the model is told, the guard rules
     explain          python tokenizer_midi.py FILE.mid shows the words of a file
 """
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass
 
@@ -29,20 +32,23 @@ import numpy as np
 from data.score import (METRES, SLOWEST, STEPS, TEMPOS, WHOLE, Note, Score, bars_of, fit_metre,
                         read_midi, tempo_number)
 from data.tokenizer import Tokenizer
+from lib.tonality import MODES, home_key, name_of, raised
 
+HOMES = [(tonic, mode) for mode in MODES for tonic in range(12)]
 LOUDNESS = [4 + 8 * i for i in range(16)]        # a velocity is rounded to one of these
 
 
 class MidiTokenizer(Tokenizer):
     """Score <-> ids: one vocabulary for every corpus; `velocity` adds 16 words to it."""
     unit = 'note'
-    beat = STEPS                                 # the model hears every quarter
+    is_music = True
 
     def __init__(self, velocity: bool = False):
         self.velocity = velocity
         self.words = [('begin', 0), ('end', 0)]  # id -> (kind, value)
         self.words += [('metre', metre) for metre in METRES]
         self.words += [('tempo', number) for number in range(TEMPOS)]
+        self.words += [('home', key) for key in HOMES]
         self.words += [('shift', steps) for steps in range(1, WHOLE + 1)]
         self.words += [('off', pitch) for pitch in range(128)]
         self.words += [('on', pitch) for pitch in range(128)]
@@ -51,12 +57,22 @@ class MidiTokenizer(Tokenizer):
         self.ids = {word: id for id, word in enumerate(self.words)}
         self.vocab_size = len(self.words)
         self.end = self.ids['end', 0]
+        # where the words of a kind lie, and which may follow which: for the guard
+        self.on = slice(self.ids['on', 0], self.ids['on', 127] + 1)
+        self.press = slice(self.ids['on', 0], None)      # and how hard
+        self.off = slice(self.ids['off', 0], self.ids['off', 127] + 1)
+        self.shift = slice(self.ids['shift', 1], self.ids['shift', WHOLE] + 1)
+        kinds = np.array([kind for kind, _ in self.words])
+        self.is_kind = {kind: kinds == kind for kind in OPENING}
+        self.follow = make_follow(self)
 
     def encode(self, score: Score) -> list[int]:
         """Tempo and velocity are rounded to a word. `read_midi` takes care that there is one for
         each tempo and time signature; those of other Scores are put right here (`fit_metre`)."""
-        METRE, TEMPO, OFF, ON = range(4)         # the order of words at one step
+        METRE, TEMPO, HOME, OFF, ON = range(5)   # the order of words at one step
         events = []                              # (step, which of these, pitch, words)
+        home = score.home or home_key(score.notes)
+        events.append((0, HOME, 0, [('home', home)]))
         for step, *metre in score.metres:
             events.append((step, METRE, 0, [('metre', fit_metre(*metre))]))
         for step, tempo in score.tempos:
@@ -94,6 +110,8 @@ class MidiTokenizer(Tokenizer):
                 score.metres.append((now, *value))
             elif kind == 'tempo':
                 score.tempos.append((now, quarters_a_minute(value)))
+            elif kind == 'home':
+                score.home = value
             elif kind == 'velocity':
                 velocity = value
             elif kind == 'on':
@@ -113,8 +131,6 @@ class MidiTokenizer(Tokenizer):
         """The number of notes."""
         return sum(self.words[id][0] == 'on' for id in ids)
 
-    # ---- what the words do, in tables
-
     def augment_table(self) -> list[list[int]]:
         """(12, V): row i is the music i - 5 semitones higher."""
         table = []
@@ -123,34 +139,34 @@ class MidiTokenizer(Tokenizer):
             for id, (kind, value) in enumerate(self.words):
                 if kind in ('on', 'off'):
                     row[id] = self.ids[kind, transpose(value, semitones)]
+                elif kind == 'home':
+                    row[id] = self.ids['home', raised(value, semitones)]
             table.append(row)
         return table
 
-    def clock_table(self) -> list[int]:
-        """(V): how many steps each id moves the clock. So does `end`: what comes after it is of
-        another time, and the time to the end of a piece is over."""
-        table = [value if kind == 'shift' else 0 for kind, value in self.words]
-        table[self.end] = WHOLE
-        return table
+    def listener(self, **wishes) -> 'Listener':
+        return Listener(self, **wishes)
 
-    def keys_table(self) -> list[list[int]]:
-        """(V, 128): the key that each id presses (1, an `on`) or lets go (-1, an `off`)."""
-        moves = {'on': 1, 'off': -1}
-        table = [[0] * 128 for _ in self.words]
-        for row, (kind, value) in zip(table, self.words):
-            if kind in moves:
-                row[value] = moves[kind]
-        return table
+    def listen(self, ids) -> np.ndarray:
+        """(N, F): what a listener that knows where the piece ends says after each of its ids (N).
+        """
+        moves = [self.words[id] for id in ids]
+        listener = self.listener(end=sum(steps for kind, steps in moves if kind == 'shift'))
+        return np.array([listener.hear(id) for id in ids])
+
+    def shape_of_told(self) -> dict:
+        return {'told': Listener.TOLD, 'beat': STEPS, 'levels': 1 + len(END_LEVELS),
+                'lengths': Recall.LONGEST, 'keys': 128}
 
     def to_dict(self) -> dict:
-        return {'kind': 'midi', 'version': 1, 'velocity': self.velocity}
+        return {'kind': 'midi', 'version': 2, 'velocity': self.velocity}
 
     @classmethod
     def from_dict(cls, d: dict):
         """Raises ValueError if `d` is not what this version's `to_dict` gives."""
         tokenizer = cls(bool(d.get('velocity')))
         if d != tokenizer.to_dict():
-            raise ValueError(f'not a MIDI tokenizer of version 1: {d!r:.60}')
+            raise ValueError(f'not a MIDI tokenizer of version 2: {d!r:.60}')
         return tokenizer
 
 
@@ -169,138 +185,269 @@ def quarters_a_minute(number: int) -> float:
     return SLOWEST * 2 ** (number / 24)
 
 
-# ---------------------------------------------------------------------------------- the grammar
+# ----------------------------------------------------------------------------------- the listener
 
-class Grammar:
-    """Which words may come next, in each of B pieces that are drawn side by side. It knows of each
-    how late it is and which keys are down, and forbids what no keyboard can do. A guard: `refused`
-    counts how often it is needed, by a trained model a few times a piece.
+def scale_step(interval: int) -> int:
+    """Semitones -> steps of a scale: a third is a third, be it major or minor: 3 and 4 -> 2, a
+    tritone as the fourth 5 -> 3, -12 -> -7."""
+    octaves, rest = divmod(abs(interval), 12)
+    step = 7 * octaves + (0, 1, 1, 2, 2, 3, 3, 4, 5, 5, 6, 6)[rest]
+    return step if interval >= 0 else -step
 
-    Masks are (B, V) and True for what is allowed; each rule below takes words away. For example:
 
-        begin           no `off`, since no key is down; no `end`: it comes after an `off` only
-        on C4           no `on C4`, since it is down; no `off`, since no time has passed; no `end`
-        shift 96        `off C4`, but no other; a wait of 48 at most: C4 is due by then (MAX_HOLD)
+def same_step(interval: int) -> int:
+    """The other interval of the same scale step: 3 <-> 4. 0, a fifth and an octave have none, and
+    give themselves."""
+    for other in (interval - 1, interval + 1):
+        if scale_step(other) == scale_step(interval):
+            return other
+    return interval
+
+
+class Recall:
+    """What came next last time. Bach repeats himself, at other pitches and in other voices; a small
+    model does not find that by itself, so it is told.
+
+    Of each onset two notes are kept, the highest and the lowest, which make two lines. A line is
+    its moves, each the wait before a note and the scale step to it, so that a sequence on another
+    degree of the scale looks the same. Both lines are remembered together: after which moves, and
+    the wait that followed them, came which interval.
+
+        heard            C4 12 D4 12 E4 12 F4 12 | G4 12 A4 12 B4 12
+        moves so far     (12, 1) (12, 1), then a wait of 12
+        last time        F4, an interval of 1: so C5 is proposed, and C#5, the other second
     """
+    SHORTEST, LONGEST = 2, 8     # moves that have to be the same
+
+    def __init__(self):
+        self.memory = {}         # (moves, the wait after them) -> the interval that came
+        self.lines = [None, None]        # of the highest and of the lowest: (step, pitch, moves)
+
+    def remember(self, line: int, now: int, pitch: int):
+        """Take note that this is a line's note at the step `now`."""
+        moves = ()
+        if self.lines[line]:
+            before, last_pitch, moves = self.lines[line]
+            wait = now - before
+            interval = pitch - last_pitch
+            for length in range(self.SHORTEST, len(moves) + 1):
+                self.memory[moves[-length:], wait] = interval
+            moves = (*moves, (wait, scale_step(interval)))[-self.LONGEST:]
+        self.lines[line] = now, pitch, moves
+
+    def propose(self, line: int, now: int) -> tuple[int, list[int]]:
+        """How many moves were the same the last time, and the two pitches that may come at the step
+        `now`: the one that came then and its neighbour in the scale step. (0, []) if there was
+        no such time."""
+        if not self.lines[line]:
+            return 0, []
+        before, pitch, moves = self.lines[line]
+        for length in range(len(moves), self.SHORTEST - 1, -1):
+            interval = self.memory.get((moves[-length:], now - before))
+            if interval is not None:
+                pitches = [pitch + interval, pitch + same_step(interval)]
+                return length, [p for p in pitches if 0 <= p < 128]
+        return 0, []
+
+
+# How far it still is to the end is told as one of 16 levels, the farther the coarser: level 1 from
+# 0 steps on, then from 10, 24, 44, 72 ..., the last from 45 bars of 4/4 on.
+END_LEVELS = [24 * (2 ** (level / 2) - 1) for level in range(16)]
+
+
+class Listener:
+    """All that follows from the words of one piece so far. It hears them one by one, when a corpus
+    is prepared as when a piece is composed, and after each says the same to the model (`told`): one
+    row of numbers, the last three kinds of which are ids.
+
+        clock      steps since the beginning; after 64 bars of 4/4 it begins again
+        left       how far it is to the end, one of END_LEVELS counted from 1; 0: not told
+        length     how many moves were the same the last time, less 1, for each word recalled; or 0
+        home       the home word
+        recalled   the `on` words that each line of `Recall` proposes, two each
+        down       the `off` words of the keys that are down, the last 12 pressed at most
+
+    Where there is no id to tell stands that of `begin`, 0.
+    """
+    CLOCK_ROUND = 64 * WHOLE
+    TOLD = {'clock': 1, 'left': 1, 'length': 4, 'home': 1, 'recalled': 4, 'down': 12}
     MAX_HOLD = 3 * WHOLE // 2                    # in Bach's keyboard works 1 note in 800 is longer
-    FOLLOW = {'begin': 'metre tempo shift velocity on',          # kind of the last word -> the next
-              'metre': 'tempo shift off velocity on',
-              'tempo': 'shift off velocity on',
-              'shift': 'metre tempo off velocity on',
-              'off': 'shift off velocity on end',
-              'velocity': 'on',
-              'on': 'shift velocity on',
-              'end': 'end'}
 
-    def __init__(self, tokenizer: MidiTokenizer, batch: int):
+    def __init__(self, tokenizer: MidiTokenizer, end: int = 0, bars: int = 0, begin: int = 0,
+                 lasting: dict | None = None, **wishes):
+        """`end`: the step at which the piece ends, if it is to be told; or `bars`: so many from the
+        step `begin` on, where the prompt is over. `lasting`: the notes of the prompt that last
+        beyond it, (start, pitch) -> end. `wishes`: words for the beginning, metre=(3, 4)."""
+        self.tokenizer = tokenizer
         self.words = tokenizer.words
-        self.end = tokenizer.end
-        first = tokenizer.ids                    # where the words of a kind lie, in a row
-        self.on = slice(first['on', 0], first['on', 127] + 1)
-        self.off = slice(first['off', 0], first['off', 127] + 1)
-        self.shift = slice(first['shift', 1], first['shift', WHOLE] + 1)
-        self.make_follow(tokenizer)
+        self.end = end
+        self.bars = bars
+        self.wishes = [(kind, wishes[kind]) for kind in OPENING if kind in wishes]
+        self.now = 0                             # steps since the beginning
+        self.begin = begin
+        self.lasting = lasting or {}
+        self.bar = WHOLE                         # steps of a bar
+        self.home = 0                            # id of the home word
+        self.last = 'begin'                      # kind of the last word
+        self.down = {}                           # key -> when it is let go: [(earliest, latest)]
+        self.struck = []                         # pitches of the onset that is now
+        self.recall = Recall()
+        self.lengths = [0, 0]
+        self.proposed = [[], []]
+        self.forbidden = 0.0                     # probability that the guard took away, in words
 
-        self.last = np.full(batch, self.number['begin'])         # kind of the last word
-        self.now = np.zeros((batch, 1), int)     # steps since the beginning
-        self.down = np.zeros((batch, 128), int)  # how often each key is down; twice: a unison
-        self.due = np.zeros((batch, 128), int)   # when each has to be let go, if down
-        self.promised = [{} for _ in range(batch)]               # key -> when it is let go
-        self.earliest = np.zeros(batch, int)     # steps before which no piece ends
-        self.refused = np.zeros(batch, int)      # draws that were not allowed
+    def hear(self, id: int) -> list[int]:
+        """Take note of the next word; returns what the model is told after it."""
+        kind, value = self.words[id]
+        if kind == 'shift':
+            self.wait(value)
+        elif kind == 'on':
+            self.press(value)
+        elif kind == 'off':
+            self.let_go(value)
+        elif kind == 'metre':
+            beats, unit = value
+            self.bar = WHOLE * beats // unit
+        elif kind == 'home':
+            self.home = id
+        self.last = 'whole shift' if (kind, value) == ('shift', WHOLE) else kind
+        return self.told()
 
-    def make_follow(self, tokenizer: MidiTokenizer):
-        """FOLLOW as a table (kinds, V), and the number of each kind in it."""
-        kinds = np.array([kind for kind, _ in tokenizer.words])
-        follow = {kind: np.isin(kinds, after.split()) for kind, after in self.FOLLOW.items()}
-        if tokenizer.velocity:                   # then no key is pressed without one
-            for kind, mask in follow.items():
-                if kind != 'velocity':
-                    mask &= kinds != 'on'
-        # after a whole shift another one may come: a long wait is said in parts
-        follow['whole shift'] = follow['shift'] | (kinds == 'shift')
-        self.number = {kind: number for number, kind in enumerate(follow)}
-        self.follow = np.stack(list(follow.values()))
-        self.is_velocity = kinds == 'velocity'
-        self.before_off = [self.number[kind] for kind in ('shift', 'whole shift', 'off')]
+    def wait(self, steps: int):
+        if self.struck:
+            self.recall.remember(0, self.now, max(self.struck))
+            self.recall.remember(1, self.now, min(self.struck))
+            self.struck = []
+        self.now += steps
+        for line in (0, 1):
+            self.lengths[line], self.proposed[line] = self.recall.propose(line, self.now)
 
-    def promise(self, ends: list[tuple[int, int]]):
-        """Let go of keys that are down, [(key, step)], at their steps, in every row: they are notes
-        of the prompt that last beyond it."""
-        for row, promised in enumerate(self.promised):
-            for key, step in sorted(ends):
-                promised.setdefault(key, []).append(step)        # twice: a unison
-            for key, steps in promised.items():
-                self.due[row, key] = steps[0]
+    def press(self, key: int):
+        end = self.lasting.get((self.now, key))
+        when = (end, end) if end else (self.now + 1, self.now + self.MAX_HOLD)
+        self.down.setdefault(key, []).append(when)
+        self.struck.append(key)
+        for line in (0, 1):
+            if key in self.proposed[line]:       # it has come
+                self.lengths[line], self.proposed[line] = 0, []
+
+    def let_go(self, key: int):
+        if key in self.down:                     # of a unison, the one pressed first
+            self.down[key].pop(0)
+            if not self.down[key]:
+                del self.down[key]
+
+    def told(self) -> list[int]:
+        ids = self.tokenizer.ids
+        lengths, recalled = [], []
+        for length, pitches in zip(self.lengths, self.proposed):
+            mine = [ids['on', pitch] for pitch in pitches]
+            recalled += mine + [0] * (2 - len(mine))
+            lengths += [max(0, length - 1)] * 2
+        most = self.TOLD['down']
+        down = [ids['off', key] for key in self.down][-most:]
+        down += [0] * (most - len(down))
+        return [self.now % self.CLOCK_ROUND, self.left(), *lengths, self.home, *recalled, *down]
+
+    def left(self) -> int:
+        """The level of the time that is left; 0 if no end is wished for."""
+        end = self.wished_end()
+        if not end:
+            return 0
+        steps = max(0, end - self.now)
+        # the inverse of END_LEVELS: steps = 24 * (2 ** (level / 2) - 1)
+        return min(len(END_LEVELS), 1 + int(2 * math.log2(steps / 24 + 1) + 1e-6))
+
+    def wished_end(self) -> float:
+        return self.begin + self.bars * self.bar if self.bars else self.end
+
+    # ---- the guard: which words may come next, for those who compose
 
     def allowed(self) -> np.ndarray:
-        """(B, V), True for the words that may come next."""
-        mask = self.follow[self.last]
-        down = self.down > 0
-        self.forbid_moves(mask, down)
-        self.forbid_broken_promises(mask)
-        self.forbid_ends(mask, down)
-        self.forbid_long_holds(mask, down)
+        """(V,), True for the words that may come next. It forbids what no keyboard can do.
+
+        For example:
+
+            begin           metre, tempo and home come first
+            on C4           no `on C4`, since it is down; no `off`, as no time has passed; no `end`
+            shift 96        `off C4`, but no other; a wait of 48 at most: C4 is due by then
+        """
+        if not self.home:
+            return self.opening()
+        mask = self.tokenizer.follow[self.last].copy()
+        on, off, shift = self.tokenizer.on, self.tokenizer.off, self.tokenizer.shift
+        free = [key for key, ends in self.down.items() if ends[0][0] <= self.now]
+        due = min((ends[0][1] for ends in self.down.values()), default=math.inf)
+        if due <= self.now:                      # it is let go before anything else
+            free = [key for key in free if self.down[key][0][1] <= self.now]
+            mask[:] = False
+            mask[off][free] = True
+            return mask
+        may_let_go = mask[off][0]
+        mask[off] = False
+        mask[off][free] = may_let_go
+        mask[on][list(self.down)] = False        # a key that is down is not pressed again
+        if not mask[on].any() and self.last != 'velocity':
+            mask[self.tokenizer.press] = False
+        if due < math.inf:
+            mask[shift][due - self.now:] = False             # no wait goes beyond that step
+        self.rule_the_end(mask)
         return mask
 
-    def forbid_moves(self, mask, down):
-        """Only a key that is up is pressed, only one that is down is let go. (Not at the
-        step at which it was pressed, since in FOLLOW no `off` comes after an `on`.)"""
-        mask[:, self.on] &= ~down
-        mask[:, self.off] &= down
-        if self.is_velocity.any():
-            mask[down.all(axis=1)] &= ~self.is_velocity          # no key is left to be pressed
+    def rule_the_end(self, mask: np.ndarray):
+        """No piece ends while a key is down. One that has a wished length ends within a quarter of
+        it: not before, and once it is reached, as soon as no key is down; soon no more are pressed.
+        """
+        end = self.tokenizer.end
+        if self.down:
+            mask[end] = False
+        wished = self.wished_end() - self.begin
+        if not wished or self.last == 'end':
+            return
+        since = self.now - self.begin
+        if since < 3 / 4 * wished:
+            mask[end] = False
+        elif since >= wished and mask[end]:
+            mask[:] = False
+            mask[end] = True
+        elif since >= 9 / 8 * wished and self.down:
+            mask[self.tokenizer.press] = False
 
-    def forbid_broken_promises(self, mask):
-        """A key of the prompt is not let go before its time."""
-        for row, promised in enumerate(self.promised):
-            for key in promised:
-                mask[row, self.off.start + key] &= self.due[row, key] <= self.now[row, 0]
+    def opening(self) -> np.ndarray:
+        """What may come before the home word: those wished for; else what the model chooses."""
+        mask = self.tokenizer.follow['opening'].copy()
+        heard = OPENING.index(self.last) + 1 if self.last in OPENING else 0
+        for kind in OPENING[:heard]:
+            mask &= ~self.tokenizer.is_kind[kind]
+        wishes = [word for word in self.wishes if OPENING.index(word[0]) >= heard]
+        if wishes:
+            mask[:] = False
+            mask[self.tokenizer.ids[wishes[0]]] = True
+        return mask
 
-    def forbid_ends(self, mask, down):
-        """No piece ends while a key is down, or much too early; nothing comes after its end."""
-        may_end = ~down.any(axis=1) & (self.now[:, 0] >= self.earliest)
-        mask[:, self.end] &= may_end | (self.last == self.number['end'])
 
-    def forbid_long_holds(self, mask, down):
-        """No wait goes beyond the step at which a key has to be let go, and then it is let go."""
-        room = np.where(down, self.due - self.now, WHOLE).min(axis=1)    # steps until the next
-        for row in np.flatnonzero(room < WHOLE):
-            longest = max(0, room[row])
-            mask[row, self.shift.start + longest:self.shift.stop] = False
-            if room[row] <= 0 and self.last[row] in self.before_off:     # nothing else, at once
-                mask[row] = False
-                mask[row, self.off] = down[row] & (self.due[row] <= self.now[row])
+OPENING = ('metre', 'tempo', 'home')             # the order of these words at the beginning
+FOLLOW = {'opening': 'metre tempo home',         # kind of the last word -> the next
+          'metre': 'tempo shift off velocity on',
+          'tempo': 'shift off velocity on',
+          'home': 'shift velocity on',
+          'shift': 'metre tempo off velocity on',
+          'whole shift': 'metre tempo shift off velocity on',    # a long wait is said in parts
+          'off': 'shift off velocity on end',
+          'velocity': 'on',
+          'on': 'shift velocity on',
+          'end': 'end'}
 
-    def refuse(self, rows):
-        """Count the rows (B,) of bool whose draw was not allowed."""
-        self.refused += np.asarray(rows)
 
-    def advance(self, ids):
-        """Take note of the ids (B,) that were drawn."""
-        for row, id in enumerate(ids):
-            kind, value = self.words[id]
-            if kind == 'shift':
-                self.now[row] += value
-                if value == WHOLE:
-                    kind = 'whole shift'
-            elif kind == 'on':
-                self.down[row, value] += 1
-                self.due[row, value] = self.now[row, 0] + self.MAX_HOLD
-            elif kind == 'off':
-                self.down[row, value] -= 1
-                self.keep_promise(row, value)
-            self.last[row] = self.number[kind]
-
-    def keep_promise(self, row: int, key: int):
-        """A key of the prompt was let go: the next of its notes is due, if it has another."""
-        promised = self.promised[row].get(key)
-        if promised:
-            promised.pop(0)
-            if promised:
-                self.due[row, key] = promised[0]
-            else:
-                del self.promised[row][key]
+def make_follow(tokenizer: MidiTokenizer) -> dict[str, np.ndarray]:
+    """FOLLOW as masks (V,), True for the words that may come."""
+    kinds = np.array([kind for kind, _ in tokenizer.words])
+    follow = {kind: np.isin(kinds, after.split()) for kind, after in FOLLOW.items()}
+    if tokenizer.velocity:                       # then no key is pressed without one
+        for kind, mask in follow.items():
+            if kind != 'velocity':
+                mask &= kinds != 'on'
+    return follow
 
 
 # ------------------------------------------------------------------------------------- explain
@@ -342,6 +489,8 @@ def explain(config: Config):
             if kind == 'on':
                 steps = lasts[now, value]
                 meaning += ' ' + LENGTHS.get(steps, f'{steps} steps')
+        elif kind == 'home':
+            word = f'home {name_of(*value)}'
         elif kind == 'shift':
             meaning = LENGTHS.get(value, f'{value} steps')
         while now >= next_bar.start:

@@ -28,11 +28,11 @@ from torch.nn.parallel import DistributedDataParallel
 from config.lock import own_folder
 from config.machine import (Interrupt, as_first, join_processes, leave_processes, memory_of,
                             pick_device, pick_dtype, sum_over)
-from data.corpus import check_corpora, how_they_differ, load_corpora
+from data.corpus import check_corpora, columns_of_told, how_they_differ, load_corpora
+from lib.heldout import losses_of, stack
 from model import FORMAT, ModelConfig, Transformer, load, save
 
 LOWER = 'lower muon_lr and adam_lr (what was best before is in ckpt.pt)'
-FAR = 20_000             # ids from the beginning or to the end of a piece that are looked at
 
 
 @dataclass
@@ -79,30 +79,6 @@ class Config(Settings):
 
 # ---- batches
 
-def piece_before(ids, ends, start: int) -> np.ndarray:
-    """What comes before ids[start] in its piece, and the end of the piece before that: all that the
-    state at `start` depends on, since a piece leaves no key down. The last FAR ids at most."""
-    number = np.searchsorted(ends, start)                        # of the piece
-    begin = ends[number - 1] if number else 0
-    return ids[max(begin, start - FAR):start]
-
-
-def time_to_end(corpus: dict, start: int) -> int:
-    """How far the clock moves from an id of `train` to the end of its piece; for one that is more
-    than FAR ids away, how far it moves over those."""
-    end = corpus['ends'][np.searchsorted(corpus['ends'], start)]
-    return corpus['clock'][corpus['train'][start:min(end, start + FAR)]].sum()
-
-
-def pad_left(rows: list, filler: int) -> torch.Tensor:
-    """Rows of different lengths -> (B, longest), at least (B, 1), `filler` before the shorter."""
-    longest = max(1, *map(len, rows))
-    padded = np.full((len(rows), longest), filler, np.int64)
-    for to, row in zip(padded, rows):
-        to[longest - len(row):] = row
-    return torch.from_numpy(padded)
-
-
 def draw_places(corpora: list[dict], shares: list[float], rows: int, context: int,
                 generator: torch.Generator) -> list[tuple[dict, int]]:
     """Where to crop: for each row a corpus, drawn as often as its size times its share says, and a
@@ -122,66 +98,34 @@ def get_batch(corpora: list[dict], shares: list[float], rows: int, context: int,
     row, the id that stands for each id in another key. Of `world` processes, whose generators are
     alike, each gets its part of one large batch.
 
-    Returns the ids (B, T), the next ids (B, T), what comes before them in their piece (B, L), and
-    how far by the clock the piece still goes (B,), told in half of the rows, else inf: so that
-    the model can be asked for a length, and need not be.
+    Returns the ids (B, T), the next ids (B, T), and what the listener told after each of the first
+    (B, T, F). How far it is to the end is told in half of the rows, so that the model can be asked
+    for a length, and need not be.
     """
     # all processes draw the same numbers for the whole batch, and take their share of it
     mine = slice(rank * rows, (rank + 1) * rows)
     rows = world * rows
     places = draw_places(corpora, shares, rows, context, generator)[mine]
     transposition = torch.randint(len(transpositions), (rows, 1), generator=generator)[mine]
-    told = torch.rand(rows, generator=generator)[mine] < 0.5
+    end_is_told = torch.rand(rows, generator=generator)[mine] < 0.5
 
     crops = [corpus['train'][start:start + context + 1] for corpus, start in places]
-    crops = torch.from_numpy(np.stack(crops).astype(np.int64))           # (B, T + 1)
-    befores = [piece_before(corpus['train'], corpus['ends'], start) for corpus, start in places]
-    befores = pad_left(befores, corpora[0]['end'])                       # (B, L)
-    lengths = torch.tensor([time_to_end(corpus, start) for corpus, start in places]).float()
-
-    ids = transpositions[transposition, crops]
-    before = transpositions[transposition, befores]
-    return ids[:, :-1], ids[:, 1:], before, torch.where(told, lengths, torch.inf)
+    tolds = [corpus['train_told'][start:start + context] for corpus, start in places]
+    ids = transpositions[transposition, stack(crops)]            # (B, T + 1)
+    told = stack(tolds)                                          # (B, T, F)
+    columns = columns_of_told(corpora[0]['shape_of_told']['told'])
+    words = told[:, :, columns['ids']]
+    told[:, :, columns['ids']] = transpositions[transposition[..., None], words]
+    told[~end_is_told, :, columns['left']] = 0
+    return ids[:, :-1], ids[:, 1:], told
 
 
 # ---- validation
 
-@torch.no_grad()
-def validation_losses(model, corpus: dict, context: int, rank: int = 0, world: int = 1):
-    """Yield (targets, losses in nats), each (N), until every id of the held-out part but the first
-    has been scored once, with half a context or all that there is before it. Of `world` processes,
-    each yields its share."""
-    model.eval()
-    device = next(model.parameters()).device
-    ids = corpus['val']
-    ends = np.flatnonzero(ids == corpus['end'])
-    last = len(ids) - 1
-    scored = 0                                                   # targets so far
-    windows = []                                                 # (start, first new target in it)
-    while scored < last:
-        new = context // 2 if scored else context
-        end = min(last, scored + new)
-        windows.append((end - context, scored - (end - context)))
-        scored = end
-    windows = windows[rank::world]
-    for i in range(0, len(windows), 32):
-        starts = [start for start, _ in windows[i:i + 32]]
-        crops = np.stack([ids[start:start + context + 1] for start in starts])
-        rows = torch.from_numpy(crops.astype(np.int64)).to(device)       # (B, T + 1)
-        before = pad_left([piece_before(ids, ends, start) for start in starts], corpus['end'])
-        state = model.state_after(before.to(device))
-        logits = model(rows[:, :-1], state=state).float()                # (B, T, V)
-        losses = F.cross_entropy(logits.transpose(1, 2), rows[:, 1:], reduction='none')
-        for row, targets, (_, new) in zip(losses, rows[:, 1:], windows[i:i + 32]):
-            yield targets[new:], row[new:]
-    model.train()
-
-
-def validate(model, corpus: dict, context: int, rank: int = 0, world: int = 1) -> float:
+def validate(model, corpus: dict, rank: int = 0, world: int = 1) -> float:
     """Mean loss in nats of the held-out part, the same in every process."""
-    total = torch.zeros(())
-    for _, losses in validation_losses(model, corpus, context, rank, world):
-        total += losses.sum().item()
+    losses = losses_of(model, corpus['val'], corpus['val_told'], rank, world)
+    total = torch.tensor(losses.sum(dtype=np.float64), dtype=torch.float32)
     return sum_over(world, total).item() / (len(corpus['val']) - 1)
 
 
@@ -285,9 +229,8 @@ def init_model(config: Config, meta: dict, device: str) -> tuple[Transformer, di
     ValueError for a checkpoint that does not fit the settings or the corpus."""
     shape = {name: getattr(config, name) for name in ('n_layer', 'n_head', 'n_embd', 'context')}
     if not config.resume and not config.init_from:
-        rest = {'vocab_size': meta['vocab_size'], 'dropout': config.dropout,
-                'n_keys': len(meta['keys'][0]), 'beat': meta['beat']}
-        model = Transformer(ModelConfig(**shape, **rest), meta)          # meta has both tables
+        model = Transformer(ModelConfig(meta['vocab_size'], dropout=config.dropout, **shape,
+                                        **meta['shape_of_told']))
         return model.to(device), {}
 
     path = f'{config.out_dir}/last.pt' if config.resume else f'{config.init_from}/ckpt.pt'
@@ -506,7 +449,7 @@ def train_on(config: Config, corpora: list[dict], extra: list[dict], device: str
                 bits = []
                 for corpus in corpora:
                     name = corpus['name']
-                    nats = validate(model, corpus, config.context, rank, world)
+                    nats = validate(model, corpus, rank, world)
                     bits.append(bits_per_unit(nats, corpus))
                     row |= {f'nats_{name}': nats, f'bits_{name}': bits[-1]}
                     log.say(f'step {step:5} | val {name}: {nats:.3f} nats/token, '
@@ -539,12 +482,10 @@ def train_on(config: Config, corpora: list[dict], extra: list[dict], device: str
             shares = [1.0] * len(corpora) + [faded] * len(extra)
             batch = get_batch(corpora + extra, shares, config.batch_size, config.context,
                               transpositions, generator, rank, world)
-            x, y, before, lengths = map(to_device, batch)
+            x, y, told = map(to_device, batch)
 
-            # forward: the model, in the state that the ids before the crop left, and its loss
-            state = model.state_after(before)
-            state = state._replace(end=state.clock + lengths)
-            logits = forward(x, state=state)                                       # (B, T, V)
+            # forward: the model and its loss
+            logits = forward(x, told)                                              # (B, T, V)
             loss = F.cross_entropy(logits.float().flatten(0, 1), y.flatten())
 
             # backward: the gradients, and a step against them

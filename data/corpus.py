@@ -13,16 +13,16 @@ from data.score import Score
 from data.tokenizer import Tokenizer, load_tokenizer
 
 DATA = Path(__file__).parent
-FORMAT = 4               # of a corpus: what another version of this repo would not understand
+FORMAT = 5               # of a corpus: what another version of this repo would not understand
 FIELDS = {'tokenizer': dict, 'vocab_size': int, 'dtype': str, 'unit': str, 'units': dict,
-          'tokens': dict, 'pieces': dict, 'end': int, 'beat': int, 'augment': list, 'clock': list,
-          'keys': list}
+          'tokens': dict, 'pieces': dict, 'end': int, 'augment': list, 'shape_of_told': dict}
 SPLITS = ('train', 'val')
 
 
 def load_corpus(name: str) -> dict:
-    """meta.json of data/<name>, with `train` and `val` as memory-mapped ids, `ends`: where the
-    pieces of `train` end, and its `name`. Raises ValueError if it is missing or damaged."""
+    """meta.json of data/<name>, with `train` and `val` as memory-mapped ids (N), `train_told` and
+    `val_told` (N, F): what the listener said after each, and its `name`. Raises ValueError if it is
+    missing or damaged."""
     folder = DATA / name
     if not name or '\0' in name or not (folder / 'meta.json').is_file():
         raise ValueError(f'data/{name}: no such corpus: first run python prepare.py {name} (or a '
@@ -32,14 +32,16 @@ def load_corpus(name: str) -> dict:
         if isinstance(meta, dict) and meta.get('format') != FORMAT:
             raise Damaged('it was prepared by another version of this repo')
         check_meta(meta)
-        ids = {split: read_ids(folder / f'{split}.bin', split, meta) for split in SPLITS}
+        arrays = {}
+        for split in SPLITS:
+            arrays[split] = read_ids(folder / f'{split}.bin', split, meta)
+            arrays[f'{split}_told'] = read_told(folder / f'{split}_told.bin', split, meta)
     except PermissionError as error:
         raise ValueError(f'{error.filename}: permission denied') from None
     except (OSError, ValueError, RecursionError) as error:
         why = error if isinstance(error, Damaged) else 'its files are damaged or missing'
         raise ValueError(f'data/{name}: {why}: run python prepare.py again') from None
-    ends = np.flatnonzero(ids['train'] == meta['end'])
-    return {**meta, **ids, 'ends': ends, 'clock': np.array(meta['clock']), 'name': name}
+    return {**meta, **arrays, 'name': name}
 
 
 def load_corpora(names: str) -> list[dict]:
@@ -67,8 +69,8 @@ def check_meta(meta):
     V = meta['vocab_size']
     if meta['dtype'] not in ('uint16', 'uint32'):
         raise Damaged('meta.json is damaged: dtype')
-    if not 0 <= meta['end'] < V or meta['beat'] < 1:
-        raise Damaged('meta.json is damaged: end or beat')
+    if not 0 <= meta['end'] < V:
+        raise Damaged('meta.json is damaged: end')
     for split in SPLITS:
         for field in ('units', 'tokens'):
             count = meta[field].get(split)
@@ -77,8 +79,6 @@ def check_meta(meta):
         pieces = meta['pieces'].get(split)
         if not isinstance(pieces, list) or not all(is_piece(piece) for piece in pieces):
             raise Damaged(f'meta.json is damaged: pieces of {split}')
-    check_table(meta, 'clock', (V,), -1)
-    check_table(meta, 'keys', (V, None), -1)
     check_table(meta, 'augment', (None, V), V)
 
 
@@ -112,6 +112,28 @@ def read_ids(path: Path, split: str, meta: dict) -> np.ndarray:
     if ids.max() >= meta['vocab_size']:
         raise Damaged(f'{path.name} is damaged: an id is not in the vocabulary')
     return ids
+
+
+def read_told(path: Path, split: str, meta: dict) -> np.ndarray:
+    """(N, F) what the listener said after each id, mapped into memory, not read. Raises Damaged if
+    these are not as many as the ids."""
+    told = np.memmap(path, meta['dtype'], 'r')
+    columns = sum(meta['shape_of_told']['told'].values())
+    if len(told) != meta['tokens'][split] * columns:
+        raise Damaged(f'{path.name} is damaged: it has {len(told):,} numbers')
+    return told.reshape(-1, columns)
+
+
+def columns_of_told(told: dict[str, int]) -> dict[str, slice]:
+    """Where each kind of number stands among those that a listener says: {'clock': 1, 'left': 2}
+    -> clock in column 0, left in 1 and 2; and `ids`: where all that are ids stand."""
+    columns = {}
+    begin = 0
+    for name, count in told.items():
+        columns[name] = slice(begin, begin + count)
+        begin += count
+    columns['ids'] = slice(columns['home'].start, begin)
+    return columns
 
 
 # ---- do they go together?

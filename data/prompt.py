@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.score import WHOLE, Score, opening, read_midi
+from data.score import WHOLE, Score, opening, read_midi, tempo_number
+from lib.tonality import find_key, parse_key, raised
 from tokenizer_midi import MidiTokenizer, transpose
 
 
@@ -12,27 +13,44 @@ class Prompt:
     score: Score                    # its notes, at their full length
     ids: list[int]                  # its words, up to the bar line where it is over
     until: int                      # that bar line, in steps
+    wishes: dict                    # for the beginning of a piece without notes: kind -> value
+
+    def lasting(self) -> dict[tuple[int, int], int]:
+        """The notes that last beyond the bar line: (start, pitch) -> end."""
+        lasting = {}
+        for note in self.score.notes:
+            end = note.start + note.duration
+            if end > self.until:
+                lasting[note.start, note.pitch] = end
+        return lasting
 
 
 def read_prompt(tokenizer: MidiTokenizer, file: str = '', bars: int = 4, metre: str = '',
-                tempo: float = 0.0, semitones: int = 0) -> Prompt:
-    """The first bars of a MIDI file, so many semitones higher. Without a file, nothing but the
-    metre ('3/4') and the tempo (quarters a minute) that are wished for. Raises ValueError for a
-    file that gives no note, and for wishes that the vocabulary can't say."""
-    if file and metre:
-        raise ValueError(f'metre = {metre}: that of {file} counts, leave it out')
-    until = 0
+                tempo: float = 0.0, key: str = '', semitones: int = 0) -> Prompt:
+    """The first bars of a MIDI file, so many semitones higher. Without a file, nothing but wishes:
+    the metre ('3/4'), the tempo (quarters a minute) and the key ('G', 'F# minor'). Raises
+    ValueError for a file that gives no note, and for wishes that the vocabulary can't say."""
     if file:
+        if metre:
+            raise ValueError(f'metre = {metre}: that of {file} counts, leave it out')
         score, until = read_opening(file, bars)
         tell_odd_metres(score, tokenizer, file)
+        pitches = [note.pitch for note in score.notes]
+        score.home = find_key(pitches, [note.duration for note in score.notes])
         score = transposed(score, semitones)
-    elif metre or tempo:
-        score = Score(metres=[(0, *read_metre(metre or '4/4', tokenizer))])
-    else:
-        score = Score()
+        if key:
+            score.home = parse_key(key)
+        if tempo:
+            score.tempos = [(0, tempo)]
+        return Prompt(score, words_until(until, score, tokenizer), until, {})
+    wishes = {}
+    if metre:
+        wishes['metre'] = read_metre(metre, tokenizer)
     if tempo:
-        score.tempos = [(0, tempo)]
-    return Prompt(score, words_until(until, score, tokenizer), until)
+        wishes['tempo'] = tempo_number(tempo)
+    if key:
+        wishes['home'] = parse_key(key)
+    return Prompt(Score(), [tokenizer.ids['begin', 0]], 0, wishes)
 
 
 def read_opening(file: str, bars: int) -> tuple[Score, int]:
@@ -68,7 +86,8 @@ def read_metre(text: str, tokenizer: MidiTokenizer) -> tuple[int, int]:
 def transposed(score: Score, semitones: int) -> Score:
     """The same music so much higher."""
     notes = [note._replace(pitch=transpose(note.pitch, semitones)) for note in score.notes]
-    return Score(sorted(notes), score.tempos, score.metres)
+    home = raised(score.home, semitones) if score.home else None
+    return Score(sorted(notes), score.tempos, score.metres, home)
 
 
 def words_until(until: int, score: Score, tokenizer: MidiTokenizer) -> list[int]:

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data.midifile import Midi, apply_pedal, is_strike, pair_notes, parse
+from lib.tonality import midi_key
 
 STEPS = 24               # grid steps to the quarter note
 WHOLE = 4 * STEPS        # ... to a whole note
@@ -53,6 +54,7 @@ class Score:
     notes: list[Note] = field(default_factory=list)
     tempos: list[tuple[int, float]] = field(default_factory=list)       # (step, quarters a minute)
     metres: list[tuple[int, int, int]] = field(default_factory=list)    # (step, beats, beat unit)
+    home: tuple[int, str] | None = None                 # the key it begins and ends in: (7, 'major')
     moved: list[float] = field(default_factory=list)    # starts off the grid: by how many steps
     drums: int = 0                                      # percussion notes left out (channel 10)
     changes: Counter = field(default_factory=Counter)   # what else: see DAMAGED and so on
@@ -313,6 +315,8 @@ def write_midi(score: Score, path: str):
     for number, events in tracks.items():
         track = file.add_track()
         if number > 0:
+            if score.home:                        # not in track 0, where MuseScore overlooks it
+                track.append(mido.MetaMessage('key_signature', key=midi_key(*score.home)))
             track.append(mido.Message('program_change', program=HARPSICHORD,
                                       channel=channel_of(number)))
         now = 0

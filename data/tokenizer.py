@@ -3,17 +3,18 @@ kind in `load_tokenizer`; model.py and train.py need not know of it."""
 
 from abc import ABC, abstractmethod
 
+import numpy as np
+
 
 class Tokenizer(ABC):
     """Something (a text, a piece of music) <-> ids, which are the numbers from 0 to vocab_size - 1.
 
-    What is written out here is right where ids are all alike, as in text; the MIDI tokenizer says
-    more. prepare.py writes the three tables into meta.json, for train.py and model.py.
+    prepare.py writes into meta.json what train.py and model.py need of it.
     """
     vocab_size: int
     end: int                 # the id that ends a document or a piece
     unit: str                # what bits are counted by: 'byte' or 'note'
-    beat = 1                 # by the clock: how long a beat is; 1: there is none
+    is_music: bool
 
     @abstractmethod
     def encode(self, what) -> list[int]:
@@ -32,13 +33,20 @@ class Tokenizer(ABC):
         difference to how good the thing is, such as a transposition; one row changes nothing."""
         return [list(range(self.vocab_size))]
 
-    def clock_table(self) -> list[int]:
-        """(V): how far each id moves the clock."""
-        return [1] * self.vocab_size
+    @abstractmethod
+    def listener(self, **wishes):
+        """One that hears the ids of a piece and says what follows from them: see `Listener` in
+        tokenizer_midi.py and in tokenizer_bpe.py."""
 
-    def keys_table(self) -> list[list[int]]:
-        """(V, K): which of K keys each id presses (1) or lets go (-1), one at most."""
-        return [[]] * self.vocab_size
+    def listen(self, ids) -> np.ndarray:
+        """(N, F): what a listener says after each of the ids (N) of a whole piece."""
+        listener = self.listener()
+        return np.array([listener.hear(id) for id in ids])
+
+    @abstractmethod
+    def shape_of_told(self) -> dict:
+        """What ModelConfig has to know of the numbers that a listener says: `told` (name -> how
+        many), and how many different ones there are: `beat`, `levels`, `lengths`, `keys`."""
 
     @abstractmethod
     def to_dict(self) -> dict:

@@ -1,5 +1,7 @@
 """Keys in the musician's sense, such as G major: which one a stretch of music is in, and its name."""
 
+import re
+
 import numpy as np
 
 # How often the 12 degrees of a major and a minor key occur, from the tonic upwards (Albrecht and
@@ -29,3 +31,37 @@ def find_key(pitches, durations) -> tuple[int, str]:
 def name_of(tonic: int, mode: str) -> str:
     """(7, 'major') -> 'G major'."""
     return f'{NAMES[mode][tonic]} {mode}'
+
+
+def midi_key(tonic: int, mode: str) -> str:
+    """As MIDI libraries write it: (7, 'major') -> 'G', (6, 'minor') -> 'F#m'."""
+    return NAMES[mode][tonic] + ('m' if mode == 'minor' else '')
+
+
+def parse_key(text: str) -> tuple[int, str]:
+    """'G' -> (7, 'major'), 'F# minor', 'f#m' -> (6, 'minor'). Raises ValueError for no key."""
+    found = re.fullmatch(r'([A-Ga-g])([#b]?)\s*(major|maj|minor|min|m|)', text.strip())
+    if not found:
+        raise ValueError(f'key = {text}: must be a key such as G, Bb, F#m or "C minor"')
+    letter, sign, mode = found.groups()
+    tonic = 'C D EF G A B'.index(letter.upper()) + {'': 0, '#': 1, 'b': -1}[sign]
+    return tonic % 12, 'minor' if mode in ('minor', 'min', 'm') else 'major'
+
+
+def raised(key: tuple[int, str], semitones: int) -> tuple[int, str]:
+    """The key so much higher: (7, 'major'), 2 -> (9, 'major')."""
+    tonic, mode = key
+    return (tonic + semitones) % 12, mode
+
+
+def home_key(notes) -> tuple[int, str]:
+    """The key in which a piece is at home: that of its first and last eighth, by time. notes: those
+    of a Score, of (start, pitch, duration, ...) in the order of time; C major if there are none."""
+    if not notes:
+        return 0, 'major'
+    notes = np.array([note[:3] for note in notes])
+    starts, pitches, durations = notes.T
+    first, last = starts.min(), starts.max()
+    eighth = (last - first) / 8
+    outer = (starts <= first + eighth) | (starts >= last - eighth)
+    return find_key(pitches[outer], durations[outer])

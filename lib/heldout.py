@@ -1,0 +1,88 @@
+"""What each id of a text or a piece costs a model, all of them scored once."""
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from data.corpus import columns_of_told
+
+AT_ONCE = 32             # windows
+
+
+def stack(rows: list) -> torch.Tensor:
+    """B arrays (T, ...) of unsigned numbers -> a tensor (B, T, ...) of ids."""
+    return torch.from_numpy(np.stack(rows).astype(np.int64))
+
+
+def find_windows(count: int, context: int) -> list[tuple[int, int]]:
+    """The windows in which `count` targets are scored, each once, with half a context before it or
+    all that there is: (where the window starts, its first new target).
+
+        ids      0 1 2 3 4 5 6 7 8 9        9 targets, context 4
+        window   0 1 2 3 4                  scored: 1 2 3 4
+        window       2 3 4 5 6                          5 6
+        window           4 5 6 7 8                      7 8
+        window             5 6 7 8 9                    9
+    """
+    windows = []
+    scored = 0
+    while scored < count:
+        new = context // 2 if scored else context
+        end = min(count, scored + new)
+        start = max(0, end - context)
+        windows.append((start, scored - start))
+        scored = end
+    return windows
+
+
+@torch.no_grad()
+def losses_of(model, ids: np.ndarray, told: np.ndarray, rank: int = 0,
+              world: int = 1) -> np.ndarray:
+    """(N - 1,) nats of each of the ids (N) but the first, given those before it and what the
+    listener told (N, F). How long the piece is to be is not told: that is a wish. Of `world`
+    processes, each has its share of them."""
+    was_training = model.training
+    model.eval()
+    device = next(model.parameters()).device
+    context = model.config.context
+    left = columns_of_told(model.config.told)['left']
+    windows = find_windows(len(ids) - 1, context)[rank::world]
+    losses = [np.zeros(0)]
+    for i in range(0, len(windows), AT_ONCE):
+        some = windows[i:i + AT_ONCE]
+        rows = stack([ids[start:start + context + 1] for start, _ in some]).to(device)
+        rows_told = stack([told[start:start + context] for start, _ in some]).to(device)
+        rows_told[:, :, left] = 0
+        logits = model(rows[:, :-1], rows_told[:, :rows.size(1) - 1]).float()    # (B, T, V)
+        nats = F.cross_entropy(logits.transpose(1, 2), rows[:, 1:], reduction='none')
+        for row, (_, first_new) in zip(nats.cpu().numpy(), some):
+            losses.append(row[first_new:])
+    model.train(was_training)
+    return np.concatenate(losses)
+
+
+def surprise(model, tokenizer, ids: list[int]) -> list[float]:
+    """Bits of each id of one piece given all before it; 0 for the first, which is given."""
+    if len(ids) < 2:
+        return [0.0] * len(ids)
+    nats = losses_of(model, np.array(ids), tokenizer.listen(ids))
+    return [0.0, *(nats / math.log(2)).tolist()]
+
+
+def note_bits(tokenizer, ids: list[int], bits: list[float]) -> list[float]:
+    """Bits of each note, in the order of decode(ids).notes: those of its `on`, that is, of its
+    pitch when all is known that came before. What it costs to wait for it and to let it go is
+    left out: the first is shared by the notes of a chord, the second comes later."""
+    notes, now = [], 0
+    for id, cost in zip(ids, bits):
+        kind, value = tokenizer.words[id]
+        if kind == 'shift':
+            now += value
+        elif kind == 'on':
+            notes.append((now, value, cost))
+        elif kind == 'end':
+            break
+    notes.sort(key=lambda note: note[:2])           # of two alike, the first let go stays first
+    return [cost for _, _, cost in notes]
