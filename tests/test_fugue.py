@@ -7,7 +7,7 @@ import zipfile
 
 import pytest
 
-import data.musedata
+import data.archive
 import prepare
 from data import fugue, wtc
 from data.musedata import modern, read_musedata
@@ -77,7 +77,7 @@ def archive(tmp_path, monkeypatch):
     def fetch(*_):
         fetched.append(1)
         return tmp_path / 'archive.tar.gz'
-    monkeypatch.setattr(data.musedata, 'fetch', fetch)
+    monkeypatch.setattr(data.archive, 'fetch', fetch)
     return fetched
 
 
