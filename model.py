@@ -18,7 +18,7 @@ What differs from GPT-2, and why:
   listener (of the tokenizer) says after each id where the clock stands, which keys of the keyboard
   are down, what came next the last time that the music was as it is now.
 - Words that are told get a score of their own at the output: those recalled, to come again; those
-  of keys that are down, to be let go.
+  of keys that are down, to be let go. So does every key to press, by its degree in the home scale.
 - Queries and keys are normed, so that no score explodes at high learning rates.
 - The MLP squares its ReLU. No norm has a gain, no matrix a bias: nothing is lost without them.
 
@@ -51,11 +51,13 @@ class ModelConfig:
     beat: int = 1         # units of the clock after which its beat comes round
     levels: int = 1       # of how far it is to the end
     lengths: int = 1      # of what is recalled
-    keys: int = 1         # of the keyboard
+    keys: int = 0         # of the keyboard, 12 to the octave
+    first_on: int = 0     # the id that presses the lowest of them; the next ones press the others
+    first_home: int = 0   # the id of C major; then come the other major keys, then the minor ones
 
     def __post_init__(self):
         for name, value in asdict(self).items():
-            least = 2 if name == 'context' else 1
+            least = {'context': 2, 'keys': 0, 'first_on': 0, 'first_home': 0}.get(name, 1)
             if name not in ('dropout', 'told') and value < least:
                 raise ValueError(f'{name} = {value}: must be at least {least}')
         if self.n_embd % (2 * self.n_head):
@@ -101,6 +103,7 @@ def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tenso
 
 # The heads that read the clock have wavelengths from a sixteenth to 64 bars of 4/4, in steps.
 SHORTEST, LONGEST = 6, 6144
+DEGREES = 24             # 12 of a major scale, those between its notes among them, 12 of a minor one
 
 
 def turns(positions: int, frequencies: torch.Tensor) -> torch.Tensor:
@@ -232,8 +235,10 @@ class Transformer(nn.Module):
         self.recalled = weights(recalled * V, C)
         self.holds = weights(holds, C, std=0.1)                  # home, and the keys that are down
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
-        # at the output: a score for each id; what is known of letting go; trust in what is recalled
+        # at the output: a score for each id, for each degree of a scale, for letting go by what
+        # else is down, and trust in what is recalled
         self.head = weights(C, V, std=0.5 * C ** -0.5)           # nearly flat: about ln V at first
+        self.degrees = weights(C, DEGREES if config.keys else 0)
         self.let_go = weights(C, config.keys)
         self.trust = weights(C, recalled)
         self.trust_at_first = nn.Parameter(
@@ -265,6 +270,17 @@ class Transformer(nn.Module):
         turns = torch.stack([by_ids] * n_by_ids + [by_clock] * n_by_clock, dim=1)
         return turns.to(self.dtype).chunk(2, dim=-1)
 
+    def score_degrees(self, x, home) -> torch.Tensor:
+        """x (B, T, C) of the last block, and the home word -> what each key gains to be pressed
+        (B, T, keys), by its degree in the scale of the home key, and 0 before that is known. So a
+        wrong note is wrong in every key alike."""
+        home = home - self.config.first_home                     # 0 to 11 major, 12 to 23 minor
+        known = home >= 0
+        key = torch.arange(self.config.keys, device=x.device)
+        degree = (key - home) % 12 + 12 * (home // 12)           # (B, T, keys)
+        scores = linear(x, self.degrees)                         # (B, T, 24)
+        return scores.gather(2, degree.masked_fill(~known, 0)).masked_fill(~known, 0)
+
     def score_told(self, x, length, recalled, down) -> torch.Tensor:
         """x (B, T, C) of the last block, and what was told -> what the words that are told gain by
         it (B, T, recalled + down)."""
@@ -276,7 +292,7 @@ class Transformer(nn.Module):
         # An interval sounds alike wherever it lies, so a key that is down is let go by what else is
         # down: let_go says how much a key that is so much higher (round the keyboard) counts.
         kernel = linear(x, self.let_go)                                  # (B, T, keys)
-        apart = (down[:, :, None] - down[:, :, :, None]) % self.config.keys
+        apart = (down[:, :, None] - down[:, :, :, None]) % max(1, self.config.keys)
         counts = kernel.gather(2, apart.flatten(2)).view(B, T, n_down, n_down)
         counts = counts.masked_fill(down[:, :, None] == 0, 0).sum(-1)
         counts = counts.masked_fill(down == 0, 0)
@@ -300,8 +316,11 @@ class Transformer(nn.Module):
         if cache is not None:
             cache.length += T
         x = norm(x)
+        logits = linear(x, self.head)                            # (B, T, V)
+        if self.config.keys:
+            on = slice(self.config.first_on, self.config.first_on + self.config.keys)
+            logits[:, :, on] += self.score_degrees(x, home)
         gains = self.score_told(x, length, recalled, down)
-        logits = linear(x, self.head)
         return logits.scatter_add(2, torch.cat((recalled, down), dim=-1), gains.to(logits.dtype))
 
     @torch.inference_mode()

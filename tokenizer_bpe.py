@@ -238,8 +238,7 @@ class BPETokenizer(Tokenizer):
         return Listener()
 
     def shape_of_told(self) -> dict:
-        return {'told': Listener.TOLD, 'beat': 1, 'levels': 1, 'lengths': Listener.LONGEST,
-                'keys': 1}
+        return {'told': Listener.TOLD, 'lengths': Listener.LONGEST}
 
     def to_dict(self) -> dict:
         """Plain JSON values; a merge reads "256 = 117 + 103 'ug'"."""

@@ -156,7 +156,8 @@ class MidiTokenizer(Tokenizer):
 
     def shape_of_told(self) -> dict:
         return {'told': Listener.TOLD, 'beat': STEPS, 'levels': 1 + len(END_LEVELS),
-                'lengths': Recall.LONGEST, 'keys': 128}
+                'lengths': Recall.LONGEST, 'keys': 128, 'first_on': self.ids['on', 0],
+                'first_home': self.ids['home', HOMES[0]]}
 
     def to_dict(self) -> dict:
         return {'kind': 'midi', 'version': 2, 'velocity': self.velocity}
