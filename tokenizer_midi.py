@@ -387,7 +387,7 @@ class Listener:
         mask[off] = False
         mask[off][free] = may_let_go
         mask[on][list(self.down)] = False        # a key that is down is not pressed again
-        if not mask[on].any() and self.last != 'velocity':
+        if len(self.down) == 128:                # no word of loudness, without a key to follow
             mask[self.tokenizer.press] = False
         if due < math.inf:
             mask[shift][due - self.now:] = False             # no wait goes beyond that step
