@@ -277,7 +277,7 @@ class Listener:
                  lasting: dict | None = None, **wishes):
         """`end`: the step at which the piece ends, if it is to be told; or `bars`: so many from the
         step `begin` on, where the prompt is over. `lasting`: the notes of the prompt that last
-        beyond it, (start, pitch) -> end. `wishes`: words for the beginning, metre=(3, 4)."""
+        beyond it, (start, pitch) -> ends. `wishes`: words for the beginning, metre=(3, 4)."""
         self.tokenizer = tokenizer
         self.words = tokenizer.words
         self.end = end
@@ -323,16 +323,19 @@ class Listener:
             self.lengths[line], self.proposed[line] = self.recall.propose(line, self.now)
 
     def press(self, key: int):
-        end = self.lasting.get((self.now, key))
-        when = (end, end) if end else (self.now + 1, self.now + self.MAX_HOLD)
-        self.down.setdefault(key, []).append(when)
+        ends = self.lasting.get((self.now, key), [])
+        before = self.struck.count(key)          # at this step: two voices in unison
+        when = self.now + 1, self.now + self.MAX_HOLD
+        if before < len(ends):
+            when = ends[before], ends[before]
+        self.down[key] = sorted([*self.down.get(key, []), when])
         self.struck.append(key)
         for line in (0, 1):
             if key in self.proposed[line]:       # it has come
                 self.lengths[line], self.proposed[line] = 0, []
 
     def let_go(self, key: int):
-        if key in self.down:                     # of a unison, the one pressed first
+        if key in self.down:                     # of a unison, the one that is over first
             self.down[key].pop(0)
             if not self.down[key]:
                 del self.down[key]
