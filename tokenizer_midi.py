@@ -282,7 +282,7 @@ class Listener:
         self.words = tokenizer.words
         self.end = end
         self.bars = bars
-        self.wishes = [(kind, wishes[kind]) for kind in OPENING if kind in wishes]
+        self.wishes = wishes                     # kind -> value
         self.now = 0                             # steps since the beginning
         self.begin = begin
         self.lasting = lasting or {}
@@ -417,15 +417,18 @@ class Listener:
             mask[self.tokenizer.press] = False
 
     def opening(self) -> np.ndarray:
-        """What may come before the home word: those wished for; else what the model chooses."""
+        """What may come before the home word: of each kind what was wished for, and no later kind
+        before it; else what the model chooses."""
         mask = self.tokenizer.follow['opening'].copy()
         heard = OPENING.index(self.last) + 1 if self.last in OPENING else 0
-        for kind in OPENING[:heard]:
-            mask &= ~self.tokenizer.is_kind[kind]
-        wishes = [word for word in self.wishes if OPENING.index(word[0]) >= heard]
-        if wishes:
-            mask[:] = False
-            mask[self.tokenizer.ids[wishes[0]]] = True
+        for place, kind in enumerate(OPENING):
+            if place < heard:
+                mask &= ~self.tokenizer.is_kind[kind]
+            elif kind in self.wishes:
+                for later in OPENING[place:]:
+                    mask &= ~self.tokenizer.is_kind[later]
+                mask[self.tokenizer.ids[kind, self.wishes[kind]]] = True
+                break
         return mask
 
 
