@@ -375,6 +375,8 @@ class Listener:
             on C4           no `on C4`, since it is down; no `off`, as no time has passed; no `end`
             shift 96        `off C4`, but no other; a wait of 48 at most: C4 is due by then
         """
+        if self.last == 'end':                   # nobody hears what comes after it
+            return np.full(self.tokenizer.vocab_size, True)
         if not self.home:
             return self.opening()
         mask = self.tokenizer.follow[self.last].copy()
@@ -405,7 +407,7 @@ class Listener:
         if self.down:
             mask[end] = False
         wished = self.wished_end() - self.begin
-        if not wished or self.last == 'end':
+        if not wished:
             return
         since = self.now - self.begin
         if since < 3 / 4 * wished:
@@ -441,8 +443,7 @@ FOLLOW = {'opening': 'metre tempo home',         # kind of the last word -> the 
           'whole shift': 'metre tempo shift off velocity on',    # a long wait is said in parts
           'off': 'shift off velocity on end',
           'velocity': 'on',
-          'on': 'shift velocity on',
-          'end': 'end'}
+          'on': 'shift velocity on'}
 
 
 def make_follow(tokenizer: MidiTokenizer) -> dict[str, np.ndarray]:
