@@ -285,6 +285,7 @@ class Listener:
         self.wishes = wishes                     # kind -> value
         self.now = 0                             # steps since the beginning
         self.begin = begin
+        self.played = 0.0                        # bars from there on
         self.lasting = lasting or {}
         self.bar = WHOLE                         # steps of a bar
         self.home = 0                            # id of the home word
@@ -318,6 +319,8 @@ class Listener:
             self.recall.remember(0, self.now, max(self.struck))
             self.recall.remember(1, self.now, min(self.struck))
             self.struck = []
+        if self.now >= self.begin:
+            self.played += steps / self.bar
         self.now += steps
         for line in (0, 1):
             self.lengths[line], self.proposed[line] = self.recall.propose(line, self.now)
@@ -325,7 +328,7 @@ class Listener:
     def press(self, key: int):
         ends = self.lasting.get((self.now, key), [])
         before = self.struck.count(key)          # at this step: two voices in unison
-        when = self.now + 1, self.now + self.MAX_HOLD
+        when = self.now + 1, min(self.now + self.MAX_HOLD, self.latest_end())
         if before < len(ends):
             when = ends[before], ends[before]
         self.down[key] = sorted([*self.down.get(key, []), when])
@@ -354,15 +357,13 @@ class Listener:
 
     def left(self) -> int:
         """The level of the time that is left; 0 if no end is wished for."""
-        end = self.wished_end()
-        if not end:
+        if not self.bars and not self.end:
             return 0
-        steps = max(0, end - self.now)
+        steps = self.end - self.now
+        if self.bars:
+            steps = max(0, self.begin - self.now) + (self.bars - self.played) * self.bar
         # the inverse of END_LEVELS: steps = 24 * (2 ** (level / 2) - 1)
-        return min(len(END_LEVELS), 1 + int(2 * math.log2(steps / 24 + 1) + 1e-6))
-
-    def wished_end(self) -> float:
-        return self.begin + self.bars * self.bar if self.bars else self.end
+        return min(len(END_LEVELS), 1 + int(2 * math.log2(max(0, steps) / 24 + 1) + 1e-6))
 
     # ---- the guard: which words may come next, for those who compose
 
@@ -382,7 +383,7 @@ class Listener:
         mask = self.tokenizer.follow[self.last].copy()
         on, off, shift = self.tokenizer.on, self.tokenizer.off, self.tokenizer.shift
         free = [key for key, ends in self.down.items() if ends[0][0] <= self.now]
-        due = min((ends[0][1] for ends in self.down.values()), default=math.inf)
+        due = min((ends[0][1] for ends in self.down.values()), default=self.latest_end())
         if due <= self.now:                      # it is let go before anything else
             free = [key for key in free if self.down[key][0][1] <= self.now]
             mask[:] = False
@@ -401,22 +402,28 @@ class Listener:
 
     def rule_the_end(self, mask: np.ndarray):
         """No piece ends while a key is down. One that has a wished length ends within a quarter of
-        it: not before, and once it is reached, as soon as no key is down; soon no more are pressed.
+        it: not before, and once it is reached, as soon as the last key is let go; soon no more are
+        pressed, and if none is down, it is over.
         """
         end = self.tokenizer.end
         if self.down:
             mask[end] = False
-        wished = self.wished_end() - self.begin
-        if not wished:
+        if not self.bars:
             return
-        since = self.now - self.begin
-        if since < 3 / 4 * wished:
+        played = round(self.played / self.bars, 6)       # thirds of bars do not add up
+        if played < 3 / 4:
             mask[end] = False
-        elif since >= wished and mask[end]:
+        elif (played >= 1 and mask[end]) or (played >= 9 / 8 and not self.down):
             mask[:] = False
             mask[end] = True
-        elif since >= 9 / 8 * wished and self.down:
+        elif played >= 9 / 8:
             mask[self.tokenizer.press] = False
+
+    def latest_end(self) -> float:
+        """The step up to which a key may be held, or a rest last, if a length is wished for."""
+        if not self.bars:
+            return math.inf
+        return self.now + max(1, int((5 / 4 * self.bars - self.played) * self.bar))
 
     def opening(self) -> np.ndarray:
         """What may come before the home word: of each kind what was wished for, and no later kind
