@@ -213,7 +213,7 @@ class Recall:
     degree of the scale looks the same. Both lines are remembered together: after which moves, and
     the wait that followed them, came which interval.
 
-        heard            C4 12 D4 12 E4 12 F4 12 | G4 12 A4 12 B4 12
+        heard            C4 12 D4 12 E4 12 F4 48 | G4 12 A4 12 B4 12
         moves so far     (12, 1) (12, 1), then a wait of 12
         last time        F4, an interval of 1: so C5 is proposed, and C#5, the other second
     """
