@@ -47,8 +47,8 @@ class Config(Settings):
     start: str = setting('', 'text, FILE:prompt.txt, or a MIDI file to continue')
     prompt_bars: int = setting(4, 'music: bars that are taken of the MIDI file', at_least=1)
     metre: str = setting('', 'music without a file: such as 3/4; else the model chooses')
-    tempo: float = setting(0.0, 'music: quarters a minute, 20 to 320, then in 4/4 unless metre '
-                           'says other; 0: the model chooses', at_least=0, at_most=320)
+    tempo: float = setting(0.0, 'music: quarters a minute, 20 to 320; 0: the model chooses',
+                           at_least=0, at_most=320)
     key: str = setting('', 'music: such as G, Bb or F#m, where it begins and ends; else the model '
                        'chooses')
     transpose: int = setting(0, 'music: semitones by which all is played higher',

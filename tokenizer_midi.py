@@ -214,7 +214,7 @@ class Recall:
     degree of the scale looks the same. Both lines are remembered together: after which moves, and
     the wait that followed them, came which interval.
 
-        heard            C4 12 D4 12 E4 12 F4 12 | G4 12 A4 12 B4 12
+        heard            C4 12 D4 12 E4 12 F4 48 | G4 12 A4 12 B4 12
         moves so far     (12, 1) (12, 1), then a wait of 12
         last time        F4, an interval of 1: so C5 is proposed, and C#5, the other second
     """
@@ -278,14 +278,15 @@ class Listener:
                  lasting: dict | None = None, **wishes):
         """`end`: the step at which the piece ends, if it is to be told; or `bars`: so many from the
         step `begin` on, where the prompt is over. `lasting`: the notes of the prompt that last
-        beyond it, (start, pitch) -> end. `wishes`: words for the beginning, metre=(3, 4)."""
+        beyond it, (start, pitch) -> ends. `wishes`: words for the beginning, metre=(3, 4)."""
         self.tokenizer = tokenizer
         self.words = tokenizer.words
         self.end = end
         self.bars = bars
-        self.wishes = [(kind, wishes[kind]) for kind in OPENING if kind in wishes]
+        self.wishes = wishes                     # kind -> value
         self.now = 0                             # steps since the beginning
         self.begin = begin
+        self.played = 0.0                        # bars from there on
         self.lasting = lasting or {}
         self.bar = WHOLE                         # steps of a bar
         self.home = 0                            # id of the home word
@@ -319,21 +320,26 @@ class Listener:
             self.recall.remember(0, self.now, max(self.struck))
             self.recall.remember(1, self.now, min(self.struck))
             self.struck = []
+        if self.now >= self.begin:
+            self.played += steps / self.bar
         self.now += steps
         for line in (0, 1):
             self.lengths[line], self.proposed[line] = self.recall.propose(line, self.now)
 
     def press(self, key: int):
-        end = self.lasting.get((self.now, key))
-        when = (end, end) if end else (self.now + 1, self.now + self.MAX_HOLD)
-        self.down.setdefault(key, []).append(when)
+        ends = self.lasting.get((self.now, key), [])
+        before = self.struck.count(key)          # at this step: two voices in unison
+        when = self.now + 1, min(self.now + self.MAX_HOLD, self.latest_end())
+        if before < len(ends):
+            when = ends[before], ends[before]
+        self.down[key] = sorted([*self.down.get(key, []), when])
         self.struck.append(key)
         for line in (0, 1):
             if key in self.proposed[line]:       # it has come
                 self.lengths[line], self.proposed[line] = 0, []
 
     def let_go(self, key: int):
-        if key in self.down:                     # of a unison, the one pressed first
+        if key in self.down:                     # of a unison, the one that is over first
             self.down[key].pop(0)
             if not self.down[key]:
                 del self.down[key]
@@ -352,15 +358,13 @@ class Listener:
 
     def left(self) -> int:
         """The level of the time that is left; 0 if no end is wished for."""
-        end = self.wished_end()
-        if not end:
+        if not self.bars and not self.end:
             return 0
-        steps = max(0, end - self.now)
+        steps = self.end - self.now
+        if self.bars:
+            steps = max(0, self.begin - self.now) + (self.bars - self.played) * self.bar
         # the inverse of END_LEVELS: steps = 24 * (2 ** (level / 2) - 1)
-        return min(len(END_LEVELS), 1 + int(2 * math.log2(steps / 24 + 1) + 1e-6))
-
-    def wished_end(self) -> float:
-        return self.begin + self.bars * self.bar if self.bars else self.end
+        return min(len(END_LEVELS), 1 + int(2 * math.log2(max(0, steps) / 24 + 1) + 1e-6))
 
     # ---- the guard: which words may come next, for those who compose
 
@@ -373,12 +377,14 @@ class Listener:
             on C4           no `on C4`, since it is down; no `off`, as no time has passed; no `end`
             shift 96        `off C4`, but no other; a wait of 48 at most: C4 is due by then
         """
+        if self.last == 'end':                   # nobody hears what comes after it
+            return np.full(self.tokenizer.vocab_size, True)
         if not self.home:
             return self.opening()
         mask = self.tokenizer.follow[self.last].copy()
         on, off, shift = self.tokenizer.on, self.tokenizer.off, self.tokenizer.shift
         free = [key for key, ends in self.down.items() if ends[0][0] <= self.now]
-        due = min((ends[0][1] for ends in self.down.values()), default=math.inf)
+        due = min((ends[0][1] for ends in self.down.values()), default=self.latest_end())
         if due <= self.now:                      # it is let go before anything else
             free = [key for key in free if self.down[key][0][1] <= self.now]
             mask[:] = False
@@ -388,7 +394,7 @@ class Listener:
         mask[off] = False
         mask[off][free] = may_let_go
         mask[on][list(self.down)] = False        # a key that is down is not pressed again
-        if not mask[on].any() and self.last != 'velocity':
+        if len(self.down) == 128:                # no word of loudness, without a key to follow
             mask[self.tokenizer.press] = False
         if due < math.inf:
             mask[shift][due - self.now:] = False             # no wait goes beyond that step
@@ -397,33 +403,42 @@ class Listener:
 
     def rule_the_end(self, mask: np.ndarray):
         """No piece ends while a key is down. One that has a wished length ends within a quarter of
-        it: not before, and once it is reached, as soon as no key is down; soon no more are pressed.
+        it: not before, and once it is reached, as soon as the last key is let go; soon no more are
+        pressed, and if none is down, it is over.
         """
         end = self.tokenizer.end
         if self.down:
             mask[end] = False
-        wished = self.wished_end() - self.begin
-        if not wished or self.last == 'end':
+        if not self.bars:
             return
-        since = self.now - self.begin
-        if since < 3 / 4 * wished:
+        played = round(self.played / self.bars, 6)       # thirds of bars do not add up
+        if played < 3 / 4:
             mask[end] = False
-        elif since >= wished and mask[end]:
+        elif (played >= 1 and mask[end]) or (played >= 9 / 8 and not self.down):
             mask[:] = False
             mask[end] = True
-        elif since >= 9 / 8 * wished and self.down:
+        elif played >= 9 / 8:
             mask[self.tokenizer.press] = False
 
+    def latest_end(self) -> float:
+        """The step up to which a key may be held, or a rest last, if a length is wished for."""
+        if not self.bars:
+            return math.inf
+        return self.now + max(1, int((5 / 4 * self.bars - self.played) * self.bar))
+
     def opening(self) -> np.ndarray:
-        """What may come before the home word: those wished for; else what the model chooses."""
+        """What may come before the home word: of each kind what was wished for, and no later kind
+        before it; else what the model chooses."""
         mask = self.tokenizer.follow['opening'].copy()
         heard = OPENING.index(self.last) + 1 if self.last in OPENING else 0
-        for kind in OPENING[:heard]:
-            mask &= ~self.tokenizer.is_kind[kind]
-        wishes = [word for word in self.wishes if OPENING.index(word[0]) >= heard]
-        if wishes:
-            mask[:] = False
-            mask[self.tokenizer.ids[wishes[0]]] = True
+        for place, kind in enumerate(OPENING):
+            if place < heard:
+                mask &= ~self.tokenizer.is_kind[kind]
+            elif kind in self.wishes:
+                for later in OPENING[place:]:
+                    mask &= ~self.tokenizer.is_kind[later]
+                mask[self.tokenizer.ids[kind, self.wishes[kind]]] = True
+                break
         return mask
 
 
@@ -436,8 +451,7 @@ FOLLOW = {'opening': 'metre tempo home',         # kind of the last word -> the 
           'whole shift': 'metre tempo shift off velocity on',    # a long wait is said in parts
           'off': 'shift off velocity on end',
           'velocity': 'on',
-          'on': 'shift velocity on',
-          'end': 'end'}
+          'on': 'shift velocity on'}
 
 
 def make_follow(tokenizer: MidiTokenizer) -> dict[str, np.ndarray]:

@@ -15,14 +15,15 @@ class Prompt:
     until: int                      # that bar line, in steps
     wishes: dict                    # for the beginning of a piece without notes: kind -> value
 
-    def lasting(self) -> dict[tuple[int, int], int]:
-        """The notes that last beyond the bar line: (start, pitch) -> end."""
+    def lasting(self) -> dict[tuple[int, int], list[int]]:
+        """The notes that last beyond the bar line: (start, pitch) -> their ends, in order; two
+        voices in unison may have two."""
         lasting = {}
         for note in self.score.notes:
             end = note.start + note.duration
             if end > self.until:
-                lasting[note.start, note.pitch] = end
-        return lasting
+                lasting.setdefault((note.start, note.pitch), []).append(end)
+        return {note: sorted(ends) for note, ends in lasting.items()}
 
 
 def read_prompt(tokenizer: MidiTokenizer, file: str = '', bars: int = 4, metre: str = '',
