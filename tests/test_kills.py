@@ -12,6 +12,7 @@ import time
 
 import pytest
 import torch
+import torch._dynamo         # an optimizer imports it, for seconds: here once, not in every process
 
 import train
 from train import Config
