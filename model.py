@@ -142,7 +142,10 @@ def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
 
 
 def attend_fast(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """The same from PyTorch, which does not keep the scores of all pairs in memory."""
+    """The same from PyTorch, which does not keep the scores of all pairs in memory. It counts from
+    the first position, where `attend` counts from the last: so for all positions or for the last.
+    """
+    assert q.size(-2) in (1, k.size(-2))
     return F.scaled_dot_product_attention(q, k, v, is_causal=q.size(-2) > 1)
 
 
@@ -285,8 +288,8 @@ class Transformer(nn.Module):
     def forward(self, ids: torch.Tensor, told: torch.Tensor, cache: 'Cache | None' = None):
         """ids (B, T) and what the listener told after each (B, T, F) -> logits (B, T, V).
 
-        With a cache, these are ids that come after what it holds. Raises ValueError for more than
-        the context.
+        With a cache that holds some, this is the one id that comes after. Raises ValueError for
+        more than the context.
         """
         T = ids.size(1)
         start = cache.length if cache is not None else 0
