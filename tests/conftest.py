@@ -2,8 +2,10 @@
 
 import shutil
 import sys
+from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,7 +13,9 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 import data.corpus                                                      # noqa: E402
 import prepare                                                          # noqa: E402
+from data.score import read_midi                                        # noqa: E402
 from model import FORMAT                                                # noqa: E402
+from tokenizer_midi import MidiTokenizer                                # noqa: E402
 
 torch.set_num_threads(1)            # the models of the tests are too small to share out
 
@@ -21,6 +25,15 @@ def checkpoint_of(model, tokenizer: dict, **changed) -> dict:
     return {'format': FORMAT, 'model': model.state_dict(), 'model_config': model.config.__dict__,
             'train_config': {'dataset': 'toy'}, 'tokenizer': tokenizer, 'dtype': 'float32',
             'optimizers': [], 'progress': {'best': 9.0}, **changed}
+
+
+@cache
+def movement(number: int) -> tuple[list[int], np.ndarray]:
+    """The ids of a movement of the Goldberg (0 the Aria), and what is told after each (N, F)."""
+    tokenizer = MidiTokenizer()
+    path = sorted((ROOT / 'data' / 'goldberg').glob('*.mid'))[number]
+    ids = tokenizer.encode(read_midi(str(path)))
+    return ids, tokenizer.listen(ids)
 
 
 @pytest.fixture(scope='session')

@@ -15,6 +15,7 @@ import torch
 import torch._dynamo         # an optimizer imports it, for seconds: here once, not in every process
 
 import train
+from model import save
 from train import Config
 
 KILLS = int(os.environ.get('KILLS', 3))
@@ -100,6 +101,18 @@ def after_lines(path, lines: int):
             seen = time.monotonic()
         return seen is not None and time.monotonic() > seen + moment
     return is_time
+
+
+def test_killed_between_writing_and_renaming(tmp_path):
+    """Forbids a checkpoint lost because the machine went down while the next one was written."""
+    path = tmp_path / 'a.pt'
+    save(path, {'step': 1})
+
+    def goes_down():
+        os.fsync = lambda file: os._exit(9)         # when all is written, and nothing renamed
+        save(path, {'step': 2, 'weights': torch.zeros(100_000)})
+    assert in_a_process(goes_down) == 9
+    assert torch.load(path, weights_only=True) == {'step': 1}
 
 
 def test_a_full_disk(corpus):
