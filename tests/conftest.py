@@ -1,5 +1,6 @@
-"""What the tests share: the repo on the path, one thread, a small corpus and a small model."""
+"""What the tests share: the repo on the path, one thread, a small corpus, and processes to kill."""
 
+import os
 import shutil
 import sys
 from functools import cache
@@ -34,6 +35,30 @@ def movement(number: int) -> tuple[list[int], np.ndarray]:
     path = sorted((ROOT / 'data' / 'goldberg').glob('*.mid'))[number]
     ids = tokenizer.encode(read_midi(str(path)))
     return ids, tokenizer.listen(ids)
+
+
+with_fork = pytest.mark.skipif(not hasattr(os, 'fork'), reason='no fork on this system: run the '
+                               'tests on Linux or macOS to see this one')
+
+
+def begin(job, said=os.devnull) -> int:
+    """Run job() in a process of its own, which ends with 0 or, after an error, 1; its number. What
+    it says, and the error, goes into the file `said`."""
+    import torch._dynamo             # optimizers do, for seconds: here once, not in every process
+    child = os.fork()
+    if child:
+        return child
+    code = 1
+    try:
+        sys.stdout = sys.stderr = open(said, 'w', buffering=1)
+        os.dup2(sys.stdout.fileno(), 1)
+        os.dup2(sys.stdout.fileno(), 2)
+        job()
+        code = 0
+    except BaseException as error:
+        print(f'{type(error).__name__}: {error}')
+    finally:
+        os._exit(code)
 
 
 @pytest.fixture(scope='session')

@@ -12,9 +12,9 @@ import time
 
 import pytest
 import torch
-import torch._dynamo         # an optimizer imports it, for seconds: here once, not in every process
 
 import train
+from conftest import begin, with_fork
 from model import save
 from train import Config
 
@@ -22,24 +22,13 @@ KILLS = int(os.environ.get('KILLS', 3))
 SETTINGS = {'dataset': 'toy', 'n_layer': 1, 'n_head': 1, 'n_embd': 16, 'context': 32,
             'batch_size': 2, 'dtype': 'float32', 'max_steps': 24, 'eval_every': 4, 'log_every': 2}
 
-pytestmark = pytest.mark.skipif(not hasattr(os, 'fork'), reason='no fork on this system: run the '
-                                'tests on Linux or macOS to see this one')
+pytestmark = with_fork
 
 
 def in_a_process(job, kill_if=lambda: False) -> int:
     """Run job() in a process of its own, which is killed as soon as kill_if() is true; how it
     ended: 0, 1, or -9 if killed."""
-    child = os.fork()
-    if not child:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 1)
-        os.dup2(nowhere, 2)
-        code = 1
-        try:
-            job()
-            code = 0
-        finally:
-            os._exit(code)
+    child = begin(job)
     while True:
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
