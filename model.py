@@ -145,7 +145,10 @@ def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
 
 
 def attend_fast(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """The same from PyTorch, which does not keep the scores of all pairs in memory."""
+    """The same from PyTorch, which does not keep the scores of all pairs in memory. It counts from
+    the first position, where `attend` counts from the last: so for all positions or for the last.
+    """
+    assert q.size(-2) in (1, k.size(-2))
     return F.scaled_dot_product_attention(q, k, v, is_causal=q.size(-2) > 1)
 
 
@@ -301,8 +304,8 @@ class Transformer(nn.Module):
     def forward(self, ids: torch.Tensor, told: torch.Tensor, cache: 'Cache | None' = None):
         """ids (B, T) and what the listener told after each (B, T, F) -> logits (B, T, V).
 
-        With a cache, these are ids that come after what it holds. Raises ValueError for more than
-        the context.
+        With a cache that holds some, this is the one id that comes after. Raises ValueError for
+        more than the context.
         """
         T = ids.size(1)
         start = cache.length if cache is not None else 0
@@ -350,7 +353,7 @@ class Transformer(nn.Module):
                 logits = self(ids[:, -new:], told[:, -new:], cache)
             else:
                 logits = self(ids, told)
-            logits = forbid(logits[:, -1].float(), listeners)    # (B, V)
+            logits = forbid(logits[:, -1].float(), listeners, done)      # (B, V)
             id = draw(logits, **drawing)
             if stop is not None:
                 id = torch.where(done, stop, id)
@@ -391,16 +394,16 @@ class Cache:
 
 # -------------------------------------------------------------------------------------- drawing
 
-def forbid(logits: torch.Tensor, listeners: list) -> torch.Tensor:
+def forbid(logits: torch.Tensor, listeners: list, done: torch.Tensor) -> torch.Tensor:
     """logits (B, V) with -inf for the ids that may not come next, as the listener of each row says.
-    """
+    What that takes from a row that is not yet `done` (B,) is added up in its `forbidden`."""
     masks = [listener.allowed() for listener in listeners]
     if masks[0] is None:
         return logits
     allowed = torch.from_numpy(np.stack(masks)).to(logits.device)
     masked = logits.masked_fill(~allowed, float('-inf'))
     lost = -torch.expm1(masked.logsumexp(-1) - logits.logsumexp(-1))     # (B,)
-    for listener, share in zip(listeners, lost.tolist()):
+    for listener, share in zip(listeners, lost.where(~done, 0).tolist()):
         listener.forbidden += share
     return masked
 

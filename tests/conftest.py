@@ -1,9 +1,12 @@
-"""What the tests share: the repo on the path, one thread, a small corpus and a small model."""
+"""What the tests share: the repo on the path, one thread, a small corpus, and processes to kill."""
 
+import os
 import shutil
 import sys
+from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,7 +14,9 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 import data.corpus                                                      # noqa: E402
 import prepare                                                          # noqa: E402
+from data.score import read_midi                                        # noqa: E402
 from model import FORMAT                                                # noqa: E402
+from tokenizer_midi import MidiTokenizer                                # noqa: E402
 
 torch.set_num_threads(1)            # the models of the tests are too small to share out
 
@@ -21,6 +26,39 @@ def checkpoint_of(model, tokenizer: dict, **changed) -> dict:
     return {'format': FORMAT, 'model': model.state_dict(), 'model_config': model.config.__dict__,
             'train_config': {'dataset': 'toy'}, 'tokenizer': tokenizer, 'dtype': 'float32',
             'optimizers': [], 'progress': {'best': 9.0}, **changed}
+
+
+@cache
+def movement(number: int) -> tuple[list[int], np.ndarray]:
+    """The ids of a movement of the Goldberg (0 the Aria), and what is told after each (N, F)."""
+    tokenizer = MidiTokenizer()
+    path = sorted((ROOT / 'data' / 'goldberg').glob('*.mid'))[number]
+    ids = tokenizer.encode(read_midi(str(path)))
+    return ids, tokenizer.listen(ids)
+
+
+with_fork = pytest.mark.skipif(not hasattr(os, 'fork'), reason='no fork on this system: run the '
+                               'tests on Linux or macOS to see this one')
+
+
+def begin(job, said=os.devnull) -> int:
+    """Run job() in a process of its own, which ends with 0 or, after an error, 1; its number. What
+    it says, and the error, goes into the file `said`."""
+    import torch._dynamo             # optimizers do, for seconds: here once, not in every process
+    child = os.fork()
+    if child:
+        return child
+    code = 1
+    try:
+        sys.stdout = sys.stderr = open(said, 'w', buffering=1)
+        os.dup2(sys.stdout.fileno(), 1)
+        os.dup2(sys.stdout.fileno(), 2)
+        job()
+        code = 0
+    except BaseException as error:
+        print(f'{type(error).__name__}: {error}')
+    finally:
+        os._exit(code)
 
 
 @pytest.fixture(scope='session')

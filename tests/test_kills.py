@@ -14,30 +14,21 @@ import pytest
 import torch
 
 import train
+from conftest import begin, with_fork
+from model import save
 from train import Config
 
 KILLS = int(os.environ.get('KILLS', 3))
 SETTINGS = {'dataset': 'toy', 'n_layer': 1, 'n_head': 1, 'n_embd': 16, 'context': 32,
             'batch_size': 2, 'dtype': 'float32', 'max_steps': 24, 'eval_every': 4, 'log_every': 2}
 
-pytestmark = pytest.mark.skipif(not hasattr(os, 'fork'), reason='no fork on this system: run the '
-                                'tests on Linux or macOS to see this one')
+pytestmark = with_fork
 
 
 def in_a_process(job, kill_if=lambda: False) -> int:
     """Run job() in a process of its own, which is killed as soon as kill_if() is true; how it
     ended: 0, 1, or -9 if killed."""
-    child = os.fork()
-    if not child:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 1)
-        os.dup2(nowhere, 2)
-        code = 1
-        try:
-            job()
-            code = 0
-        finally:
-            os._exit(code)
+    child = begin(job)
     while True:
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
@@ -99,6 +90,18 @@ def after_lines(path, lines: int):
             seen = time.monotonic()
         return seen is not None and time.monotonic() > seen + moment
     return is_time
+
+
+def test_killed_between_writing_and_renaming(tmp_path):
+    """Forbids a checkpoint lost because the machine went down while the next one was written."""
+    path = tmp_path / 'a.pt'
+    save(path, {'step': 1})
+
+    def goes_down():
+        os.fsync = lambda file: os._exit(9)         # when all is written, and nothing renamed
+        save(path, {'step': 2, 'weights': torch.zeros(100_000)})
+    assert in_a_process(goes_down) == 9
+    assert torch.load(path, weights_only=True) == {'step': 1}
 
 
 def test_a_full_disk(corpus):

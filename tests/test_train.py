@@ -7,9 +7,6 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,14 +15,14 @@ import torch.nn.functional as F
 
 import data.corpus
 import train
-from conftest import ROOT
+from conftest import ROOT, begin, movement, with_fork
 from config.settings import read_config
-from data.corpus import load_corpus
+from data.corpus import columns_of_told, load_corpus
+from lib.heldout import find_windows, losses_of
 from model import ModelConfig, Transformer
 from tokenizer_midi import MidiTokenizer
-from train import (FAR, Config, Muon, get_batch, how_long, make_optimizers,
-                   orthogonalize, pad_left, piece_before, schedule, time_to_end, validate,
-                   validation_losses)
+from train import (Config, Muon, get_batch, how_long, make_optimizers, orthogonalize, schedule,
+                   validate)
 
 CONFIGS = [path for path in sorted((ROOT / 'config').glob('[a-z]*.py'))
            if path.stem not in ('settings', 'machine', 'lock')]          # these read them
@@ -72,26 +69,25 @@ def test_rates_are_those_of_the_schedule(corpus, monkeypatch):
     assert rates[torch.optim.AdamW] == pytest.approx([0.002 * rate for rate in due])
 
 
-def test_the_model_is_told_the_length(corpus, monkeypatch):
-    """Forbids an end that is not as far from the first id of a row as the batch says."""
-    told, heard = [], []
+def test_the_model_is_told_what_the_batch_says(corpus, monkeypatch):
+    """Forbids training on nothing told, or on what was told of other ids."""
+    drawn, heard = [], []
     forward = Transformer.forward
 
     def get(*given):
-        batch = get_batch(*given)
-        told.append(batch[3])
-        return batch
+        drawn.append(get_batch(*given))
+        return drawn[-1]
 
-    def overheard(model, ids, *rest, state=None):
+    def overheard(model, ids, told):
         if model.training:
-            heard.append(state)
-        return forward(model, ids, *rest, state=state)
+            heard.append((ids, told))
+        return forward(model, ids, told)
     monkeypatch.setattr(train, 'get_batch', get)
     monkeypatch.setattr(Transformer, 'forward', overheard)
-    run(corpus, 'a', max_steps=3, batch_size=8)
-    assert len(told) == len(heard) == 3
-    for lengths, state in zip(told, heard):
-        assert state.clock.any() and torch.equal(state.end - state.clock, lengths)
+    run(corpus, 'a', max_steps=3)
+    for (x, _, told), (ids, told_to_model) in zip(drawn, heard, strict=True):
+        assert torch.equal(x, ids) and torch.equal(told, told_to_model)
+        assert told.any()
 
 
 def test_the_loss_is_that_of_the_next_ids(corpus, monkeypatch):
@@ -105,9 +101,8 @@ def test_the_loss_is_that_of_the_next_ids(corpus, monkeypatch):
     model = train.train(Config(out_dir=str(corpus / 'a'), **{
         **SMALL, 'max_steps': 3, 'log_every': 1, 'dropout': 0.0, 'muon_lr': 0.0, 'adam_lr': 0.0}))
     rows = [row for row in csv.DictReader(open(corpus / 'a' / 'log.csv')) if row['loss']]
-    for (x, y, before, lengths), row in zip(batches, rows, strict=True):
-        state = model.state_after(before)
-        likely = model(x, state=state._replace(end=state.clock + lengths)).log_softmax(dim=-1)
+    for (x, y, told), row in zip(batches, rows, strict=True):
+        likely = model(x, told).log_softmax(dim=-1)
         assert float(row['loss']) == pytest.approx(-likely.gather(2, y[..., None]).mean().item())
 
 
@@ -246,14 +241,14 @@ def test_a_refused_run_leaves_no_folder(corpus):
 def test_one_batch_is_learned_by_heart(corpus):
     """Forbids a gradient, an optimizer or a target that is wired wrongly."""
     torch.manual_seed(0)
-    table = torch.arange(515)[None]
-    generator = torch.Generator().manual_seed(0)
-    x, y, _, _ = get_batch([load_corpus('toy')], [1.0], 4, 32, table, generator)
-    model = Transformer(ModelConfig(515, 32, 2, 2, 64))
+    toy = load_corpus('toy')
+    table = torch.arange(toy['vocab_size'])[None]
+    x, y, told = get_batch([toy], [1.0], 4, 32, table, torch.Generator().manual_seed(0))
+    model = Transformer(ModelConfig(toy['vocab_size'], 32, 2, 2, 64, **toy['shape_of_told']))
     optimizers = make_optimizers(model, 0.0, torch.float32)
     optimizers[1].param_groups[0]['lr'] = 0.01
     for _ in range(60):
-        loss = F.cross_entropy(model(x).flatten(0, 1), y.flatten())
+        loss = F.cross_entropy(model(x, told).flatten(0, 1), y.flatten())
         loss.backward()
         for optimizer in optimizers:
             optimizer.step()
@@ -293,84 +288,89 @@ def test_orthogonalize():
 
 def test_every_parameter_is_trained(corpus):
     """Forbids a parameter that no optimizer has, or two have."""
-    model = Transformer(ModelConfig(11, 32, 2, 2, 16, n_keys=3))
+    meta = load_corpus('toy')
+
+    def new():
+        torch.manual_seed(1)                         # as train() does, so the same first weights
+        return Transformer(ModelConfig(meta['vocab_size'], 32, 2, 2, 32, **meta['shape_of_told']))
+    model = new()
     model.new_table = torch.nn.Parameter(torch.zeros(4, 4))
-    held = [p for optimizer in make_optimizers(model, 0.0, torch.float32)
-            for group in optimizer.param_groups for p in group['params']]
-    assert sorted(map(id, held)) == sorted(map(id, model.parameters()))
-    matrices = {id(p) for name, p in model.blocks.named_parameters() if 'look_back' not in name}
-    muon = {id(p) for group in make_optimizers(model, 0.0, torch.float32)[0].param_groups
-            for p in group['params']}
-    assert muon == matrices
+    muon, adam = [[p for group in optimizer.param_groups for p in group['params']]
+                  for optimizer in make_optimizers(model, 0.0, torch.float32)]
+    assert sorted(map(id, muon + adam)) == sorted(map(id, model.parameters()))
+    assert sorted(map(id, muon)) == sorted(map(id, model.blocks.parameters()))
     after = run(corpus, 'a', max_steps=3)['model']
-    torch.manual_seed(1)                             # as train() did, so the same first weights
-    for name, tensor in Transformer(ModelConfig(515, 32, 2, 2, 32, n_keys=128)).named_parameters():
+    for name, tensor in new().named_parameters():
         assert not torch.equal(tensor, after[name]), name
-    told = after['ending'][:-1].abs().sum(dim=1)
-    assert (told > 0).any()                          # the last is for rows that are not told
 
 
-def test_training_knows_what_is_down(corpus, monkeypatch):
-    """Forbids crops that begin with all keys up, or with a key down twice: the keys at each id of a
-    crop are those of the piece."""
-    states, forward = [], Transformer.forward
-
-    def overheard(model, ids, cache=None, state=None):
-        keys = model.follow(ids, state).down
-        assert keys.min() >= 0                       # an `off` without its `on` would be below
-        ended = keys[ids == MidiTokenizer().end]
-        assert (ended == 0).all()
-        states.append(state)
-        return forward(model, ids, cache, state)
-    monkeypatch.setattr(Transformer, 'forward', overheard)
-    run(corpus, 'a', max_steps=20, eval_every=20)
-    in_training = states[1:-1]
-    assert sum(state.down.sum(dim=1).gt(0).sum() for state in in_training) > 40
-    assert {bool(end < math.inf) for state in in_training for end in state.end} == {True, False}
+# a listener that tells seven numbers of an id, from which it can be guessed
+TOLD = {'clock': 1, 'left': 1, 'length': 1, 'home': 1, 'recalled': 1, 'down': 2}
+IDS = columns_of_told(TOLD)['ids']
+LEFT = columns_of_told(TOLD)['left']
 
 
-def test_far_pieces():
-    """Forbids a piece that is looked at from its middle on, but for one that is out of all bounds,
-    and a row that is padded on the wrong side."""
-    ids = np.zeros(100_000, int)
-    ends = np.array([10, 19_000, 99_999])
-    assert len(piece_before(ids, ends, 19_000)) == 19_000 - 10
-    assert len(piece_before(ids, ends, 19_001)) == 1 and len(piece_before(ids, ends, 0)) == 0
-    assert len(piece_before(ids, ends, 60_000)) == FAR
-    corpus = {'train': ids, 'ends': ends, 'clock': np.array([2])}
-    assert time_to_end(corpus, 11) == 2 * (19_000 - 11) and time_to_end(corpus, 10) == 0
-    assert time_to_end(corpus, 19_001) == 2 * FAR
-    assert pad_left([[1, 2], [], [3]], 9).tolist() == [[1, 2], [9, 9], [9, 3]]
-    assert pad_left([[], []], 9).tolist() == [[9], [9]]
+def told_of(ids: np.ndarray) -> np.ndarray:
+    """(..., F) of each of the ids (...)."""
+    return np.stack((ids, ids % 5 + 1, ids % 3, ids + 1, ids + 2, ids + 3, 0 * ids), axis=-1)
+
+
+def counting(first: int, end: int) -> dict:
+    """A corpus of ids that count up."""
+    ids = np.arange(first, end)
+    return {'train': ids, 'train_told': told_of(ids), 'val': ids, 'val_told': told_of(ids),
+            'shape_of_told': {'told': TOLD}}
 
 
 def test_batches():
-    """Forbids targets that are not the next ids, a crop over the edge of a corpus, a corpus or key
-    that is never drawn, one key for a whole batch, and a wrong time to the end of a piece."""
-    clock = np.arange(1400) % 2                      # every second id moves the clock
-    corpora = [{'train': np.arange(0, 40), 'ends': np.array([20, 39]), 'clock': clock, 'end': 7},
-               {'train': np.arange(100, 300), 'ends': np.array([199]), 'clock': clock}]
+    """Forbids targets that are not the next ids, a crop over the edge of a corpus, a corpus or
+    transposition that is never drawn, one transposition for a whole batch, told rows of other ids
+    or in another key than theirs, and numbers that are no ids and change with the key."""
+    corpora = [counting(0, 40), counting(100, 300)]
     table = torch.stack([torch.arange(1400), torch.arange(1400) + 1000])
     seen = []
     for seed in range(40):
         generator = torch.Generator().manual_seed(seed)
-        x, y, before, lengths = get_batch(corpora, [1.0, 1.0], 16, 8, table, generator)
+        x, y, told = get_batch(corpora, [1.0, 1.0], 16, 8, table, generator)
         assert torch.equal(x[:, 1:], y[:, :-1]) and (y - x == 1).all()
         assert x.shape == (16, 8)
-        for row, first in zip((before % 1000).tolist(), (x[:, 0] % 1000).tolist()):
-            begin = 100 if first >= 100 else 20 if first > 20 else 0
-            whole = list(range(begin, first))        # its piece so far, and the end before it
-            assert row == [7] * (len(row) - len(whole)) + whole
-        for first, length in zip(x[:, 0] % 1000, lengths):
-            end = 299 if first >= 100 else 39 if first > 20 else 20
-            assert length in (math.inf, (end - first + first % 2) // 2)
-        assert 0 < (lengths == math.inf).sum() < 16          # told to some rows, not to all
         seen.append(x)
         assert len(set((x[:, 0] >= 1000).tolist())) == 2
+        want = torch.tensor(told_of((x % 1000).numpy()))
+        want[:, :, IDS] += (x - x % 1000)[..., None]
+        want[:, :, LEFT] = told[:, :, LEFT]                      # see the next test
+        assert torch.equal(told, want)
     starts = torch.cat(seen)[:, 0] % 1000
     assert starts.min() == 0 and ((starts < 32) | (starts >= 100)).all() and starts.max() == 291
     share = (starts < 100).float().mean().item()
     assert abs(share - 32 / 224) < 0.06
+
+
+def test_the_end_is_told_in_half_of_the_rows():
+    """Forbids an end that is always told or never, in part of a row, or at another level."""
+    table = torch.arange(400)[None]
+    x, _, told = get_batch([counting(0, 300)], [1.0], 1000, 8, table, torch.Generator())
+    left = told[:, :, LEFT][..., 0]
+    is_told = left.any(dim=1)
+    assert 420 < is_told.sum() < 580
+    assert torch.equal(left[is_told], x[is_told] % 5 + 1) and not left[~is_told].any()
+
+
+def test_a_transposed_row_is_told_what_its_listener_would_say():
+    """Forbids rows that are moved to another key where what is told of them is not: whole pieces,
+    each listened to again in the key where they are."""
+    tokenizer = MidiTokenizer()
+    ids, told = movement(4)
+    piece = {'train': np.array(ids), 'train_told': told,
+             'shape_of_told': tokenizer.shape_of_told()}
+    x, y, told = get_batch([piece], [1.0], 6, len(ids) - 1,
+                           torch.tensor(tokenizer.augment_table()), torch.Generator())
+    left = columns_of_told(tokenizer.shape_of_told()['told'])['left']
+    assert len(set(map(str, x.tolist()))) > 2                    # keys
+    for row, last, found in zip(x.tolist(), y[:, -1].tolist(), told):
+        want = tokenizer.listen([*row, last])[:-1]
+        want[:, left] = found[:, left]
+        assert found.tolist() == want.tolist()
 
 
 def test_extra_corpora_fade_out(corpus, monkeypatch):
@@ -382,6 +382,8 @@ def test_extra_corpora_fade_out(corpus, monkeypatch):
     meta['pieces'] = {'train': [{'name': 'x', 'units': 1, 'fingerprint': 'x'}], 'val': []}
     meta['tokens']['train'] = 20_000
     (corpus / 'other' / 'meta.json').write_text(json.dumps(meta))
+    columns = sum(meta['shape_of_told']['told'].values())
+    np.zeros((20_000, columns), np.uint16).tofile(corpus / 'other' / 'train_told.bin')
     ids = np.full(20_000, 300, np.uint16)                    # one id, to tell
     ids[-1] = meta['end']
     ids.tofile(corpus / 'other' / 'train.bin')
@@ -409,86 +411,86 @@ def test_extra_corpora_fade_out(corpus, monkeypatch):
 
 def test_processes_share_one_batch():
     """Forbids two processes that train on the same rows, or on others than one process would."""
-    corpora = [{'train': np.arange(0, 400), 'ends': np.array([399]), 'clock': np.ones(400, int),
-                'end': 7}]
-    table = torch.stack([torch.arange(400)] * 3)
+    table = torch.stack([torch.arange(400), torch.arange(400) + 1, torch.arange(400) + 2])
 
     def batch(rows, *process):
-        return get_batch(corpora, [1.0], rows, 8, table, torch.Generator().manual_seed(5), *process)
+        return get_batch([counting(0, 300)], [1.0], rows, 8, table,
+                         torch.Generator().manual_seed(5), *process)
     whole = batch(6)
     parts = [batch(2, rank, 3) for rank in range(3)]
-    for i in (0, 1, 3):                              # ids, next ids, time to the end
-        assert torch.equal(whole[i], torch.cat([part[i] for part in parts]))
+    for tensor, *in_parts in zip(whole, *parts):     # ids, next ids, told
+        assert torch.equal(tensor, torch.cat(in_parts))
+
+
+class Pairs(torch.nn.Linear):
+    """A model whose loss depends on an id and the next one alone."""
+
+    def __init__(self, context):
+        super().__init__(1, 1)
+        self.config = ModelConfig(300, context, told=TOLD)
+        self.table = torch.randn(300, 300, generator=torch.Generator().manual_seed(0))
+
+    def forward(self, ids, told):
+        want = torch.tensor(told_of(ids.numpy()))
+        want[:, :, LEFT] = 0
+        assert torch.equal(told, want)               # that of these ids, but for the end
+        assert not self.training
+        return self.table[ids]
 
 
 def test_processes_share_validation():
     """Forbids a window that two processes validate, or none."""
-    class Noted(Stateless):
-        def forward(self, ids, state):
-            return F.one_hot(ids, 300).float()
-    corpus = {'val': np.arange(200), 'end': 250}
-    whole = [t for targets, _ in validation_losses(Noted(1, 1), corpus, 16) for t in targets]
-    parts = [t for rank in range(3) for targets, _ in
-             validation_losses(Noted(1, 1), corpus, 16, rank, 3) for t in targets]
-    assert len(parts) == len(whole) == 199 and set(map(int, parts)) == set(range(1, 200))
+    ids = counting(0, 200)
+    whole = losses_of(Pairs(16), ids['val'], ids['val_told'])
+    parts = [losses_of(Pairs(16), ids['val'], ids['val_told'], rank, 3) for rank in range(3)]
+    assert len(set(whole)) == 199 and all(len(part) for part in parts)
+    assert sorted(np.concatenate(parts)) == pytest.approx(sorted(whole))
 
 
+def in_two_processes(corpus, dies_at=None, **settings) -> tuple[list[int], list[str]]:
+    """Train in two processes that are told what torchrun tells them; the second may die at a step.
+    How both ended, and what they said."""
+    with socket.socket() as free:
+        free.bind(('localhost', 0))
+        port = free.getsockname()[1]
+
+    def job(rank):
+        os.environ |= {'RANK': str(rank), 'LOCAL_RANK': str(rank), 'WORLD_SIZE': '2',
+                       'MASTER_ADDR': 'localhost', 'MASTER_PORT': str(port)}
+
+        def or_die(step, config):
+            if rank == 1 and step == dies_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return schedule(step, config)
+        train.schedule = or_die
+        train.main(Config(out_dir=str(corpus / 'two'), **{**SMALL, **settings}))
+    files = [corpus / f'said-{rank}' for rank in (0, 1)]
+    children = [begin(lambda rank=rank: job(rank), files[rank]) for rank in (0, 1)]
+    ended = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    return ended, [file.read_text() for file in files]
+
+
+@with_fork
 def test_two_processes_are_one_with_twice_the_batch(corpus):
     """Forbids gradients that are not averaged over the processes, weights that drift apart, and a
-    validation that leaves out what the other one did: torchrun's two end where one ends."""
-    settings = {**SMALL, 'max_steps': 12, 'eval_every': 6, 'dropout': 0.0, 'batch_size': 2}
-    script = corpus / 'both.py'
-    script.write_text(f'''
-import sys, pathlib
-sys.path.insert(0, {str(Path(train.__file__).parent)!r})
-import torch, train, data.corpus
-torch.set_num_threads(1)
-data.corpus.DATA = pathlib.Path({str(corpus)!r})
-train.main(train.Config(out_dir={str(corpus / "two")!r}, **{settings!r}))
-''')
-    done = subprocess.run([sys.executable, '-m', 'torch.distributed.run', '--standalone',
-                           '--nproc_per_node=2', str(script)], capture_output=True, text=True,
-                          timeout=100)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count('done; best') == 1      # one of them speaks
-    one = run(corpus, 'one', **{**settings, 'batch_size': 4})
+    validation that leaves out what the other one did: two end where one ends."""
+    settings = {'max_steps': 12, 'eval_every': 6, 'dropout': 0.0}
+    ended, said = in_two_processes(corpus, **settings, batch_size=2)
+    assert ended == [0, 0], said
+    assert 'done; best' in said[0] and not said[1]               # one of them speaks
+    one = run(corpus, 'one', **settings, batch_size=4)
     two = torch.load(corpus / 'two' / 'last.pt', weights_only=True)
     for name, tensor in one['model'].items():
         assert torch.allclose(tensor, two['model'][name], atol=1e-5), name
     assert one['progress']['best'] == pytest.approx(two['progress']['best'], abs=1e-5)
 
 
+@with_fork
 def test_a_killed_process_ends_the_others(corpus):
-    """Forbids a process that waits for ever for one that was killed, or ends without a word: rank
-    and port are told as torchrun tells them."""
-    script = corpus / 'both.py'
-    script.write_text(f'''
-import sys, os, signal, pathlib
-sys.path.insert(0, {str(Path(train.__file__).parent)!r})
-import torch, train, data.corpus
-from config.settings import run
-torch.set_num_threads(1)
-data.corpus.DATA = pathlib.Path({str(corpus)!r})
-plain = train.schedule
-def schedule(step, config):
-    if step == 7 and os.environ['RANK'] == '1':
-        os.kill(os.getpid(), signal.SIGKILL)
-    return plain(step, config)
-train.schedule = schedule
-run(train.main, train.Config)
-''')
-    flags = [f'--{name}={value}' for name, value in {**SMALL, 'max_steps': 12}.items()]
-    with socket.socket() as free:
-        free.bind(('localhost', 0))
-        port = free.getsockname()[1]
-    common = {**os.environ, 'WORLD_SIZE': '2', 'MASTER_ADDR': 'localhost', 'MASTER_PORT': str(port)}
-    both = [subprocess.Popen(
-        [sys.executable, str(script), f'--out_dir={corpus / "two"}', *flags],
-        env={**common, 'RANK': str(rank), 'LOCAL_RANK': str(rank)}, stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL, text=True) for rank in range(2)]
-    told = both[0].communicate(timeout=100)[1]
-    assert both[1].wait(100) == -signal.SIGKILL and both[0].returncode != 0, told
-    assert 'a process of this run has failed, so all end' in told and 'Traceback' not in told
+    """Forbids a process that waits for ever for one that was killed, or ends without a word."""
+    ended, said = in_two_processes(corpus, dies_at=7, max_steps=12)
+    assert ended == [1, -signal.SIGKILL], said
+    assert 'ValueError: a process of this run has failed, so all end' in said[0]
 
 
 def test_it_says_how_long_it_takes():
@@ -501,35 +503,31 @@ def test_it_says_how_long_it_takes():
     assert 'less than a minute' in how_long(config, 10, 0.01, 0.1)
 
 
-class Stateless(torch.nn.Linear):
-    """A model whose windows need nothing of what came before them."""
-
-    def state_after(self, ids):
-        return None
-
-
 def test_every_id_is_validated_once():
-    """Forbids validation on random crops, ids left out or counted twice, too short a context."""
-    class Pairs(Stateless):
-        def forward(self, ids, state):        # the loss depends on an id and the next one alone
-            return table[ids]
-    generator = torch.Generator().manual_seed(0)
-    table = torch.randn(7, 7, generator=generator)
-    for length in (9, 10, 16, 17, 18, 33, 100, 101):
-        ids = torch.randint(7, (length,), generator=generator).numpy()
-        want = F.cross_entropy(table[torch.tensor(ids[:-1])], torch.tensor(ids[1:])).item()
-        assert validate(Pairs(1, 1), {'val': ids, 'end': 3}, 8) == pytest.approx(want, abs=1e-5)
+    """Forbids validation on random crops, ids left out or counted twice, losses in another order,
+    told rows of other ids, a wish for an end that is told, and dropout."""
+    model = Pairs(8)
+    for length in (2, 5, 9, 10, 16, 17, 18, 33, 100, 299):
+        ids = torch.randint(300, (length,), generator=torch.Generator().manual_seed(length)).numpy()
+        want = F.cross_entropy(model.table[torch.tensor(ids[:-1])], torch.tensor(ids[1:]),
+                               reduction='none').numpy()
+        assert losses_of(model, ids, told_of(ids)) == pytest.approx(want, abs=1e-5)
+        found = validate(model, {'val': ids, 'val_told': told_of(ids)})
+        assert found == pytest.approx(want.mean(), abs=1e-5)
+        assert model.training                                # as it was
 
 
 def test_validation_gives_half_a_context():
     """Forbids scoring an id after the first context with less than half a context before it."""
-    class NeedsHalf(Stateless):
-        def forward(self, ids, state):        # knows what comes next from half a context on
-            known = (torch.arange(ids.size(1)) >= 8) | (ids[:, :1] == 0)
-            return 100.0 * F.one_hot(ids + 1, 300) * known[..., None]
-    for length in (17, 25, 26, 100, 200):
-        assert validate(NeedsHalf(1, 1), {'val': np.arange(length), 'end': 20},
-                        16) == pytest.approx(0, abs=1e-6)
+    assert find_windows(9, 4) == [(0, 0), (2, 2), (4, 2), (5, 3)]            # as in its docstring
+    for context in (2, 5, 16):
+        for count in (1, 2, 15, 16, 17, 25, 100):
+            scored = []
+            for start, first_new in find_windows(count, context):
+                end = min(count, start + context)
+                scored += range(start + first_new, end)
+                assert start == 0 or first_new >= context // 2
+            assert scored == list(range(count))
 
 
 def test_schedule():
@@ -598,11 +596,9 @@ def test_held_out_pieces_stay_held_out(corpus):
     assert not ({p['fingerprint'] for p in meta['pieces']['train']} &
                 {p['fingerprint'] for p in meta['pieces']['val']})
     other = corpus / 'other'
-    other.mkdir()
+    shutil.copytree(corpus / 'toy', other)
     meta['pieces'] = {'train': meta['pieces']['val'], 'val': meta['pieces']['train']}
     (other / 'meta.json').write_text(json.dumps(meta))
-    for split in ('train', 'val'):
-        (other / f'{split}.bin').write_bytes((corpus / 'toy' / f'{split}.bin').read_bytes())
     with pytest.raises(ValueError, match='held out in another corpus'):
         run(corpus, 'a', max_steps=1, dataset='toy,other')
 
