@@ -48,6 +48,8 @@ class ModelConfig:
     dropout: float = 0.0
     # what the listener tells: name -> how many numbers, in this order
     told: dict = field(default_factory=lambda: dict(NOTHING_TOLD))
+    # groups of these numbers, by where they stand, that tell of what is to come
+    wishes: list = field(default_factory=list)
     beat: int = 1         # units of the clock after which its beat comes round
     levels: int = 1       # of how far it is to the end
     lengths: int = 1      # of what is recalled
@@ -58,7 +60,7 @@ class ModelConfig:
     def __post_init__(self):
         for name, value in asdict(self).items():
             least = {'context': 2, 'keys': 0, 'first_on': 0, 'first_home': 0}.get(name, 1)
-            if name not in ('dropout', 'told') and value < least:
+            if name not in ('dropout', 'told', 'wishes') and value < least:
                 raise ValueError(f'{name} = {value}: must be at least {least}')
         if self.n_embd % (2 * self.n_head):
             raise ValueError(f'n_embd = {self.n_embd}: must be divisible by 2 * n_head = '

@@ -33,6 +33,7 @@ import numpy as np
 from data.score import (METRES, SLOWEST, STEPS, TEMPOS, WHOLE, Note, Score, bars_of, fit_metre,
                         read_midi, tempo_number)
 from data.tokenizer import Tokenizer
+from lib.plan import find_plan
 from lib.style import GRIDS, TEXTURES, grid_of, texture_of
 from lib.tonality import MODES, home_key, name_of, raised
 
@@ -153,14 +154,15 @@ class MidiTokenizer(Tokenizer):
         return Listener(self, **wishes)
 
     def listen(self, ids) -> np.ndarray:
-        """(N, F): what a listener that knows where the piece ends says after each of its ids (N).
-        """
+        """(N, F): what a listener that knows where the piece ends, and its plan, says after each of
+        its ids (N)."""
         moves = [self.words[id] for id in ids]
-        listener = self.listener(end=sum(steps for kind, steps in moves if kind == 'shift'))
+        end = sum(steps for kind, steps in moves if kind == 'shift')
+        listener = self.listener(end=end, plan=find_plan(self.decode(ids)))
         return np.array([listener.hear(id) for id in ids])
 
     def shape_of_told(self) -> dict:
-        return {'told': Listener.TOLD, 'beat': STEPS, 'levels': 1 + len(END_LEVELS),
+        return {'told': Listener.TOLD, 'wishes': Listener.WISHES, 'beat': STEPS, 'levels': 1 + len(END_LEVELS),
                 'lengths': Recall.LONGEST, 'keys': 128, 'first_on': self.ids['on', 0],
                 'first_home': self.ids['home', HOMES[0]]}
 
@@ -268,24 +270,30 @@ class Listener:
 
         clock      steps since the beginning; after 64 bars of 4/4 it begins again
         left       how far it is to the end, one of END_LEVELS counted from 1; 0: not told
-        length     how many moves were the same the last time, less 1, for each word recalled; or 0
+        length     how many moves were the same the last time, less 1, for each word recalled; 1 for
+                   one that is planned; 0 if there is none
         home       the home word
         style      the words for the voices and the grid
-        recalled   the `on` words that each line of `Recall` proposes, two each
+        recalled   the `on` words that each line of `Recall` proposes, two each; then those of a
+                   plan, three at most: what stood at this place in the bar that this one is like
         down       the `off` words of the keys that are down, the last 12 pressed at most
 
     Where there is no id to tell stands that of `begin`, 0.
     """
     CLOCK_ROUND = 64 * WHOLE
-    TOLD = {'clock': 1, 'left': 1, 'length': 4, 'home': 1, 'style': 2, 'recalled': 4,
+    TOLD = {'clock': 1, 'left': 1, 'length': 7, 'home': 1, 'style': 2, 'recalled': 7,
             'down': 12}
+    # the columns that tell of what is to come: only in half of the rows, since nobody need wish
+    WISHES = [[1], [6, 7, 8, 16, 17, 18]]
+    PLANNED = 3                                  # words of a plan at a time
     MAX_HOLD = 3 * WHOLE // 2                    # in Bach's keyboard works 1 note in 800 is longer
 
     def __init__(self, tokenizer: MidiTokenizer, end: int = 0, bars: int = 0, begin: int = 0,
-                 lasting: dict | None = None, **wishes):
+                 lasting: dict | None = None, plan: list | tuple = (), **wishes):
         """`end`: the step at which the piece ends, if it is to be told; or `bars`: so many from the
         step `begin` on, where the prompt is over. `lasting`: the notes of the prompt that last
-        beyond it, (start, pitch) -> ends. `wishes`: words for the beginning, metre=(3, 4)."""
+        beyond it, (start, pitch) -> ends. `plan`: which bars are to be like earlier ones, as
+        `find_plan` gives it. `wishes`: words for the beginning, metre=(3, 4)."""
         self.tokenizer = tokenizer
         self.words = tokenizer.words
         self.end = end
@@ -300,6 +308,10 @@ class Listener:
         self.last = 'begin'                      # kind of the last word
         self.down = {}                           # key -> when it is let go: [(earliest, latest)]
         self.struck = []                         # pitches of the onset that is now
+        self.plan = {bar: (back, higher) for bar, back, higher in plan}
+        self.lines = [0]                         # the steps at which the bars so far began
+        self.onsets = {}                         # step -> the pitches that were struck there
+        self.planned = []                        # those that the plan proposes now
         self.recall = Recall()
         self.lengths = [0, 0]
         self.proposed = [[], []]
@@ -316,7 +328,9 @@ class Listener:
             self.let_go(value)
         elif kind == 'metre':
             beats, unit = value
-            self.bar = WHOLE * beats // unit
+            self.bar = WHOLE * beats / unit
+            if self.now > self.lines[-1]:        # a time signature begins a bar wherever it stands
+                self.lines.append(self.now)
         elif kind in self.opened:
             self.opened[kind] = id
         self.last = 'whole shift' if (kind, value) == ('shift', WHOLE) else kind
@@ -326,12 +340,26 @@ class Listener:
         if self.struck:
             self.recall.remember(0, self.now, max(self.struck))
             self.recall.remember(1, self.now, min(self.struck))
+            self.onsets[self.now] = self.struck
             self.struck = []
         if self.now >= self.begin:
             self.played += steps / self.bar
         self.now += steps
+        while self.now >= self.lines[-1] + self.bar:
+            self.lines.append(self.lines[-1] + self.bar)
         for line in (0, 1):
             self.lengths[line], self.proposed[line] = self.recall.propose(line, self.now)
+        self.planned = self.follow_plan()
+
+    def follow_plan(self) -> list[int]:
+        """The pitches that stood at this place of the bar that this one is to be like."""
+        bar = len(self.lines) - 1
+        back, higher = self.plan.get(bar, (0, 0))
+        if not 0 < back <= bar:
+            return []
+        source = self.now - self.lines[bar] + self.lines[bar - back]
+        pitches = [pitch + higher for pitch in self.onsets.get(source, ())]
+        return [pitch for pitch in pitches if 0 <= pitch < 128][-self.PLANNED:]
 
     def press(self, key: int):
         ends = self.lasting.get((self.now, key), [])
@@ -344,6 +372,8 @@ class Listener:
         for line in (0, 1):
             if key in self.proposed[line]:       # it has come
                 self.lengths[line], self.proposed[line] = 0, []
+        if key in self.planned:
+            self.planned.remove(key)
 
     def let_go(self, key: int):
         if key in self.down:                     # of a unison, the one that is over first
@@ -358,6 +388,10 @@ class Listener:
             mine = [ids['on', pitch] for pitch in pitches]
             recalled += mine + [0] * (2 - len(mine))
             lengths += [max(0, length - 1)] * 2
+        planned = [ids['on', pitch] for pitch in self.planned]
+        none = [0] * (self.PLANNED - len(planned))
+        recalled += planned + none
+        lengths += [1] * len(planned) + none
         most = self.TOLD['down']
         down = [ids['off', key] for key in self.down][-most:]
         down += [0] * (most - len(down))
