@@ -17,6 +17,9 @@ from lib.tonality import find_key
 AGO = 4                  # bars; a figure that was heard so long ago, or longer, has come back
 LAGS = 24                # bars that the lag curve looks back
 LONG = 3 * WHOLE // 2    # steps; a note that lasts longer was probably forgotten
+FIGURES = ('home', 'in the key of their bar', 'parallel fifths and octaves',
+           'time with one key down', 'time with three', 'notes a quarter',
+           'off 16ths and triplets', 'longer than six quarters')
 
 
 # ---- themes that come back
@@ -61,14 +64,19 @@ def returns(scores: list[Score]) -> list[float]:
     return found
 
 
-def lag_curve(scores: list[Score]) -> list[float]:
+def lag_curve(scores: list[Score]) -> list[float | None]:
     """(LAGS,) how like a bar is to the one 1, 2, 3 ... before, transposed as it fits best: the mean
-    over all bars of all pieces (`likeness`). nan where no piece is as long."""
-    rows = [likeness(table_of(score), lines_of(score), LAGS) for score in heard(scores)]
-    alike = np.concatenate(rows) if rows else np.empty((0, LAGS))
-    there = ~np.isnan(alike)
-    return [share(alike[there[:, lag], lag]) if there[:, lag].any() else np.nan
+    over all bars of all pieces (`likeness`). None where no piece is as long."""
+    pieces = [likeness(table_of(score), lines_of(score), LAGS) for score in heard(scores)]
+    return [mean_of(np.concatenate([piece[:, lag] for piece in pieces] or [[]]))
             for lag in range(LAGS)]
+
+
+def mean_of(values) -> float | None:
+    """The mean of those that are not nan; None if there are none."""
+    known = np.array(values, dtype=float)
+    known = known[~np.isnan(known)]
+    return float(known.mean()) if len(known) else None
 
 
 # ---- home
@@ -87,31 +95,36 @@ def heard(scores: list[Score]) -> list[Score]:
     return [score for score in scores if len(score.notes) >= FEWEST]
 
 
-def describe(scores: list[Score]) -> dict[str, float]:
-    """Name -> a figure of one side, the mean over its pieces; nan where nothing is known."""
+def describe_piece(score: Score) -> dict[str, float]:
+    """The figures of one piece that need no other piece beside it. Parallels: of the moves of both
+    outer voices, those in parallel fifths or octaves; nan if there are none."""
+    notes = table_of(score)
+    starts, _, durations = notes.T
+    keys, lasts = texture_of(notes)
+    onsets = np.unique(starts)
+    down = keys_down(notes, onsets)
+    wrong, moves = parallels(highest(down), lowest(down))
+    off_grid = (starts % (STEPS // 4) > 0) & (starts % (STEPS // 3) > 0)
+    return {
+        'home': comes_home(notes),
+        'in the key of their bar': share_in_key(notes, bar_of(starts, lines_of(score))),
+        'parallel fifths and octaves': wrong / moves if moves else np.nan,
+        'time with one key down': lasts[keys == 1].sum() / lasts.sum(),
+        'time with three': lasts[keys == 3].sum() / lasts.sum(),
+        'notes a quarter': len(notes) * STEPS / lasts.sum(),
+        'off 16ths and triplets': share(off_grid),
+        'longer than six quarters': share(durations > LONG),
+    }
+
+
+def describe(scores: list[Score]) -> dict[str, float | None]:
+    """Name -> a figure of one side, the mean over its pieces of FEWEST notes or more; None where
+    nothing is known."""
     scores = heard(scores)
-    rows = defaultdict(list)
-    rows['return'] = returns(scores)
-    wrong, moves = 0, 0
+    rows = {'return': returns(scores)}
+    for name in FIGURES:
+        rows[name] = []
     for score in scores:
-        notes = table_of(score)
-        starts, _, durations = notes.T
-        keys, lasts = texture_of(notes)
-        rows['home'].append(comes_home(notes))
-        rows['in the key of their bar'].append(share_in_key(notes, bar_of(starts, lines_of(score))))
-        rows['time with one key down'].append(lasts[keys == 1].sum() / lasts.sum())
-        rows['time with three'].append(lasts[keys == 3].sum() / lasts.sum())
-        rows['notes a quarter'].append(len(notes) * STEPS / lasts.sum())
-        rows['off 16ths and triplets'].append(share((starts % (STEPS // 4) > 0)
-                                                    & (starts % (STEPS // 3) > 0)))
-        rows['longer than six quarters'].append(share(durations > LONG))
-        onsets = np.unique(starts)
-        down = keys_down(notes, onsets)
-        mine, both = parallels(highest(down), lowest(down))
-        wrong, moves = wrong + mine, moves + both
-    rows['parallels, of the moves of both outer voices'] = [wrong / moves] if moves else []
-    found = {}
-    for name, values in rows.items():
-        known = [value for value in values if not np.isnan(value)]
-        found[name] = float(np.mean(known)) if known else np.nan
-    return found
+        for name, value in describe_piece(score).items():
+            rows[name].append(value)
+    return {name: mean_of(values) for name, values in rows.items()}

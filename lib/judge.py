@@ -33,6 +33,10 @@ RIDGE = 0.1              # how much weights are held down: at 0.01 and 1 the ver
 CLIP = 3.0               # spreads from the mean; a count that is further off speaks no louder
 SEED = 1                 # of the dealing and the shuffling: same pieces, same verdict
 SHOWN = 10               # counts that gave a side away
+# Samples of 32 bars. Measured with pieces of the WTC in which a tenth of the notes is wrong: by 48
+# of them it prefers Bach in 93, by 16 and 24 in 91 to 93 (give or take 5 and 4), by 8 in 88 and by
+# 4 in 82. A judge who has heard little tells little. Around 80, for 5 more or less, it takes 40.
+ENOUGH = 24
 
 
 class Counted(NamedTuple):
@@ -148,7 +152,7 @@ def judge(bach: list[Counted], other: list[Counted]) -> Verdict | None:
     prefers = won[is_bach].sum() / asked[is_bach].sum()
     error = math.hypot(standard_error(won[is_bach], asked[is_bach], families[is_bach]),
                        standard_error(won[~is_bach], asked[~is_bach], families[~is_bach]))
-    return Verdict(100 * prefers, 200 * error)
+    return Verdict(100 * float(prefers), 200 * float(error))
 
 
 def standard_error(won: np.ndarray, asked: np.ndarray, families: np.ndarray) -> float:
@@ -181,7 +185,9 @@ def gave_away(bach: list[Counted], other: list[Counted]) -> list[dict]:
 
 def judge_sides(samples: list, train: list, val: list, drawn: list) -> dict:
     """Lists of (name, Score) -> `prefers` and `give_or_take` of each side, None where it has too
-    few pieces, and what gave the samples away. `drawn` are an n-gram's pieces."""
+    few pieces; what gave the samples away; how many of them were too short to be judged. `drawn`
+    are an n-gram's pieces."""
+    given = len(samples)
     train, val, drawn, shuffled, samples = map(
         count_pieces, (train, val, drawn, shuffle_pitches(val), samples))
     bach = train + val
@@ -194,6 +200,7 @@ def judge_sides(samples: list, train: list, val: list, drawn: list) -> dict:
         result['give_or_take'][side] = verdict and verdict.give_or_take
         result['pieces'][side] = len(other)
         result['windows'][side] = sum(len(piece.counts) for piece in other)
+    result['too_short'] = given - len(samples)
     known = result['prefers']['samples'] is not None
     result['gave_away'] = gave_away(bach, samples) if known else []
     return result
