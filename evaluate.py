@@ -3,9 +3,9 @@
 The model is judged by the bits that held-out pieces cost it (a note of music, a byte of text), and
 by what they are spent on. An n-gram, which only counts, stands beside it.
 
-Its samples of music stand before a *judge* (lib/judge.py), who is given pairs of eight bars, some by
-Bach and some by the model, and says which is which from what can be counted in them: it prefers
-Bach in so many of 100 pairs, 50 if it cannot tell. "Bach" is whoever wrote the corpus. Beside them
+Its samples of music stand before a *judge* (lib/judge.py), who is given eight bars by Bach and
+eight by the model, and says which is which from what can be counted in them: it prefers Bach in so
+many of 100 pairs, 50 if it cannot tell. "Bach" is whoever wrote the corpus. Beside the samples
 
     held-out    pieces that the model never saw, against those in training: what is possible
     shuffled    the same pieces, their pitches shuffled among the notes

@@ -1,5 +1,5 @@
-"""What evaluate.py says: bits that are the model's own, an n-gram that is one, runs that are copied,
-and that all of it is printed and written. The judge itself is in test_judge.py."""
+"""What evaluate.py says: bits that are the model's own, an n-gram that is one, runs that are
+copied, and that all of it is printed and written. The judge itself is in test_judge.py."""
 
 import json
 import math
@@ -105,6 +105,15 @@ def test_command(corpus, bach, capsys, monkeypatch):
         assert len(saved['originality']['samples']) == pieces
         assert list(saved['ngram']['bits']) == ['toy'] and 'bits' not in saved
         assert saved['judge']['too_short'] == (pieces == 4)     # prompt.mid is but a moment
+
+
+def test_a_large_corpus_is_thinned():
+    """Forbids hours of judging for a large corpus, its beginning alone, and a piece of a small one
+    that is left out."""
+    for size in (0, 1, evaluate.JUDGED):
+        assert evaluate.thin(list(range(size))) == list(range(size))
+    kept = evaluate.thin(list(range(10 * evaluate.JUDGED - 1)))
+    assert len(kept) == evaluate.JUDGED and kept[:2] == [0, 10]
 
 
 def test_clear_errors(corpus):
@@ -436,8 +445,8 @@ def test_words_that_are_copied():
 
 
 def test_recitation_is_named(corpus, capsys, monkeypatch):
-    """Forbids a piece learned by heart that passes as composed, whatever the judge says, and a verdict
-    that does not say what was copied from where."""
+    """Forbids a piece learned by heart that passes as composed, whatever the judge says, and a
+    verdict that does not say what was copied from where."""
     monkeypatch.setattr(data.ngram, 'NGRAM_PIECES', 2)
     meta, out = load_corpus('toy'), corpus / 'out'
     out.mkdir()

@@ -9,8 +9,8 @@ import pytest
 import prepare
 from conftest import ROOT
 from data.score import Note, Score, read_midi
-from lib.counts import (BARS, FEWEST, Window, chromatic, count, cut, figures_of, highest,
-                        keys_down, likeness, lowest, pairs_apart, parallels, share_in_key,
+from lib.counts import (FEWEST, chromatic, count, count_line, cut, figures_of, highest, keys_down,
+                        likeness, lowest, newly_struck, pairs_apart, parallels, share_in_key,
                         struck_lines, table_of)
 from lib.form import describe, describe_piece, lag_curve, returns
 from lib.judge import (RIDGE, Counted, count_pieces, deal, family, fit, gave_away, judge,
@@ -298,6 +298,20 @@ def test_counts_by_hand():
         assert found[name] == pytest.approx(value), name
 
 
+def test_the_steps_of_a_voice():
+    """Forbids a turn that is taken for a run, and a voice that sings a note again at each onset
+    while its key is only held."""
+    found = count_line('top', np.array([60, 62, 61, 63, 65, 65]))
+    assert found['top: two steps on'] == 1 / 4 and found['top: turns'] == 2 / 3
+    assert found['top: repeated'] == 1 / 5
+    notes = Score(melody([72, 74, 76, 77] * 8) + [Note(0, 48, 384), Note(384, 50, 384)])
+    [window] = cut(notes)
+    onsets = np.arange(0, 768, 24)
+    bass = np.repeat([48, 50], 16)
+    assert newly_struck(bass, window, onsets).tolist() == [48, 50]
+    assert count(window)['bass: whole tones'] == 1
+
+
 def test_keys_that_are_down():
     """Forbids a key that stays down when it is let go, one struck twice that is let go too early,
     and a lowest or highest key where none is down."""
@@ -454,10 +468,10 @@ def test_plain_figures():
     assert found['return'] is None and found['parallel fifths and octaves'] is None
     long = [note._replace(duration=145) if note.start == 0 else note for note in grid]
     assert describe([Score(long)])['longer than six quarters'] == pytest.approx(1 / 30)
-    held = [Note(24 * i, 60, 12) for i in range(24)] + [Note(0, 40, 288)]
+    held = [Note(24 * i, 60, 18) for i in range(24)] + [Note(0, 40, 288)]
     found = describe([Score(held), Score(held), Score(held[:5])])     # the last is too short
-    assert found['time with one key down'] == pytest.approx((144 + 144) / 564)
-    assert found['notes a quarter'] == pytest.approx(25 * 24 / 564)
+    assert found['time with one key down'] == pytest.approx((12 * 6 + 12 * 18) / 570)
+    assert found['notes a quarter'] == pytest.approx(25 * 24 / 570)
     assert set(describe([]).values()) == {None} and list(describe([])) == list(found)
 
 
