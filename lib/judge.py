@@ -13,9 +13,13 @@ and together with its twins; pairs are of one fold, and judged by what was learn
 "Bach" is whoever wrote the corpus. All of its pieces stand against the samples, those in training,
 too: of held-out ones there are too few (six of the Goldberg). Beside them stand
 
-    held-out    Bach's held-out pieces against those in training: no model can do better
+    held-out    Bach's held-out pieces against those in training: Bach against himself
     shuffled    the held-out ones, their pitches shuffled among the notes, against the same
     n-gram      pieces that the n-gram drew, against all of Bach's
+
+It hears what is composed as well as how: the WTC's preludes are told from its fugues in 79 of 100
+pairs, the Goldberg Variations from the other corpora in 82. Whoever wrote such variations alone, as
+well as Bach, would not be taken for all of Bach.
 """
 
 import math
@@ -54,7 +58,9 @@ class Verdict(NamedTuple):
 def family(name: str) -> str:
     """What twins have in common: the Aria and its da capo, a prelude and its fugue, two forms of a
     contrapunctus. '1-06-bwv851-prelude.mid' -> '1-06-bwv851'; any other name is its own."""
-    twin = re.search(r'-aria|^\d-\d\d-bwv\d+|^contrapunctus-\d\d', name)
+    if re.match(r'\d\d-aria', name):
+        return 'aria'
+    twin = re.match(r'\d-\d\d-bwv\d+|contrapunctus-\d\d', name)
     return twin[0] if twin else name
 
 
