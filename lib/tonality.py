@@ -1,4 +1,5 @@
-"""Keys in the musician's sense, such as G major: which one a stretch of music is in, and its name."""
+"""Keys in the musician's sense, such as G major: which one a stretch of music is in, its name, what
+lies in its scale, and how far two of them are apart."""
 
 import numpy as np
 

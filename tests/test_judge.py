@@ -121,7 +121,8 @@ def test_twins_stay_together():
                        ('contrapunctus-10.mid', 'contrapunctus-10a.mid')):
         assert family(one) == family(other)
     names = ['1-06-bwv851-prelude', '2-06-bwv875-prelude', '01-variatio-1', '02-variatio-2',
-             '00-aria', 'handel-aria-1', 'handel-aria-2', 'sample-1-1', 'sample-1-11', 'contrapunctus-01']
+             '00-aria', 'handel-aria-1', 'handel-aria-2', 'sample-1-1', 'sample-1-11',
+             'contrapunctus-01']
     assert len({family(name) for name in names}) == len(names)
     pieces = [piece._replace(family=f'{number // 2}')
               for number, piece in enumerate(made_up(1, 20))]
