@@ -290,9 +290,9 @@ def settings_of(config: Config, checkpoint: dict) -> dict[str, str]:
              'seed': str(config.seed)}
     judged = Path(config.out_dir) / 'evaluate.json'
     try:
-        grades = json.loads(judged.read_text('utf-8'))['grade']['grades']
-        facts['grade when last judged'] = (f'{grades["samples"]:.2f} (held-out Bach '
-                                           f'{grades["held-out"]:.2f})')
+        prefers = json.loads(judged.read_text('utf-8'))['judge']['prefers']['samples']
+        facts['when last judged'] = (f'the judge preferred Bach in {prefers:.0f} of 100 pairs '
+                                     '(50: it could not tell)')
     except (OSError, ValueError, LookupError, TypeError):
         pass                                                     # not judged, or text
     for field in fields(Config):

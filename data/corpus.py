@@ -194,12 +194,3 @@ def load_trained_on(dataset: str, extra: str) -> dict[str, list[tuple[str, Score
     if extra:
         pieces['train'] += load_pieces(*open_corpora(extra))['train']
     return pieces
-
-
-def load_scores(dataset: str) -> tuple[list[Score], list[Score]]:
-    """The training and the held-out pieces of prepared corpora of music, such as goldberg,wtc."""
-    corpora, tokenizer = open_corpora(dataset)
-    if tokenizer.unit != 'note':
-        raise ValueError(f'data/{dataset} is text: only music is graded, give another --dataset')
-    pieces = load_pieces(corpora, tokenizer)
-    return tuple([score for _, score in pieces[split]] for split in ('train', 'val'))

@@ -212,11 +212,11 @@ def test_a_prompt_is_transposed(path):
 def test_the_page_knows_the_judgement(tmp_path, mute):
     """Forbids a page that hides how good the samples are, once that is known."""
     checkpoint(tmp_path / 'out', MidiTokenizer())
-    judged = {'grade': {'grades': {'samples': 0.475, 'held-out': 0.5}}}
+    judged = {'judge': {'prefers': {'samples': 89.6, 'held-out': None}}}
     (tmp_path / 'out' / 'evaluate.json').write_text(json.dumps(judged))
     sample.main(Config(out_dir=str(tmp_path / 'out'), num_samples=1, max_tokens=60, top_k=5))
     page = (tmp_path / 'out' / 'index.html').read_text('utf-8')
-    assert '0.47 (held-out Bach 0.50)' in page or '0.48 (held-out Bach 0.50)' in page
+    assert 'the judge preferred Bach in 90 of 100 pairs' in page
     assert '<dt>top_k</dt><dd>5</dd>' in page and '<dt>seed</dt><dd>1</dd>' in page
 
 
