@@ -23,15 +23,14 @@ import torch.nn.functional as F                                         # noqa: 
 
 import model                                                            # noqa: E402
 import train                                                            # noqa: E402
-from config.settings import read_config                                          # noqa: E402
+from config.settings import read_config                                 # noqa: E402
 from data.corpus import load_corpus, load_pieces, open_corpora          # noqa: E402
+from data.prompt import read_prompt                                     # noqa: E402
+from data.tokenizer import load_tokenizer                               # noqa: E402
 from evaluate import bits_by_kind                                       # noqa: E402
 from lib.form import describe                                           # noqa: E402
 from lib.judge import ENOUGH, count_pieces, judge                       # noqa: E402
-from model import (MLP, Attention, LookBack, Transformer, attend,       # noqa: E402
-                   let_go, linear, matrix, norm, rotate)
-from data.tokenizer import load_tokenizer                               # noqa: E402
-from data.prompt import read_prompt                                     # noqa: E402
+from model import MLP, Block, Transformer, linear, weights              # noqa: E402
 from sample import Config, draw_pieces                                  # noqa: E402
 
 
@@ -40,162 +39,127 @@ from sample import Config, draw_pieces                                  # noqa: 
 class CountsIdsOnly(Transformer):
     """All heads measure distance in ids."""
 
-    def add_tables(self, tables):
-        super().add_tables(tables)
-        self.angles_by_id[:] = self.angles_by_id[:, :1]
-        self.angle_a_unit.zero_()
+    def angles(self, clock, start):
+        by_ids = self.by_ids[start:start + clock.size(1)].to(self.dtype)
+        return by_ids.chunk(2, dim=-1)
 
 
 class ReadsTheClockOnly(Transformer):
     """All heads measure distance by the clock."""
 
-    def add_tables(self, tables):
-        super().add_tables(tables)
-        self.angles_by_id.zero_()
-        self.angle_a_unit[:] = self.angle_a_unit[-1]
+    def angles(self, clock, start):
+        by_clock = F.embedding(clock[..., 0], self.by_clock)[:, None]        # (B, 1, T, D)
+        return by_clock.to(self.dtype).chunk(2, dim=-1)
+
+
+def without(*names: str, at_input: bool = True, at_output: bool = True):
+    """A Transformer that is not told these kinds of numbers: at its input, at its output."""
+
+    class Told(Transformer):
+        def embed(self, ids, *told):
+            return super().embed(ids, *silent(self.config.told, told, names if at_input else ()))
+
+        def score_told(self, x, *told):
+            kinds = ('length', 'recalled', 'down')
+            return super().score_told(x, *silent(kinds, told, names if at_output else ()))
+    return Told
+
+
+def silent(kinds, numbers, names) -> list:
+    return [0 * these if kind in names else these for kind, these in zip(kinds, numbers)]
 
 
 class HearsNoBeat(Transformer):
-    """The place in the beat is not told, nor where in the beat each id would lead."""
+    """The place in the beat is not told; the heads still read the clock."""
 
-    def add_tables(self, tables):
-        super().add_tables(tables)
-        self.place.requires_grad_(False)             # 0, as it begins
-        self.speaks_for[:self.n_places] = 0
+    def embed(self, ids, clock, *told):
+        return super().embed(ids, 0 * clock, *told)
 
 
-class NoKeyboard(Transformer):
-    """Nothing is told of the keys."""
-
-    def tell(self, now):
-        told = super().tell(now)
-        return told._replace(down=0 * told.down)
-
-
-class NoNames(Transformer):
-    """The input is not told which keys are down."""
-
-    def embed(self, ids, told):
-        return super().embed(ids, told._replace(down=0 * told.down))
-
-
-class OffsByHead(Transformer):
-    """What is let go gets no score by what lies around it."""
-
-    def unembed(self, x, told):
-        return super().unembed(x, told._replace(down=0 * told.down))
-
-
-class NoLookBack(LookBack):
-    """No share of the positions just before."""
-
-    def __init__(self, config):
-        super().__init__(config)
-        self.shares = nn.Parameter(torch.empty(0))
-
-    def forward(self, x, cache=None):
-        return x
-
-
-class ForgetsTheStart(Transformer):
-    """A crop does not know what the ids before it left: a key counts as up until it is pressed."""
-
-    def state_after(self, ids, state=None):
-        return self.beginning(len(ids))
-
-    def follow(self, ids, state):
-        now = super().follow(ids, state)
-        too_many_offs = now.down.cummin(dim=1).values.clamp(max=0)
-        return now._replace(down=now.down - too_many_offs)
-
-
-class IsToldNoEnd(Transformer):
-    """The time to the end is never told."""
-
-    def tell(self, now):
-        return super().tell(now._replace(end=torch.full_like(now.end, torch.inf)))
-
-
-# ---- what is added
-
-class OnsByDistance(Transformer):
-    """The keys to press get logits by what lies around them, too, from a kernel of their own."""
-
-    def __init__(self, config, tables=None):
-        super().__init__(config, tables)
-        self.to_press = nn.Parameter(torch.zeros(config.n_embd, config.n_keys))
-
-    def unembed(self, x, told):
-        scores = let_go(linear(x, self.to_press).float(), told.down)
-        return super().unembed(x, told) + scores @ (self.keys > 0).float().T
-
-
-class SharedParts(Transformer):
-    """Ids that press or let go the same pitch class, or keys of one octave, share a part of their
-    embedding."""
-
-    def __init__(self, config, tables=None):
-        super().__init__(config, tables)
-        K = config.n_keys
-        parts = torch.cat((torch.eye(12)[torch.arange(K) % 12],
-                           torch.eye(11)[torch.arange(K) // 12]), dim=1)         # (K, 23)
-        turned_on, turned_off = self.keys.clamp(min=0), -self.keys.clamp(max=0)
-        self.register_buffer('parts', torch.cat((turned_on @ parts, turned_off @ parts), dim=1))
-        self.shared = nn.Parameter(0.3 * torch.randn(46, config.n_embd))
-
-    def embed(self, ids, told):
-        whole = self.embedding + self.parts @ self.shared
-        with mock.patch.dict(self._parameters, embedding=whole):
-            return super().embed(ids, told)
-
+# ---- what is changed or added
 
 class SwiGLU(MLP):
     """SwiGLU (Shazeer 2020) with as many weights, for squared ReLU."""
 
     def __init__(self, config):
         super().__init__(config)
-        width = config.n_embd * 8 // 3
-        self.up = matrix(config.n_embd, 2 * width)
-        self.down = matrix(width, config.n_embd)
+        C, width = config.n_embd, config.n_embd * 8 // 3
+        self.up = weights(C, 2 * width, std=0.25 * C ** -0.5)
+        self.down = weights(width, C)
 
     def forward(self, x):
         gate, value = linear(x, self.up).chunk(2, dim=-1)
         return linear(F.silu(gate) * value, self.down)
 
 
-class GatedHeads(Attention):
-    """A gate on each head's output, computed from the input (Qiu et al. 2025)."""
+class LookBack(nn.Module):
+    """Every position takes a share of each of the three before it, channel by channel: a causal
+    convolution, which Allen-Zhu 2025 calls a canon layer. (For training: it knows no cache.)"""
+
+    def __init__(self, config):
+        super().__init__()
+        # farthest first; with three axes, so that Muon does not take it for a matrix
+        self.shares = weights(1, 3, config.n_embd)
+
+    def forward(self, x):
+        T = x.size(1)
+        row = F.pad(x, (0, 0, 3, 0))                                         # (B, 3 + T, C)
+        for i in range(3):
+            x = x + self.shares[:, i].to(x.dtype) * row[:, i:i + T]
+        return x
+
+
+class LooksBack(Block):
+    """In the first half of the blocks, a look back before attention and before the MLP."""
 
     def __init__(self, config, layer):
         super().__init__(config, layer)
-        self.gate = nn.Parameter(torch.zeros(1, config.n_embd, config.n_head))
+        looks = layer < config.n_layer / 2
+        self.before = LookBack(config) if looks else nn.Identity()
+        self.between = LookBack(config) if looks else nn.Identity()
 
     def forward(self, x, cos, sin, cache=None):
-        B, T, C = x.shape
-        qkv = linear(x, self.qkv).view(B, T, 3, self.n_head, -1)
-        q, k = rotate(norm(qkv[:, :, :2]), cos, sin).permute(2, 0, 3, 1, 4).float()
-        v = qkv[:, :, 2].transpose(1, 2).float()
-        y = attend(q, k, v).transpose(1, 2)
-        gate = 2 * torch.sigmoid(x @ self.gate[0].to(x.dtype))                   # (B, T, H)
-        return linear((y * gate[..., None]).reshape(B, T, C).to(x.dtype), self.proj)
+        x = self.before(x)
+        x = x + self.dropout(self.attention(model.norm(x), cos, sin, cache))
+        x = self.between(x)
+        return x + self.dropout(self.mlp(model.norm(x)))
 
 
-# name -> settings of train.py, and (module, name of a class, class that stands in for it)
+def rms_norm(x):
+    """RMSNorm (Zhang and Sennrich 2019), without a gain."""
+    return F.rms_norm(x, x.shape[-1:])
+
+
+def adamw_only(net, weight_decay, dtype) -> list:
+    """AdamW for every weight: for the matrices inside the blocks at the rate that is Muon's else."""
+    matrices = [p for p in net.blocks.parameters() if p.dim() == 2]
+    taken = {id(p) for p in matrices}
+    others = [p for p in net.parameters() if id(p) not in taken]
+    return [torch.optim.AdamW(some, betas=(0.9, 0.95), weight_decay=weight_decay, fused=True)
+            for some in (matrices, others)]
+
+
+# name -> settings of train.py, and (module, name of a class or function, what stands in for it)
 ROWS = {
     'as_it_is': ({}, []),
     'no_clock': ({}, [(train, 'Transformer', CountsIdsOnly)]),
     'clock_only': ({}, [(train, 'Transformer', ReadsTheClockOnly)]),
     'no_beat': ({}, [(train, 'Transformer', HearsNoBeat)]),
-    'no_keyboard': ({}, [(train, 'Transformer', NoKeyboard)]),
-    'no_names': ({}, [(train, 'Transformer', NoNames)]),
-    'offs_by_head': ({}, [(train, 'Transformer', OffsByHead)]),
-    'no_look_back': ({}, [(model, 'LookBack', NoLookBack)]),
-    'no_state': ({}, [(train, 'Transformer', ForgetsTheStart)]),
-    'no_end': ({}, [(train, 'Transformer', IsToldNoEnd)]),
-    'ons_by_distance': ({}, [(train, 'Transformer', OnsByDistance)]),
-    'shared_parts': ({}, [(train, 'Transformer', SharedParts)]),
+    'no_keyboard': ({}, [(train, 'Transformer', without('down'))]),
+    'offs_by_head': ({}, [(train, 'Transformer', without('down', at_input=False))]),
+    'no_recall': ({}, [(train, 'Transformer', without('length', 'recalled'))]),
+    'recall_input_only': ({}, [(train, 'Transformer',
+                                without('length', 'recalled', at_input=False))]),
+    'recall_output_only': ({}, [(train, 'Transformer',
+                                 without('length', 'recalled', at_output=False))]),
+    'no_home': ({}, [(train, 'Transformer', without('home'))]),
+    'no_end': ({}, [(train, 'Transformer', without('left'))]),
+    'look_back': ({}, [(model, 'Block', LooksBack)]),
     'swiglu': ({}, [(model, 'MLP', SwiGLU)]),
-    'gated_heads': ({}, [(model, 'Attention', GatedHeads)]),
+    'rmsnorm': ({}, [(model, 'norm', rms_norm)]),
+    'adamw_0.001': ({'muon_lr': 0.001}, [(train, 'make_optimizers', adamw_only)]),
+    'adamw_0.003': ({'muon_lr': 0.003}, [(train, 'make_optimizers', adamw_only)]),
+    'adamw_0.01': ({'muon_lr': 0.01}, [(train, 'make_optimizers', adamw_only)]),
     'no_transposition': ({'augment': False}, []),
     'dropout_0': ({'dropout': 0.0}, []),
     'dropout_0.2': ({'dropout': 0.2}, []),

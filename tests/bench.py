@@ -22,24 +22,27 @@ import torch.nn.functional as F                                         # noqa: 
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / 'tests')]
 
+from conftest import movement                                           # noqa: E402
 from test_tokenizer_bpe import merges_of, textbook_train                # noqa: E402
 
-from config.machine import pick_dtype                                  # noqa: E402
+from config.machine import pick_dtype                                   # noqa: E402
 from data.corpus import load_corpus, load_pieces, open_corpora          # noqa: E402
-from lib.form import describe                                           # noqa: E402
-from lib.judge import count_pieces, judge                               # noqa: E402
-from model import ModelConfig, Transformer, load                       # noqa: E402
 from data.prompt import read_prompt                                     # noqa: E402
-from sample import Config, draw_pieces                                  # noqa: E402
-from tokenizer_bpe import EOT, PATTERN, BPETokenizer                   # noqa: E402
 from data.score import read_midi                                        # noqa: E402
+from data.tokenizer import load_tokenizer                               # noqa: E402
+from lib.form import describe                                           # noqa: E402
+from lib.heldout import stack                                           # noqa: E402
+from lib.judge import count_pieces, judge                               # noqa: E402
+from model import ModelConfig, Transformer, load                        # noqa: E402
+from sample import Config, draw_pieces                                  # noqa: E402
+from tokenizer_bpe import EOT, PATTERN, BPETokenizer                    # noqa: E402
 from tokenizer_midi import MidiTokenizer                                # noqa: E402
 from train import make_optimizers, validate                            # noqa: E402
 
 SHAPE = {'context': 256, 'n_layer': 4, 'n_head': 4, 'n_embd': 128}
-VOCAB = MidiTokenizer().vocab_size
+TOKENIZER = MidiTokenizer()
+VOCAB = TOKENIZER.vocab_size
 BATCH = 16
-BEFORE = 1000            # ids before a crop that its state comes from: about what a piece has
 
 
 def missing(package: str) -> bool:
@@ -66,12 +69,16 @@ def matmul(dtype):
 
 
 def music_model(**config) -> Transformer:
-    """A model with the tables of the MIDI tokenizer."""
-    tokenizer = MidiTokenizer()
-    tables = {'clock': tokenizer.clock_table(), 'keys': tokenizer.keys_table()}
-    config = ModelConfig(VOCAB, n_keys=len(tables['keys'][0]), beat=tokenizer.beat,
-                         **{**SHAPE, **config})
-    return Transformer(config, tables)
+    """An untrained model of music."""
+    return Transformer(ModelConfig(VOCAB, **{**SHAPE, **config}, **TOKENIZER.shape_of_told()))
+
+
+def music_batch() -> tuple[torch.Tensor, torch.Tensor]:
+    """The beginnings of movements of the Goldberg, (B, T + 1), and what is told after each."""
+    length = SHAPE['context'] + 1
+    pieces = [movement(number) for number in range(BATCH)]
+    ids = torch.tensor([ids[:length] for ids, _ in pieces])
+    return ids, stack([told[:length] for _, told in pieces])
 
 
 def our_step(dtype, dropout):
@@ -79,11 +86,10 @@ def our_step(dtype, dropout):
     model = music_model(dropout=dropout)
     model.dtype = dtype
     optimizers = make_optimizers(model, 0.1, dtype)
-    ids = torch.randint(VOCAB, (BATCH, SHAPE['context'] + 1))
-    before = torch.randint(VOCAB, (BATCH, BEFORE))
+    ids, told = music_batch()
 
     def step():
-        logits = model(ids[:, :-1], state=model.state_after(before))
+        logits = model(ids[:, :-1], told[:, :-1])
         loss = F.cross_entropy(logits.float().flatten(0, 1), ids[:, 1:].flatten())
         loss.backward()
         for optimizer in optimizers:
@@ -151,12 +157,13 @@ def training():
 
 
 def our_ids(rows: int, cached: bool):
-    """Draw as many ids as a context holds, by an untrained model of the music's vocabulary."""
+    """Draw as many ids as a context holds, by an untrained model of music, with its guard."""
     model = music_model()
 
     def run():
         start = torch.zeros(rows, 1, dtype=torch.long)
-        for number, _ in enumerate(model.generate(start, cached=cached), 2):
+        listeners = [TOKENIZER.listener() for _ in range(rows)]
+        for number, _ in enumerate(model.generate(start, listeners, cached=cached), 2):
             if number == SHAPE['context']:
                 break
     return run
@@ -204,7 +211,7 @@ def validation():
     best = pick_dtype('auto', 'cpu', SHAPE['n_embd'])
     model = music_model()
     model.dtype = getattr(torch, best)
-    seconds = in_turns({'validation': lambda: validate(model, corpus, SHAPE['context']),
+    seconds = in_turns({'validation': lambda: validate(model, corpus),
                         'training': our_step(model.dtype, 0.0)}, rounds=3)
     print(f'validation {len(corpus["val"]) / seconds["validation"]:9,.0f} tokens/s in {best}')
     print(f'training   {BATCH * SHAPE["context"] / seconds["training"]:9,.0f} tokens/s')
@@ -251,7 +258,7 @@ def choosing():
         for temperature, top_p, min_p in CHOICES:
             config = Config(num_samples=PIECES, temperature=temperature, top_p=top_p,
                             min_p=min_p)
-            rows, grammar = draw_pieces(model, tokenizer, prompt, config)
+            rows, listeners = draw_pieces(model, tokenizer, prompt, config)
             scores = [tokenizer.decode(row) for row in rows]
             scores = [score for score in scores if score.notes]
             samples = [(f'sample {number}', score) for number, score in enumerate(scores)]
@@ -264,7 +271,8 @@ def choosing():
             beyond = sum(not lowest <= note.pitch <= highest
                          for score in scores for note in score.notes)
             print(f'    notes beyond the compass of the training pieces: {beyond}')
-            print(f'    draws that the grammar refused: {sum(grammar.refused)}', flush=True)
+            taken = sum(listener.forbidden for listener in listeners)
+            print(f'    what the guard took away: {taken:.1f} draws', flush=True)
 
 
 def plays() -> str:

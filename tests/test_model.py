@@ -35,8 +35,8 @@ def at_random(model) -> Transformer:
 
 def by_kind(told: torch.Tensor, model) -> dict[str, torch.Tensor]:
     """What is told (B, T, F), taken apart: name -> (B, T, how many)."""
-    return {name: told[:, :, columns] for name, columns in columns_of_told(model.config.told).items()
-            if name != 'ids'}
+    columns = columns_of_told(model.config.told)
+    return {name: told[:, :, columns[name]] for name in model.config.told}
 
 
 def music(rows: int, length: int, begin: int = 300) -> tuple[torch.Tensor, torch.Tensor]:
