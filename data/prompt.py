@@ -29,8 +29,9 @@ class Prompt:
 def read_prompt(tokenizer: MidiTokenizer, file: str = '', bars: int = 4, metre: str = '',
                 tempo: float = 0.0, key: str = '', semitones: int = 0) -> Prompt:
     """The first bars of a MIDI file, so many semitones higher. Without a file, nothing but wishes:
-    the metre ('3/4'), the tempo (quarters a minute) and the key ('G', 'F# minor'). Raises
-    ValueError for a file that gives no note, and for wishes that the vocabulary can't say."""
+    the metre ('3/4'), the tempo (quarters a minute) and the key ('G', 'F# minor') in which the
+    piece is at home when it is so many semitones higher. Raises ValueError for a file that gives
+    no note, and for wishes that the vocabulary can't say."""
     if file:
         if metre:
             raise ValueError(f'metre = {metre}: that of {file} counts, leave it out')
@@ -50,7 +51,7 @@ def read_prompt(tokenizer: MidiTokenizer, file: str = '', bars: int = 4, metre: 
     if tempo:
         wishes['tempo'] = tempo_number(tempo)
     if key:
-        wishes['home'] = parse_key(key)
+        wishes['home'] = raised(parse_key(key), -semitones)
     return Prompt(Score(), [tokenizer.ids['begin', 0]], 0, wishes)
 
 
