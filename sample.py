@@ -236,7 +236,8 @@ def recite(model, tokenizer: BPETokenizer, index, least: int, config: Config) ->
     for number in range(1, config.num_samples + 1):
         print(f'--- {number} of {config.num_samples}\n{start}', end='')
         generator = torch.Generator(device).manual_seed(config.seed + number - 1)
-        rows = draw_rows(model, prompt, [tokenizer.listener()], config, stop=tokenizer.end, generator=generator)
+        rows = draw_rows(model, prompt, [tokenizer.listener()], config, stop=tokenizer.end,
+                         generator=generator)
         ids = (id.item() for id in rows)
         text, stopped = '', False
         try:

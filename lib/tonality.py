@@ -1,4 +1,4 @@
-"""Keys in the musician's sense, such as G major: which one a stretch of music is in, and its name."""
+"""Keys in the musician's sense, such as G major: which one music is in, and its name."""
 
 import re
 
