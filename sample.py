@@ -58,6 +58,8 @@ class Config(Settings):
     # how much
     bars: int = setting(32, 'music: about how many bars to compose; 0 leaves it open', at_least=0,
                         at_most=1_000_000)
+    plan: bool = setting(True, 'music: bars are like earlier ones as in a training piece, one drawn '
+                         'for each sample')
     max_tokens: int = setting(4000, 'ids a sample at most, should it not end before', at_least=1,
                               at_most=10_000_000)
     # how bold
@@ -107,14 +109,30 @@ class Progress:
             print('\r' + ' ' * 40 + '\r', end='', flush=True)
 
 
-def draw_pieces(model, tokenizer: MidiTokenizer, prompt: Prompt, config: Config):
+def borrow_plan(plans: list, bars: int, generator: torch.Generator) -> list:
+    """The plan of one of the training pieces, one that has as many bars as are wished for if there
+    is any: [(bar, bars back, semitones higher)]. None of its notes."""
+    long_enough = [plan for plan in plans if plan and plan[-1][0] >= bars - 1]
+    choice = long_enough or [plan for plan in plans if plan]
+    if not choice:
+        return []
+    number = torch.randint(len(choice), (1,), generator=generator).item()
+    return choice[number]
+
+
+def draw_pieces(model, tokenizer: MidiTokenizer, prompt: Prompt, config: Config, plans=()):
     """Go on from the prompt, in num_samples rows: the ids of each piece, the prompt's among them,
-    and the listeners. Ctrl-C ends all pieces where they are."""
+    and the listeners. `plans` are those of the training pieces. Ctrl-C ends all pieces where they
+    are."""
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(config.seed)
     wishes = {'bars': config.bars, 'begin': prompt.until, 'lasting': prompt.lasting(),
               **prompt.wishes}
-    listeners = [tokenizer.listener(**wishes) for _ in range(config.num_samples)]
+    listeners = []
+    for number in range(config.num_samples):
+        chance = torch.Generator().manual_seed(config.seed + number)
+        plan = borrow_plan(plans, config.bars, chance) if config.plan else []
+        listeners.append(tokenizer.listener(plan=plan, **wishes))
     rows = torch.tensor([prompt.ids] * config.num_samples, device=device)
     progress = Progress(listeners, config.bars)
     drawn = []
@@ -238,7 +256,8 @@ def recite(model, tokenizer: BPETokenizer, index, least: int, config: Config) ->
     for number in range(1, config.num_samples + 1):
         print(f'--- {number} of {config.num_samples}\n{start}', end='')
         generator = torch.Generator(device).manual_seed(config.seed + number - 1)
-        rows = draw_rows(model, prompt, [tokenizer.listener()], config, stop=tokenizer.end, generator=generator)
+        rows = draw_rows(model, prompt, [tokenizer.listener()], config, stop=tokenizer.end,
+                         generator=generator)
         ids = (id.item() for id in rows)
         text, stopped = '', False
         try:

@@ -33,7 +33,6 @@ import numpy as np
 from data.score import (METRES, SLOWEST, STEPS, TEMPOS, WHOLE, Note, Score, bars_of, fit_metre,
                         read_midi, tempo_number)
 from data.tokenizer import Tokenizer
-from lib.plan import find_plan
 from lib.style import GRIDS, TEXTURES, grid_of, texture_of
 from lib.tonality import MODES, home_key, name_of, raised
 
@@ -153,12 +152,12 @@ class MidiTokenizer(Tokenizer):
     def listener(self, **wishes) -> 'Listener':
         return Listener(self, **wishes)
 
-    def listen(self, ids) -> np.ndarray:
-        """(N, F): what a listener that knows where the piece ends, and its plan, says after each of
-        its ids (N)."""
+    def listen(self, ids, plan=()) -> np.ndarray:
+        """(N, F): what a listener that knows where the piece ends, and its plan if that is given,
+        says after each of its ids (N)."""
         moves = [self.words[id] for id in ids]
         end = sum(steps for kind, steps in moves if kind == 'shift')
-        listener = self.listener(end=end, plan=find_plan(self.decode(ids)))
+        listener = self.listener(end=end, plan=plan)
         return np.array([listener.hear(id) for id in ids])
 
     def shape_of_told(self) -> dict:

@@ -428,6 +428,7 @@ def train_on(config: Config, corpora: list[dict], extra: list[dict], device: str
             save(out / name, {
                 'format': FORMAT, 'model': model.state_dict(), 'model_config': asdict(model.config),
                 'train_config': asdict(config), 'tokenizer': meta['tokenizer'], 'dtype': dtype,
+                'plans': sum([corpus.get('plans', []) for corpus in corpora], []),
                 'optimizers': [optimizer.state_dict() for optimizer in optimizers],
                 'progress': asdict(progress)})
 

@@ -17,6 +17,7 @@ FORMAT = 5               # of a corpus: what another version of this repo would 
 FIELDS = {'tokenizer': dict, 'vocab_size': int, 'dtype': str, 'unit': str, 'units': dict,
           'tokens': dict, 'pieces': dict, 'end': int, 'augment': list, 'shape_of_told': dict}
 SPLITS = ('train', 'val')
+TOLD = ['clock', 'left', 'length', 'home', 'recalled', 'down']   # what a listener says, in order
 
 
 def load_corpus(name: str) -> dict:
@@ -80,6 +81,12 @@ def check_meta(meta):
         if not isinstance(pieces, list) or not all(is_piece(piece) for piece in pieces):
             raise Damaged(f'meta.json is damaged: pieces of {split}')
     check_table(meta, 'augment', (None, V), V)
+    shape = dict(meta['shape_of_told'])
+    told = shape.pop('told', None)
+    if not isinstance(told, dict) or list(told) != TOLD or \
+            shape.keys() != {'beat', 'levels', 'lengths', 'keys'} or \
+            not all(isinstance(count, int) for count in [*told.values(), *shape.values()]):
+        raise Damaged('meta.json is damaged: shape_of_told')
 
 
 def is_piece(piece) -> bool:
@@ -116,12 +123,19 @@ def read_ids(path: Path, split: str, meta: dict) -> np.ndarray:
 
 def read_told(path: Path, split: str, meta: dict) -> np.ndarray:
     """(N, F) what the listener said after each id, mapped into memory, not read. Raises Damaged if
-    these are not as many as the ids."""
-    told = np.memmap(path, meta['dtype'], 'r')
-    columns = sum(meta['shape_of_told']['told'].values())
-    if len(told) != meta['tokens'][split] * columns:
-        raise Damaged(f'{path.name} is damaged: it has {len(told):,} numbers')
-    return told.reshape(-1, columns)
+    these are not as many as the ids, or a number is none that a listener says."""
+    numbers = np.memmap(path, meta['dtype'], 'r')
+    shape = meta['shape_of_told']
+    if len(numbers) != meta['tokens'][split] * sum(shape['told'].values()):
+        raise Damaged(f'{path.name} is damaged: it has {len(numbers):,} numbers')
+    told = numbers.reshape(meta['tokens'][split], -1)
+    columns = columns_of_told(shape['told'])
+    limits = {'left': shape['levels'], 'length': shape['lengths'], 'ids': meta['vocab_size']}
+    largest = told.max(axis=0)
+    for name, limit in limits.items():
+        if (largest[columns[name]] >= limit).any():
+            raise Damaged(f'{path.name} is damaged: a number is too large')
+    return told
 
 
 def columns_of_told(told: dict[str, int]) -> dict[str, slice]:

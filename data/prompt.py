@@ -31,8 +31,9 @@ def read_prompt(tokenizer: MidiTokenizer, file: str = '', bars: int = 4, metre: 
                 tempo: float = 0.0, key: str = '', voices: float = 0.0,
                 semitones: int = 0) -> Prompt:
     """The first bars of a MIDI file, so many semitones higher. Without a file, nothing but wishes:
-    the metre ('3/4'), the tempo (quarters a minute), the key ('G', 'F# minor') and how many voices.
-    Raises ValueError for a file that gives no note, and for wishes that the vocabulary can't say."""
+    the metre ('3/4'), the tempo (quarters a minute), the key ('G', 'F# minor') in which the piece is
+    at home when it is so many semitones higher, and how many voices. Raises ValueError for a file
+    that gives no note, and for wishes that the vocabulary can't say."""
     if file:
         if metre:
             raise ValueError(f'metre = {metre}: that of {file} counts, leave it out')
@@ -54,7 +55,7 @@ def read_prompt(tokenizer: MidiTokenizer, file: str = '', bars: int = 4, metre: 
     if tempo:
         wishes['tempo'] = tempo_number(tempo)
     if key:
-        wishes['home'] = parse_key(key)
+        wishes['home'] = raised(parse_key(key), -semitones)
     if voices:
         wishes['voices'] = min(TEXTURES, key=lambda texture: abs(texture - voices))
     return Prompt(Score(), [tokenizer.ids['begin', 0]], 0, wishes)
