@@ -195,7 +195,8 @@ def say_run(origin, least: int) -> str:
     return f'{words}: it recites' if origin.longest >= least else words
 
 
-def compose(model, tokenizer: MidiTokenizer, index, least: int, config: Config) -> list[Piece]:
+def compose(model, tokenizer: MidiTokenizer, index, least: int, config: Config,
+            plans=()) -> list[Piece]:
     """Draw pieces side by side and write each as MIDI and sound. `index` and `least` are those of
     `training_index`."""
     # encode what they begin with
@@ -205,7 +206,7 @@ def compose(model, tokenizer: MidiTokenizer, index, least: int, config: Config) 
     # generate
     print(f'composing {config.num_samples:,} side by side ...', flush=True)
     began = time.perf_counter()
-    rows, listeners = draw_pieces(model, tokenizer, prompt, config)
+    rows, listeners = draw_pieces(model, tokenizer, prompt, config, plans)
     speed = (len(rows[0]) - len(prompt.ids)) * len(rows) / (time.perf_counter() - began)
     print(f'drawn at {speed:,.0f} tokens/s; now each is turned into sound ...', flush=True)
 
@@ -321,7 +322,7 @@ def settings_of(config: Config, checkpoint: dict) -> dict[str, str]:
     return facts
 
 
-FOR_MUSIC = 'prompt_bars metre tempo key voices transpose bars colour soundfont'.split()
+FOR_MUSIC = 'prompt_bars metre tempo key voices transpose bars plan colour soundfont'.split()
 
 
 def check(config: Config, music: bool):
@@ -345,8 +346,11 @@ def main(config: Config):
     tokenizer = load_tokenizer(checkpoint['tokenizer'])
     music = tokenizer.is_music
     check(config, music)
-    write = compose if music else recite
-    samples = write(model, tokenizer, *training_index(checkpoint, music), config)
+    index = training_index(checkpoint, music)
+    if music:
+        samples = compose(model, tokenizer, *index, config, checkpoint.get('plans', []))
+    else:
+        samples = recite(model, tokenizer, *index, config)
     page = Path(config.out_dir) / 'index.html'
     write_page(page, config.out_dir, settings_of(config, checkpoint), samples,
                read_curve(page.with_name('log.csv')))
