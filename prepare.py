@@ -207,8 +207,7 @@ def write(folder: Path, tokenizer, unit: str, pieces: list[dict], stream) -> dic
     meta = {'format': FORMAT, 'tokenizer': tokenizer.to_dict(), 'vocab_size': tokenizer.vocab_size,
             'dtype': dtype, 'unit': unit, 'units': {}, 'tokens': {},
             'pieces': {},
-            'end': tokenizer.end, 'augment': tokenizer.augment_table(),
-            'shape_of_told': tokenizer.shape_of_told()}
+            'end': tokenizer.end, 'augment': tokenizer.augment_table()}
     for split in ('train', 'val'):
         mine = [piece for piece in pieces if piece['split'] == split]
         tokens = 0
