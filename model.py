@@ -69,7 +69,8 @@ class ModelConfig:
             raise ValueError(f'dropout = {self.dropout}: must be at least 0 and below 1')
 
 
-NOTHING_TOLD = {'clock': 1, 'left': 0, 'length': 0, 'home': 0, 'style': 0, 'recalled': 0, 'down': 0}
+NOTHING_TOLD = {'clock': 1, 'left': 0, 'length': 0, 'home': 0, 'style': 0, 'recalled': 0,
+                'down': 0}
 
 
 # --------------------------------------------------------------------------- layers of a block
@@ -357,7 +358,7 @@ class Transformer(nn.Module):
                 logits = self(ids[:, -new:], told[:, -new:], cache)
             else:
                 logits = self(ids, told)
-            logits = forbid(logits[:, -1].float(), listeners, done)      # (B, V)
+            logits = forbid(logits[:, -1].float(), listeners)    # (B, V)
             id = draw(logits, **drawing)
             if stop is not None:
                 id = torch.where(done, stop, id)
@@ -398,16 +399,16 @@ class Cache:
 
 # -------------------------------------------------------------------------------------- drawing
 
-def forbid(logits: torch.Tensor, listeners: list, done: torch.Tensor) -> torch.Tensor:
+def forbid(logits: torch.Tensor, listeners: list) -> torch.Tensor:
     """logits (B, V) with -inf for the ids that may not come next, as the listener of each row says.
-    What that takes from a row that is not yet `done` (B,) is added up in its `forbidden`."""
+    The probability that they would have had is added up in its `forbidden`."""
     masks = [listener.allowed() for listener in listeners]
     if masks[0] is None:
         return logits
     allowed = torch.from_numpy(np.stack(masks)).to(logits.device)
     masked = logits.masked_fill(~allowed, float('-inf'))
     lost = -torch.expm1(masked.logsumexp(-1) - logits.logsumexp(-1))     # (B,)
-    for listener, share in zip(listeners, lost.where(~done, 0).tolist()):
+    for listener, share in zip(listeners, lost.tolist()):
         listener.forbidden += share
     return masked
 
