@@ -2,7 +2,7 @@
 Reasoned, not run: no GPU was at hand."""
 
 dataset = 'goldberg,wtc,fugue'
-extra = 'quartets'
+extra = 'quartets,chorales'
 out_dir = 'out-bach-gpu'
 n_layer = 12             # 38 million weights: sized for far more notes than these; prepare your own
 n_head = 8

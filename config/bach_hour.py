@@ -1,7 +1,7 @@
 """config/bach.py, twice as long: half an hour on two cores, an hour on one."""
 
 dataset = 'goldberg,wtc,fugue'
-extra = 'quartets'
+extra = 'quartets,chorales'
 fading = 1.0             # so long a run would learn Bach's few notes by heart sooner
 out_dir = 'out-bach-hour'
 n_layer = 6
