@@ -130,7 +130,7 @@ def rms_norm(x):
 
 
 def adamw_only(net, weight_decay, dtype) -> list:
-    """AdamW for every weight: for the matrices inside the blocks at the rate that is Muon's else."""
+    """AdamW for every weight; for the matrices inside the blocks at muon_lr."""
     matrices = [p for p in net.blocks.parameters() if p.dim() == 2]
     taken = {id(p) for p in matrices}
     others = [p for p in net.parameters() if id(p) not in taken]

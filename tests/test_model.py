@@ -244,27 +244,27 @@ def test_words_that_are_told_and_no_others_gain(tokenizer, given):
     """Forbids a gain for a word that is not told, for 0, which fills what is not told, for a word
     that is recalled no more; and one that is lost where a word is told twice."""
     model = tiny(16, tokenizer)
-    ids, told = given
-    kinds = by_kind(told, model)
-    seen = []
+    ids, told = given[0], given[1].clone()
+    kinds = by_kind(told, model)                                     # (views of it)
+    for name in ('recalled', 'length'):                              # one word, again and again
+        kinds[name][1] = kinds[name][1, :, :1].clone()
+    heard = []
     score_told = model.score_told
 
-    def overheard(*given):
-        seen.append(score_told(*given))
-        return seen[-1]
+    def overheard(x, *told):
+        heard.append((x, score_told(x, *told)))
+        return heard[-1][1]
     model.score_told = overheard
-    after = model(ids, told)
-    (gains,) = seen                                                  # (B, T, recalled + down)
-    model.score_told = lambda *given: 0 * score_told(*given)
-    before = model(ids, told)
-    want = torch.zeros_like(before)
+    found = model(ids, told)
+    ((x, gains),) = heard                                            # (B, T, recalled + down)
+    want = x @ model.head
     is_told = torch.cat((kinds['length'] > 0, kinds['down'] > 0), dim=-1)
     words = torch.cat((kinds['recalled'], kinds['down']), dim=-1)
     for b, t, i in is_told.nonzero().tolist():
         want[b, t, words[b, t, i]] += gains[b, t, i]
-    assert is_told.any() and not is_told.all()
+    assert kinds['length'][1].any() and not is_told.all()
     assert (gains != 0).equal(is_told)
-    assert torch.allclose(after - before, want, atol=1e-4)
+    assert torch.allclose(found, want, atol=1e-4)
 
 
 def test_what_is_recalled_gains():
