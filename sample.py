@@ -47,15 +47,19 @@ class Config(Settings):
     start: str = setting('', 'text, FILE:prompt.txt, or a MIDI file to continue')
     prompt_bars: int = setting(4, 'music: bars that are taken of the MIDI file', at_least=1)
     metre: str = setting('', 'music without a file: such as 3/4; else the model chooses')
-    tempo: float = setting(0.0, 'music: quarters a minute, 20 to 320, then in 4/4 unless metre '
-                           'says other; 0: the model chooses', at_least=0, at_most=320)
+    tempo: float = setting(0.0, 'music: quarters a minute, 20 to 320; 0: the model chooses',
+                           at_least=0, at_most=320)
     key: str = setting('', 'music: such as G, Bb or F#m, where it begins and ends; else the model '
                        'chooses')
+    voices: float = setting(0.0, 'music: how many on average, such as 2.5; 0: the model chooses',
+                            at_least=0, at_most=6)
     transpose: int = setting(0, 'music: semitones by which all is played higher',
                              at_least=-24, at_most=24)
     # how much
     bars: int = setting(32, 'music: about how many bars to compose; 0 leaves it open', at_least=0,
                         at_most=1_000_000)
+    plan: bool = setting(True, 'music: bars are like earlier ones as in a training piece, one drawn '
+                         'for each sample')
     max_tokens: int = setting(4000, 'ids a sample at most, should it not end before', at_least=1,
                               at_most=10_000_000)
     # how bold
@@ -105,14 +109,30 @@ class Progress:
             print('\r' + ' ' * 40 + '\r', end='', flush=True)
 
 
-def draw_pieces(model, tokenizer: MidiTokenizer, prompt: Prompt, config: Config):
+def borrow_plan(plans: list, bars: int, generator: torch.Generator) -> list:
+    """The plan of one of the training pieces, one that has as many bars as are wished for if there
+    is any: [(bar, bars back, semitones higher)]. None of its notes."""
+    long_enough = [plan for plan in plans if plan and plan[-1][0] >= bars - 1]
+    choice = long_enough or [plan for plan in plans if plan]
+    if not choice:
+        return []
+    number = torch.randint(len(choice), (1,), generator=generator).item()
+    return choice[number]
+
+
+def draw_pieces(model, tokenizer: MidiTokenizer, prompt: Prompt, config: Config, plans=()):
     """Go on from the prompt, in num_samples rows: the ids of each piece, the prompt's among them,
-    and the listeners. Ctrl-C ends all pieces where they are."""
+    and the listeners. `plans` are those of the training pieces. Ctrl-C ends all pieces where they
+    are."""
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(config.seed)
     wishes = {'bars': config.bars, 'begin': prompt.until, 'lasting': prompt.lasting(),
               **prompt.wishes}
-    listeners = [tokenizer.listener(**wishes) for _ in range(config.num_samples)]
+    listeners = []
+    for number in range(config.num_samples):
+        chance = torch.Generator().manual_seed(config.seed + number)
+        plan = borrow_plan(plans, config.bars, chance) if config.plan else []
+        listeners.append(tokenizer.listener(plan=plan, **wishes))
     rows = torch.tensor([prompt.ids] * config.num_samples, device=device)
     progress = Progress(listeners, config.bars)
     drawn = []
@@ -175,17 +195,18 @@ def say_run(origin, least: int) -> str:
     return f'{words}: it recites' if origin.longest >= least else words
 
 
-def compose(model, tokenizer: MidiTokenizer, index, least: int, config: Config) -> list[Piece]:
+def compose(model, tokenizer: MidiTokenizer, index, least: int, config: Config,
+            plans=()) -> list[Piece]:
     """Draw pieces side by side and write each as MIDI and sound. `index` and `least` are those of
     `training_index`."""
     # encode what they begin with
     prompt = read_prompt(tokenizer, config.start, config.prompt_bars, config.metre, config.tempo,
-                         config.key, config.transpose)
+                         config.key, config.voices, config.transpose)
 
     # generate
     print(f'composing {config.num_samples:,} side by side ...', flush=True)
     began = time.perf_counter()
-    rows, listeners = draw_pieces(model, tokenizer, prompt, config)
+    rows, listeners = draw_pieces(model, tokenizer, prompt, config, plans)
     speed = (len(rows[0]) - len(prompt.ids)) * len(rows) / (time.perf_counter() - began)
     print(f'drawn at {speed:,.0f} tokens/s; now each is turned into sound ...', flush=True)
 
@@ -236,7 +257,8 @@ def recite(model, tokenizer: BPETokenizer, index, least: int, config: Config) ->
     for number in range(1, config.num_samples + 1):
         print(f'--- {number} of {config.num_samples}\n{start}', end='')
         generator = torch.Generator(device).manual_seed(config.seed + number - 1)
-        rows = draw_rows(model, prompt, [tokenizer.listener()], config, stop=tokenizer.end, generator=generator)
+        rows = draw_rows(model, prompt, [tokenizer.listener()], config, stop=tokenizer.end,
+                         generator=generator)
         ids = (id.item() for id in rows)
         text, stopped = '', False
         try:
@@ -288,9 +310,9 @@ def settings_of(config: Config, checkpoint: dict) -> dict[str, str]:
              'seed': str(config.seed)}
     judged = Path(config.out_dir) / 'evaluate.json'
     try:
-        grades = json.loads(judged.read_text('utf-8'))['grade']['grades']
-        facts['grade when last judged'] = (f'{grades["samples"]:.2f} (held-out Bach '
-                                           f'{grades["held-out"]:.2f})')
+        prefers = json.loads(judged.read_text('utf-8'))['judge']['prefers']['samples']
+        facts['when last judged'] = (f'the judge preferred Bach in {prefers:.0f} of 100 pairs '
+                                     '(50: it could not tell)')
     except (OSError, ValueError, LookupError, TypeError):
         pass                                                     # not judged, or text
     for field in fields(Config):
@@ -300,7 +322,7 @@ def settings_of(config: Config, checkpoint: dict) -> dict[str, str]:
     return facts
 
 
-FOR_MUSIC = 'prompt_bars metre tempo key transpose bars colour soundfont'.split()
+FOR_MUSIC = 'prompt_bars metre tempo key voices transpose bars plan colour soundfont'.split()
 
 
 def check(config: Config, music: bool):
@@ -324,8 +346,11 @@ def main(config: Config):
     tokenizer = load_tokenizer(checkpoint['tokenizer'])
     music = tokenizer.is_music
     check(config, music)
-    write = compose if music else recite
-    samples = write(model, tokenizer, *training_index(checkpoint, music), config)
+    index = training_index(checkpoint, music)
+    if music:
+        samples = compose(model, tokenizer, *index, config, checkpoint.get('plans', []))
+    else:
+        samples = recite(model, tokenizer, *index, config)
     page = Path(config.out_dir) / 'index.html'
     write_page(page, config.out_dir, settings_of(config, checkpoint), samples,
                read_curve(page.with_name('log.csv')))

@@ -238,8 +238,7 @@ class BPETokenizer(Tokenizer):
         return Listener()
 
     def shape_of_told(self) -> dict:
-        return {'told': Listener.TOLD, 'beat': 1, 'levels': 1, 'lengths': Listener.LONGEST,
-                'keys': 1}
+        return {'told': Listener.TOLD, 'lengths': Listener.LONGEST}
 
     def to_dict(self) -> dict:
         """Plain JSON values; a merge reads "256 = 117 + 103 'ug'"."""
@@ -289,7 +288,7 @@ class Listener:
         recalled    the id that came next, that time
     """
     CLOCK_ROUND = 6144
-    TOLD = {'clock': 1, 'left': 0, 'length': 1, 'home': 0, 'recalled': 1, 'down': 0}
+    TOLD = {'clock': 1, 'left': 0, 'length': 1, 'home': 0, 'style': 0, 'recalled': 1, 'down': 0}
     SHORTEST, LONGEST = 2, 8     # ids that have to be the same
     FORGETS = 1 << 16            # ids after which it begins anew, so that memory is bounded
 

@@ -3,12 +3,13 @@ writes MIDI files.)
 
 The words come in the order of time, as on the roll of a player piano. The Aria begins:
 
-    begin  metre 3/4  tempo 71  home G major  on G3  on G5  shift 24  off G5  on B3  on G5  ...
+    begin  metre 3/4  tempo 71  home G major  voices 2.5  grid 6  on G3  on G5  shift 24  off G5 ...
 
 `on` presses a key and `off` lets it go; `shift 24` waits for 24 steps, a quarter note (STEPS; a
 whole note is WHOLE). On this grid 16ths, 32nds and triplets all land. At one step keys are let go
 first, then pressed, the lowest first. A tempo is in quarters a minute; the words for tempos are 3 %
-apart. `home` is the key of the piece in the musician's sense, G major, in which it begins and ends.
+apart. `home` is the key of the piece in the musician's sense, G major, in which it begins and ends;
+`voices 2.5` says how many keys are down on average, `grid 6` that nearly all notes begin on 16ths.
 These are the words of Performance RNN (Oore et al. 2018), but time is counted in parts of a beat,
 not in seconds.
 
@@ -32,6 +33,7 @@ import numpy as np
 from data.score import (METRES, SLOWEST, STEPS, TEMPOS, WHOLE, Note, Score, bars_of, fit_metre,
                         read_midi, tempo_number)
 from data.tokenizer import Tokenizer
+from lib.style import GRIDS, TEXTURES, grid_of, texture_of
 from lib.tonality import MODES, home_key, name_of, raised
 
 HOMES = [(tonic, mode) for mode in MODES for tonic in range(12)]
@@ -49,6 +51,8 @@ class MidiTokenizer(Tokenizer):
         self.words += [('metre', metre) for metre in METRES]
         self.words += [('tempo', number) for number in range(TEMPOS)]
         self.words += [('home', key) for key in HOMES]
+        self.words += [('voices', voices) for voices in TEXTURES]
+        self.words += [('grid', steps) for steps in GRIDS]
         self.words += [('shift', steps) for steps in range(1, WHOLE + 1)]
         self.words += [('off', pitch) for pitch in range(128)]
         self.words += [('on', pitch) for pitch in range(128)]
@@ -69,10 +73,11 @@ class MidiTokenizer(Tokenizer):
     def encode(self, score: Score) -> list[int]:
         """Tempo and velocity are rounded to a word. `read_midi` takes care that there is one for
         each tempo and time signature; those of other Scores are put right here (`fit_metre`)."""
-        METRE, TEMPO, HOME, OFF, ON = range(5)   # the order of words at one step
+        METRE, TEMPO, STYLE, OFF, ON = range(5)  # the order of words at one step
         events = []                              # (step, which of these, pitch, words)
         home = score.home or home_key(score.notes)
-        events.append((0, HOME, 0, [('home', home)]))
+        events.append((0, STYLE, 0, [('home', home), ('voices', texture_of(score.notes)),
+                                     ('grid', grid_of(score.notes))]))
         for step, *metre in score.metres:
             events.append((step, METRE, 0, [('metre', fit_metre(*metre))]))
         for step, tempo in score.tempos:
@@ -147,26 +152,28 @@ class MidiTokenizer(Tokenizer):
     def listener(self, **wishes) -> 'Listener':
         return Listener(self, **wishes)
 
-    def listen(self, ids) -> np.ndarray:
-        """(N, F): what a listener that knows where the piece ends says after each of its ids (N).
-        """
+    def listen(self, ids, plan=()) -> np.ndarray:
+        """(N, F): what a listener that knows where the piece ends, and its plan if that is given,
+        says after each of its ids (N)."""
         moves = [self.words[id] for id in ids]
-        listener = self.listener(end=sum(steps for kind, steps in moves if kind == 'shift'))
+        end = sum(steps for kind, steps in moves if kind == 'shift')
+        listener = self.listener(end=end, plan=plan)
         return np.array([listener.hear(id) for id in ids])
 
     def shape_of_told(self) -> dict:
-        return {'told': Listener.TOLD, 'beat': STEPS, 'levels': 1 + len(END_LEVELS),
-                'lengths': Recall.LONGEST, 'keys': 128}
+        return {'told': Listener.TOLD, 'wishes': Listener.WISHES, 'beat': STEPS, 'levels': 1 + len(END_LEVELS),
+                'lengths': Recall.LONGEST, 'keys': 128, 'first_on': self.ids['on', 0],
+                'first_home': self.ids['home', HOMES[0]]}
 
     def to_dict(self) -> dict:
-        return {'kind': 'midi', 'version': 2, 'velocity': self.velocity}
+        return {'kind': 'midi', 'version': 3, 'velocity': self.velocity}
 
     @classmethod
     def from_dict(cls, d: dict):
         """Raises ValueError if `d` is not what this version's `to_dict` gives."""
         tokenizer = cls(bool(d.get('velocity')))
         if d != tokenizer.to_dict():
-            raise ValueError(f'not a MIDI tokenizer of version 2: {d!r:.60}')
+            raise ValueError(f'not a MIDI tokenizer of version 3: {d!r:.60}')
         return tokenizer
 
 
@@ -213,7 +220,7 @@ class Recall:
     degree of the scale looks the same. Both lines are remembered together: after which moves, and
     the wait that followed them, came which interval.
 
-        heard            C4 12 D4 12 E4 12 F4 12 | G4 12 A4 12 B4 12
+        heard            C4 12 D4 12 E4 12 F4 48 | G4 12 A4 12 B4 12
         moves so far     (12, 1) (12, 1), then a wait of 12
         last time        F4, an interval of 1: so C5 is proposed, and C#5, the other second
     """
@@ -258,39 +265,52 @@ END_LEVELS = [24 * (2 ** (level / 2) - 1) for level in range(16)]
 class Listener:
     """All that follows from the words of one piece so far. It hears them one by one, when a corpus
     is prepared as when a piece is composed, and after each says the same to the model (`told`): one
-    row of numbers, the last three kinds of which are ids.
+    row of numbers, the last four kinds of which are ids.
 
         clock      steps since the beginning; after 64 bars of 4/4 it begins again
         left       how far it is to the end, one of END_LEVELS counted from 1; 0: not told
-        length     how many moves were the same the last time, less 1, for each word recalled; or 0
+        length     how many moves were the same the last time, less 1, for each word recalled; 1 for
+                   one that is planned; 0 if there is none
         home       the home word
-        recalled   the `on` words that each line of `Recall` proposes, two each
+        style      the words for the voices and the grid
+        recalled   the `on` words that each line of `Recall` proposes, two each; then those of a
+                   plan, three at most: what stood at this place in the bar that this one is like
         down       the `off` words of the keys that are down, the last 12 pressed at most
 
     Where there is no id to tell stands that of `begin`, 0.
     """
     CLOCK_ROUND = 64 * WHOLE
-    TOLD = {'clock': 1, 'left': 1, 'length': 4, 'home': 1, 'recalled': 4, 'down': 12}
+    TOLD = {'clock': 1, 'left': 1, 'length': 7, 'home': 1, 'style': 2, 'recalled': 7,
+            'down': 12}
+    # the columns that tell of what is to come: only in half of the rows, since nobody need wish
+    WISHES = [[1], [6, 7, 8, 16, 17, 18]]
+    PLANNED = 3                                  # words of a plan at a time
     MAX_HOLD = 3 * WHOLE // 2                    # in Bach's keyboard works 1 note in 800 is longer
 
     def __init__(self, tokenizer: MidiTokenizer, end: int = 0, bars: int = 0, begin: int = 0,
-                 lasting: dict | None = None, **wishes):
+                 lasting: dict | None = None, plan: list | tuple = (), **wishes):
         """`end`: the step at which the piece ends, if it is to be told; or `bars`: so many from the
         step `begin` on, where the prompt is over. `lasting`: the notes of the prompt that last
-        beyond it, (start, pitch) -> end. `wishes`: words for the beginning, metre=(3, 4)."""
+        beyond it, (start, pitch) -> ends. `plan`: which bars are to be like earlier ones, as
+        `find_plan` gives it. `wishes`: words for the beginning, metre=(3, 4)."""
         self.tokenizer = tokenizer
         self.words = tokenizer.words
         self.end = end
         self.bars = bars
-        self.wishes = [(kind, wishes[kind]) for kind in OPENING if kind in wishes]
+        self.wishes = wishes                     # kind -> value
         self.now = 0                             # steps since the beginning
         self.begin = begin
+        self.played = 0.0                        # bars from there on
         self.lasting = lasting or {}
         self.bar = WHOLE                         # steps of a bar
-        self.home = 0                            # id of the home word
+        self.opened = {kind: 0 for kind in ('home', 'voices', 'grid')}   # the ids of these words
         self.last = 'begin'                      # kind of the last word
         self.down = {}                           # key -> when it is let go: [(earliest, latest)]
         self.struck = []                         # pitches of the onset that is now
+        self.plan = {bar: (back, higher) for bar, back, higher in plan}
+        self.lines = [0]                         # the steps at which the bars so far began
+        self.onsets = {}                         # step -> the pitches that were struck there
+        self.planned = []                        # those that the plan proposes now
         self.recall = Recall()
         self.lengths = [0, 0]
         self.proposed = [[], []]
@@ -307,9 +327,11 @@ class Listener:
             self.let_go(value)
         elif kind == 'metre':
             beats, unit = value
-            self.bar = WHOLE * beats // unit
-        elif kind == 'home':
-            self.home = id
+            self.bar = WHOLE * beats / unit
+            if self.now > self.lines[-1]:        # a time signature begins a bar wherever it stands
+                self.lines.append(self.now)
+        elif kind in self.opened:
+            self.opened[kind] = id
         self.last = 'whole shift' if (kind, value) == ('shift', WHOLE) else kind
         return self.told()
 
@@ -317,22 +339,43 @@ class Listener:
         if self.struck:
             self.recall.remember(0, self.now, max(self.struck))
             self.recall.remember(1, self.now, min(self.struck))
+            self.onsets[self.now] = self.struck
             self.struck = []
+        if self.now >= self.begin:
+            self.played += steps / self.bar
         self.now += steps
+        while self.now >= self.lines[-1] + self.bar:
+            self.lines.append(self.lines[-1] + self.bar)
         for line in (0, 1):
             self.lengths[line], self.proposed[line] = self.recall.propose(line, self.now)
+        self.planned = self.follow_plan()
+
+    def follow_plan(self) -> list[int]:
+        """The pitches that stood at this place of the bar that this one is to be like."""
+        bar = len(self.lines) - 1
+        back, higher = self.plan.get(bar, (0, 0))
+        if not 0 < back <= bar:
+            return []
+        source = self.now - self.lines[bar] + self.lines[bar - back]
+        pitches = [pitch + higher for pitch in self.onsets.get(source, ())]
+        return [pitch for pitch in pitches if 0 <= pitch < 128][-self.PLANNED:]
 
     def press(self, key: int):
-        end = self.lasting.get((self.now, key))
-        when = (end, end) if end else (self.now + 1, self.now + self.MAX_HOLD)
-        self.down.setdefault(key, []).append(when)
+        ends = self.lasting.get((self.now, key), [])
+        before = self.struck.count(key)          # at this step: two voices in unison
+        when = self.now + 1, min(self.now + self.MAX_HOLD, self.latest_end())
+        if before < len(ends):
+            when = ends[before], ends[before]
+        self.down[key] = sorted([*self.down.get(key, []), when])
         self.struck.append(key)
         for line in (0, 1):
             if key in self.proposed[line]:       # it has come
                 self.lengths[line], self.proposed[line] = 0, []
+        if key in self.planned:
+            self.planned.remove(key)
 
     def let_go(self, key: int):
-        if key in self.down:                     # of a unison, the one pressed first
+        if key in self.down:                     # of a unison, the one that is over first
             self.down[key].pop(0)
             if not self.down[key]:
                 del self.down[key]
@@ -344,22 +387,25 @@ class Listener:
             mine = [ids['on', pitch] for pitch in pitches]
             recalled += mine + [0] * (2 - len(mine))
             lengths += [max(0, length - 1)] * 2
+        planned = [ids['on', pitch] for pitch in self.planned]
+        none = [0] * (self.PLANNED - len(planned))
+        recalled += planned + none
+        lengths += [1] * len(planned) + none
         most = self.TOLD['down']
         down = [ids['off', key] for key in self.down][-most:]
         down += [0] * (most - len(down))
-        return [self.now % self.CLOCK_ROUND, self.left(), *lengths, self.home, *recalled, *down]
+        return [self.now % self.CLOCK_ROUND, self.left(), *lengths, *self.opened.values(),
+                *recalled, *down]
 
     def left(self) -> int:
         """The level of the time that is left; 0 if no end is wished for."""
-        end = self.wished_end()
-        if not end:
+        if not self.bars and not self.end:
             return 0
-        steps = max(0, end - self.now)
+        steps = self.end - self.now
+        if self.bars:
+            steps = max(0, self.begin - self.now) + (self.bars - self.played) * self.bar
         # the inverse of END_LEVELS: steps = 24 * (2 ** (level / 2) - 1)
-        return min(len(END_LEVELS), 1 + int(2 * math.log2(steps / 24 + 1) + 1e-6))
-
-    def wished_end(self) -> float:
-        return self.begin + self.bars * self.bar if self.bars else self.end
+        return min(len(END_LEVELS), 1 + int(2 * math.log2(max(0, steps) / 24 + 1) + 1e-6))
 
     # ---- the guard: which words may come next, for those who compose
 
@@ -368,16 +414,18 @@ class Listener:
 
         For example:
 
-            begin           metre, tempo and home come first
+            begin           the words of the OPENING come first
             on C4           no `on C4`, since it is down; no `off`, as no time has passed; no `end`
             shift 96        `off C4`, but no other; a wait of 48 at most: C4 is due by then
         """
-        if not self.home:
+        if self.last == 'end':                   # nobody hears what comes after it
+            return np.full(self.tokenizer.vocab_size, True)
+        if not self.opened['grid']:
             return self.opening()
         mask = self.tokenizer.follow[self.last].copy()
         on, off, shift = self.tokenizer.on, self.tokenizer.off, self.tokenizer.shift
         free = [key for key, ends in self.down.items() if ends[0][0] <= self.now]
-        due = min((ends[0][1] for ends in self.down.values()), default=math.inf)
+        due = min((ends[0][1] for ends in self.down.values()), default=self.latest_end())
         if due <= self.now:                      # it is let go before anything else
             free = [key for key in free if self.down[key][0][1] <= self.now]
             mask[:] = False
@@ -387,7 +435,7 @@ class Listener:
         mask[off] = False
         mask[off][free] = may_let_go
         mask[on][list(self.down)] = False        # a key that is down is not pressed again
-        if not mask[on].any() and self.last != 'velocity':
+        if len(self.down) == 128:                # no word of loudness, without a key to follow
             mask[self.tokenizer.press] = False
         if due < math.inf:
             mask[shift][due - self.now:] = False             # no wait goes beyond that step
@@ -396,47 +444,55 @@ class Listener:
 
     def rule_the_end(self, mask: np.ndarray):
         """No piece ends while a key is down. One that has a wished length ends within a quarter of
-        it: not before, and once it is reached, as soon as no key is down; soon no more are pressed.
+        it: not before, and once it is reached, as soon as the last key is let go; soon no more are
+        pressed, and if none is down, it is over.
         """
         end = self.tokenizer.end
         if self.down:
             mask[end] = False
-        wished = self.wished_end() - self.begin
-        if not wished or self.last == 'end':
+        if not self.bars:
             return
-        since = self.now - self.begin
-        if since < 3 / 4 * wished:
+        played = round(self.played / self.bars, 6)       # thirds of bars do not add up
+        if played < 3 / 4:
             mask[end] = False
-        elif since >= wished and mask[end]:
+        elif (played >= 1 and mask[end]) or (played >= 9 / 8 and not self.down):
             mask[:] = False
             mask[end] = True
-        elif since >= 9 / 8 * wished and self.down:
+        elif played >= 9 / 8:
             mask[self.tokenizer.press] = False
 
+    def latest_end(self) -> float:
+        """The step up to which a key may be held, or a rest last, if a length is wished for."""
+        if not self.bars:
+            return math.inf
+        return self.now + max(1, int((5 / 4 * self.bars - self.played) * self.bar))
+
     def opening(self) -> np.ndarray:
-        """What may come before the home word: those wished for; else what the model chooses."""
+        """What may come in the OPENING: of each kind what was wished for, and no later kind before
+        it; else what the model chooses."""
         mask = self.tokenizer.follow['opening'].copy()
         heard = OPENING.index(self.last) + 1 if self.last in OPENING else 0
-        for kind in OPENING[:heard]:
-            mask &= ~self.tokenizer.is_kind[kind]
-        wishes = [word for word in self.wishes if OPENING.index(word[0]) >= heard]
-        if wishes:
-            mask[:] = False
-            mask[self.tokenizer.ids[wishes[0]]] = True
+        for place, kind in enumerate(OPENING):
+            if place < heard:
+                mask &= ~self.tokenizer.is_kind[kind]
+            elif kind in self.wishes:
+                for later in OPENING[place:]:
+                    mask &= ~self.tokenizer.is_kind[later]
+                mask[self.tokenizer.ids[kind, self.wishes[kind]]] = True
+                break
         return mask
 
 
-OPENING = ('metre', 'tempo', 'home')             # the order of these words at the beginning
-FOLLOW = {'opening': 'metre tempo home',         # kind of the last word -> the next
+OPENING = ('metre', 'tempo', 'home', 'voices', 'grid')   # the order of words at the beginning
+FOLLOW = {'opening': ' '.join(OPENING),          # kind of the last word -> the next
           'metre': 'tempo shift off velocity on',
           'tempo': 'shift off velocity on',
-          'home': 'shift velocity on',
+          'grid': 'shift velocity on',
           'shift': 'metre tempo off velocity on',
           'whole shift': 'metre tempo shift off velocity on',    # a long wait is said in parts
           'off': 'shift off velocity on end',
           'velocity': 'on',
-          'on': 'shift velocity on',
-          'end': 'end'}
+          'on': 'shift velocity on'}
 
 
 def make_follow(tokenizer: MidiTokenizer) -> dict[str, np.ndarray]:
@@ -491,7 +547,7 @@ def explain(config: Config):
                 meaning += ' ' + LENGTHS.get(steps, f'{steps} steps')
         elif kind == 'home':
             word = f'home {name_of(*value)}'
-        elif kind == 'shift':
+        elif kind in ('shift', 'grid'):
             meaning = LENGTHS.get(value, f'{value} steps')
         while now >= next_bar.start:
             bar = next_bar

@@ -19,7 +19,7 @@ import synth                                                            # noqa: 
 from data.corpus import load_trained_on                                  # noqa: E402
 from data.originality import index_training, originality                # noqa: E402
 from data.prompt import read_prompt                                     # noqa: E402
-from evaluate import note_bits, surprise                                # noqa: E402
+from lib.heldout import note_bits, surprise                             # noqa: E402
 from model import load                                                  # noqa: E402
 from page import Piece, piano_roll, write_page                          # noqa: E402
 from data.tokenizer import load_tokenizer                               # noqa: E402
@@ -32,7 +32,7 @@ LARGEST = 480_000                                # bytes of sound
 
 def mean_bits(model, tokenizer, ids: list[int]) -> float:
     """The mean surprise of the notes of a piece."""
-    bits = note_bits(tokenizer, ids, surprise(model, ids, tokenizer.end))
+    bits = note_bits(tokenizer, ids, surprise(model, tokenizer, ids))
     return sum(bits) / len(bits)
 
 

@@ -15,7 +15,7 @@ from data.tokenizer import Tokenizer, load_tokenizer
 DATA = Path(__file__).parent
 FORMAT = 5               # of a corpus: what another version of this repo would not understand
 FIELDS = {'tokenizer': dict, 'vocab_size': int, 'dtype': str, 'unit': str, 'units': dict,
-          'tokens': dict, 'pieces': dict, 'end': int, 'augment': list, 'shape_of_told': dict}
+          'tokens': dict, 'pieces': dict, 'end': int, 'augment': list}
 SPLITS = ('train', 'val')
 
 
@@ -32,6 +32,7 @@ def load_corpus(name: str) -> dict:
         if isinstance(meta, dict) and meta.get('format') != FORMAT:
             raise Damaged('it was prepared by another version of this repo')
         check_meta(meta)
+        meta['shape_of_told'] = load_tokenizer(meta['tokenizer']).shape_of_told()
         arrays = {}
         for split in SPLITS:
             arrays[split] = read_ids(folder / f'{split}.bin', split, meta)
@@ -116,12 +117,19 @@ def read_ids(path: Path, split: str, meta: dict) -> np.ndarray:
 
 def read_told(path: Path, split: str, meta: dict) -> np.ndarray:
     """(N, F) what the listener said after each id, mapped into memory, not read. Raises Damaged if
-    these are not as many as the ids."""
-    told = np.memmap(path, meta['dtype'], 'r')
-    columns = sum(meta['shape_of_told']['told'].values())
-    if len(told) != meta['tokens'][split] * columns:
-        raise Damaged(f'{path.name} is damaged: it has {len(told):,} numbers')
-    return told.reshape(-1, columns)
+    these are not as many as the ids, or a number is none that a listener says."""
+    numbers = np.memmap(path, meta['dtype'], 'r')
+    shape = meta['shape_of_told']
+    if len(numbers) != meta['tokens'][split] * sum(shape['told'].values()):
+        raise Damaged(f'{path.name} is damaged: it has {len(numbers):,} numbers')
+    told = numbers.reshape(meta['tokens'][split], -1)
+    columns = columns_of_told(shape['told'])
+    limits = {'left': shape['levels'], 'length': shape['lengths'], 'ids': meta['vocab_size']}
+    largest = told.max(axis=0)
+    for name, limit in limits.items():
+        if (largest[columns[name]] >= limit).any():
+            raise Damaged(f'{path.name} is damaged: a number is too large')
+    return told
 
 
 def columns_of_told(told: dict[str, int]) -> dict[str, slice]:
@@ -194,12 +202,3 @@ def load_trained_on(dataset: str, extra: str) -> dict[str, list[tuple[str, Score
     if extra:
         pieces['train'] += load_pieces(*open_corpora(extra))['train']
     return pieces
-
-
-def load_scores(dataset: str) -> tuple[list[Score], list[Score]]:
-    """The training and the held-out pieces of prepared corpora of music, such as goldberg,wtc."""
-    corpora, tokenizer = open_corpora(dataset)
-    if tokenizer.unit != 'note':
-        raise ValueError(f'data/{dataset} is text: only music is graded, give another --dataset')
-    pieces = load_pieces(corpora, tokenizer)
-    return tuple([score for _, score in pieces[split]] for split in ('train', 'val'))

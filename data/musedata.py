@@ -1,19 +1,17 @@
 """MuseData encodings in the source archive of `music21` -> MIDI files.
 
 They are (c) Center for Computer Assisted Research in the Humanities (CCARH): to fetch and learn
-from, not to publish again. Nothing of music21 itself is used.
+from, not to publish again.
 """
 
-import os
 import re
-import tarfile
 import zipfile
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
 
-from data import fetch
-from data.score import STEPS, Note, Score, write_midi
+from data.archive import CCARH, members, write_whole
+from data.score import STEPS, Note, Score
 
 
 def read_musedata(parts: list[str]) -> Score:
@@ -84,24 +82,22 @@ def modern(part: str) -> str:
 def encodings(folder: Path, count: int, pattern: str):
     """Yield (match, parts) of every piece of the archive whose path ends like the pattern: a piece
     is a .zip, a part a file in it named by a number. None if the folder has `count` pieces."""
-    if len(list(folder.glob('*.mid'))) == count:
-        return
-    archive = fetch('music21==1.9.3', ['--no-binary=:all:'], 'music21-1.9.3.tar.gz',
-                    '1f40ac38e7da10a675fc0807a608f22c61d47804e6ad8e7759696b21f29f599e',
-                    f'check the network, or put {count} MIDI files into data/{folder.name}')
-    print('encodings (c) CCARH, Stanford: to learn from, not to publish again')
-    with tarfile.open(archive) as tar:
-        for member in tar:
-            found = re.search(f'corpus/{pattern}$', member.name)
-            if found:
-                with zipfile.ZipFile(BytesIO(tar.extractfile(member).read())) as inner:
-                    parts = [inner.read(name).decode('latin-1') for name in sorted(inner.namelist())
-                             if re.search(r'(^|/)\d+$', name) and '__MACOSX' not in name]
-                yield found, parts
+    for found, data in members(folder, count, pattern, CCARH):
+        yield found, zipped_parts(data)
+
+
+def zipped_parts(data: bytes) -> list[str]:
+    """The parts of a .zip file, in the order of their numbers."""
+    with zipfile.ZipFile(BytesIO(data)) as inner:
+        return [inner.read(name).decode('latin-1') for name in sorted(inner.namelist())
+                if re.search(r'(^|/)\d+$', name) and '__MACOSX' not in name]
+
+
+def parts_in_one(text: str) -> list[str]:
+    """The parts of a .md file: each has a head of its own and ends with `/END`."""
+    return re.split('^/END.*', text, flags=re.MULTILINE)[:-1]
 
 
 def write_piece(parts: list[str], path: Path):
     """Write the parts to a MIDI file, which is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_midi(read_musedata(parts), f'{path}.part')
-    os.replace(f'{path}.part', path)
+    write_whole(read_musedata(parts), path)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.score import WHOLE, Score, opening, read_midi, tempo_number
+from lib.style import TEXTURES
 from lib.tonality import find_key, parse_key, raised
 from tokenizer_midi import MidiTokenizer, transpose
 
@@ -15,24 +16,29 @@ class Prompt:
     until: int                      # that bar line, in steps
     wishes: dict                    # for the beginning of a piece without notes: kind -> value
 
-    def lasting(self) -> dict[tuple[int, int], int]:
-        """The notes that last beyond the bar line: (start, pitch) -> end."""
+    def lasting(self) -> dict[tuple[int, int], list[int]]:
+        """The notes that last beyond the bar line: (start, pitch) -> their ends, in order; two
+        voices in unison may have two."""
         lasting = {}
         for note in self.score.notes:
             end = note.start + note.duration
             if end > self.until:
-                lasting[note.start, note.pitch] = end
-        return lasting
+                lasting.setdefault((note.start, note.pitch), []).append(end)
+        return {note: sorted(ends) for note, ends in lasting.items()}
 
 
 def read_prompt(tokenizer: MidiTokenizer, file: str = '', bars: int = 4, metre: str = '',
-                tempo: float = 0.0, key: str = '', semitones: int = 0) -> Prompt:
+                tempo: float = 0.0, key: str = '', voices: float = 0.0,
+                semitones: int = 0) -> Prompt:
     """The first bars of a MIDI file, so many semitones higher. Without a file, nothing but wishes:
-    the metre ('3/4'), the tempo (quarters a minute) and the key ('G', 'F# minor'). Raises
-    ValueError for a file that gives no note, and for wishes that the vocabulary can't say."""
+    the metre ('3/4'), the tempo (quarters a minute), the key ('G', 'F# minor') in which the piece is
+    at home when it is so many semitones higher, and how many voices. Raises ValueError for a file
+    that gives no note, and for wishes that the vocabulary can't say."""
     if file:
         if metre:
             raise ValueError(f'metre = {metre}: that of {file} counts, leave it out')
+        if voices:
+            raise ValueError(f'voices = {voices:g}: those of {file} count, leave it out')
         score, until = read_opening(file, bars)
         tell_odd_metres(score, tokenizer, file)
         pitches = [note.pitch for note in score.notes]
@@ -49,7 +55,9 @@ def read_prompt(tokenizer: MidiTokenizer, file: str = '', bars: int = 4, metre: 
     if tempo:
         wishes['tempo'] = tempo_number(tempo)
     if key:
-        wishes['home'] = parse_key(key)
+        wishes['home'] = raised(parse_key(key), -semitones)
+    if voices:
+        wishes['voices'] = min(TEXTURES, key=lambda texture: abs(texture - voices))
     return Prompt(Score(), [tokenizer.ids['begin', 0]], 0, wishes)
 
 

@@ -54,7 +54,7 @@ class Score:
     notes: list[Note] = field(default_factory=list)
     tempos: list[tuple[int, float]] = field(default_factory=list)       # (step, quarters a minute)
     metres: list[tuple[int, int, int]] = field(default_factory=list)    # (step, beats, beat unit)
-    home: tuple[int, str] | None = None                 # the key it begins and ends in: (7, 'major')
+    home: tuple[int, str] | None = None                 # where it begins and ends: (7, 'major')
     moved: list[float] = field(default_factory=list)    # starts off the grid: by how many steps
     drums: int = 0                                      # percussion notes left out (channel 10)
     changes: Counter = field(default_factory=Counter)   # what else: see DAMAGED and so on

@@ -46,7 +46,7 @@ class Tokenizer(ABC):
     @abstractmethod
     def shape_of_told(self) -> dict:
         """What ModelConfig has to know of the numbers that a listener says: `told` (name -> how
-        many), and how many different ones there are: `beat`, `levels`, `lengths`, `keys`."""
+        many), and what else its fields are."""
 
     @abstractmethod
     def to_dict(self) -> dict:

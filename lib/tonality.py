@@ -1,4 +1,5 @@
-"""Keys in the musician's sense, such as G major: which one a stretch of music is in, and its name."""
+"""Keys in the musician's sense, such as G major: which one a stretch of music is in, its name, what
+lies in its scale, and how far two of them are apart."""
 
 import re
 
@@ -17,7 +18,7 @@ MODES = ('major', 'minor')
 NAMES = {'major': 'C Db D Eb E F F# G Ab A Bb B'.split(),
          'minor': 'C C# D Eb E F F# G G# A Bb B'.split()}
 SCALES = {'major': (0, 2, 4, 5, 7, 9, 11),
-          'minor': (0, 2, 3, 5, 7, 8, 10, 9, 11)}    # with the raised sixth and seventh
+          'minor': (0, 2, 3, 5, 7, 8, 10, 11, 9)}    # the last two: raised seventh and sixth
 
 
 def find_key(pitches, durations) -> tuple[int, str]:
@@ -65,3 +66,40 @@ def home_key(notes) -> tuple[int, str]:
     eighth = (last - first) / 8
     outer = (starts <= first + eighth) | (starts >= last - eighth)
     return find_key(pitches[outer], durations[outer])
+
+
+def scale_table() -> np.ndarray:
+    """(24, 12), True for the pitch classes of each key's scale, in the order of ALL_PROFILES. A
+    minor one has both sevenths, but not the raised sixth: of nine pitch classes in twelve, nearly
+    all music would be in some key."""
+    table = np.zeros((24, 12), bool)
+    for number, mode in enumerate(MODES):
+        for tonic in range(12):
+            for degree in SCALES[mode][:8]:
+                table[12 * number + tonic, (tonic + degree) % 12] = True
+    return table
+
+
+ALL_SCALES = scale_table()
+
+
+def in_key(pitches, key: tuple[int, str]) -> np.ndarray:
+    """Pitches (N,) -> (N,), True for those of the key's scale."""
+    tonic, mode = key
+    return ALL_SCALES[12 * MODES.index(mode) + tonic, np.asarray(pitches) % 12]
+
+
+def time_in_scale(heard: np.ndarray) -> np.ndarray:
+    """How long each pitch class sounds, (bars, 12) -> (bars,) how long those of the scale do that
+    fits best."""
+    return (heard @ ALL_SCALES.T).max(axis=1)
+
+
+def keys_apart(one: tuple[int, str], other: tuple[int, str]) -> int:
+    """How many sharps or flats two keys differ by, 0 to 6: C major and A minor by none."""
+    fifths = []
+    for tonic, mode in (one, other):
+        relative = tonic if mode == 'major' else tonic + 3       # the major key of the same signs
+        fifths.append(7 * relative % 12)
+    apart = (fifths[0] - fifths[1]) % 12
+    return min(apart, 12 - apart)

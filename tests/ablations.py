@@ -2,8 +2,8 @@
 
 Each row trains the model of config/goldberg.py with one thing changed, and prints its bits/note on
 the held-out variations after the last step, split into what, when and how long. `all` runs every
-row; --steps=N, --seed=N and --dataset=goldberg,wtc change all of them. With --grade, 16 pieces are
-drawn of each and graded, too.
+row; --steps=N, --seed=N and --dataset=goldberg,wtc change all of them. With --judge, 24 pieces are
+drawn of each and judged, too.
 """
 
 import argparse
@@ -24,11 +24,12 @@ import torch.nn.functional as F                                         # noqa: 
 import model                                                            # noqa: E402
 import train                                                            # noqa: E402
 from config.settings import read_config                                 # noqa: E402
-from data.corpus import load_corpus, load_scores                        # noqa: E402
-from data.grade import describe, grade                                  # noqa: E402
+from data.corpus import load_corpus, load_pieces, open_corpora          # noqa: E402
 from data.prompt import read_prompt                                     # noqa: E402
 from data.tokenizer import load_tokenizer                               # noqa: E402
 from evaluate import bits_by_kind                                       # noqa: E402
+from lib.form import describe                                           # noqa: E402
+from lib.judge import ENOUGH, count_pieces, judge                       # noqa: E402
 from model import MLP, Block, Transformer, linear, weights              # noqa: E402
 from sample import Config, draw_pieces                                  # noqa: E402
 
@@ -183,22 +184,21 @@ BASE = train.Config(**{name: value for _, name, value in
                        read_config(str(ROOT / 'config' / 'goldberg.py'))})
 
 
-def judge(trained, dataset: str) -> str:
-    """The grade of 16 pieces, drawn as sample.py does by default, and their notes off the grid."""
-    first = dataset.split(',')[0]
-    tokenizer = load_tokenizer(load_corpus(first)['tokenizer'])
+def judged(trained, dataset: str) -> str:
+    """The verdict on ENOUGH pieces, drawn as sample.py does by default, and a few figures."""
+    corpora, tokenizer = open_corpora(dataset)
     prompt = read_prompt(tokenizer)
     trained.dtype = torch.float32
-    rows, _ = draw_pieces(trained, tokenizer, prompt, Config(num_samples=16))
+    rows, _ = draw_pieces(trained, tokenizer, prompt, Config(num_samples=ENOUGH))
     scores = [tokenizer.decode(row) for row in rows]
-    scores = [score for score in scores if score.notes]
-    graded = grade(scores, *load_scores(dataset))['grades']
-    off = describe(scores)['off 16ths and triplets, %']
-    return (f'grade {graded["samples"]:.3f} (held-out {graded["held-out"]:.3f}), '
-            f'off grid {off:.1f} %')
+    samples = [(f'sample {number}', score) for number, score in enumerate(scores)]
+    pieces = load_pieces(corpora, tokenizer)
+    verdict = judge(count_pieces(pieces['train'] + pieces['val']), count_pieces(samples))
+    figures = ', '.join(f'{name} {value:.3f}' for name, value in describe(scores).items())
+    return f'Bach preferred in {verdict.prefers:.1f} of 100 pairs; {figures}'
 
 
-def run_row(name: str, steps: int, seed: int, dataset: str, graded: bool):
+def run_row(name: str, steps: int, seed: int, dataset: str, heard: bool):
     """Train one row and print its line."""
     settings, stand_ins = ROWS[name]
     config = replace(BASE, **settings)
@@ -216,8 +216,8 @@ def run_row(name: str, steps: int, seed: int, dataset: str, graded: bool):
             split = ', '.join(f'{kind} {value:.3f}' for kind, value in bits.items())
             print(f'{name:18} {corpus["name"]:10} {sum(bits.values()):.3f} bits/note ({split}) '
                   f'step {steps}, seed {seed}, {seconds:.0f} s', flush=True)
-        if graded:
-            print(f'{name:18} {judge(trained, dataset)}', flush=True)
+        if heard:
+            print(f'{name:18} {judged(trained, dataset)}', flush=True)
         for patch in patches:
             patch.stop()
 
@@ -230,10 +230,10 @@ def main():
     parser.add_argument('--steps', type=int, default=BASE.max_steps)
     parser.add_argument('--seed', type=int, default=1)
     parser.add_argument('--dataset', default='goldberg')
-    parser.add_argument('--grade', action='store_true', help='draw 16 pieces and grade them')
+    parser.add_argument('--judge', action='store_true', help='draw pieces and judge them')
     args = parser.parse_args()
     for name in ROWS if 'all' in args.names else args.names:
-        run_row(name, args.steps, args.seed, args.dataset, args.grade)
+        run_row(name, args.steps, args.seed, args.dataset, args.judge)
 
 
 if __name__ == '__main__':

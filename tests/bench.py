@@ -26,12 +26,13 @@ from conftest import movement                                           # noqa: 
 from test_tokenizer_bpe import merges_of, textbook_train                # noqa: E402
 
 from config.machine import pick_dtype                                   # noqa: E402
-from data.corpus import load_corpus, load_scores                        # noqa: E402
-from data.grade import describe, grade                                  # noqa: E402
+from data.corpus import load_corpus, load_pieces, open_corpora          # noqa: E402
 from data.prompt import read_prompt                                     # noqa: E402
 from data.score import read_midi                                        # noqa: E402
 from data.tokenizer import load_tokenizer                               # noqa: E402
+from lib.form import describe                                           # noqa: E402
 from lib.heldout import stack                                           # noqa: E402
+from lib.judge import count_pieces, judge                               # noqa: E402
 from model import ModelConfig, Transformer, load                        # noqa: E402
 from sample import Config, draw_pieces                                  # noqa: E402
 from tokenizer_bpe import EOT, PATTERN, BPETokenizer                    # noqa: E402
@@ -234,11 +235,11 @@ def reading():
 # temperature, top_p, min_p; the first is what sample.py does by default
 CHOICES = [(1.0, 1.0, 0.001), (1.0, 1.0, 0.0), (1.0, 1.0, 0.002), (1.0, 1.0, 0.01),
            (1.0, 1.0, 0.04), (0.95, 1.0, 0.0), (0.9, 1.0, 0.0), (1.0, 0.98, 0.0), (1.0, 0.95, 0.0)]
-LOTS = 3                 # of 16 pieces each: how far their grades differ is chance
+PIECES = 48              # drawn of each choice
 
 
 def choosing():
-    """How to draw: for each choice of temperature, top_p and min_p, the grades of three lots of 16
+    """How to draw: for each choice of temperature, top_p and min_p, what the judge says of PIECES
     pieces by each of out-goldberg and out-bach that is trained, and what can go wrong in them."""
     torch.set_num_threads(1)
     for folder in ('out-goldberg', 'out-bach'):
@@ -247,23 +248,26 @@ def choosing():
         except ValueError as error:
             print(error)
             continue
-        tokenizer = load_tokenizer(checkpoint['tokenizer'])
-        train, val = load_scores(checkpoint['train_config']['dataset'])
-        pitches = [note.pitch for score in train for note in score.notes]
+        corpora, tokenizer = open_corpora(checkpoint['train_config']['dataset'])
+        pieces = load_pieces(corpora, tokenizer)
+        bach = count_pieces(pieces['train'] + pieces['val'])
+        pitches = [note.pitch for _, score in pieces['train'] for note in score.notes]
         lowest, highest = min(pitches) - 5, max(pitches) + 6     # in any key that it was trained in
         prompt = read_prompt(tokenizer)
-        print(f'{folder}, {LOTS} times 16 pieces of 32 bars, seed 1')
+        print(f'{folder}, {PIECES} pieces of 32 bars, seed 1')
         for temperature, top_p, min_p in CHOICES:
-            config = Config(num_samples=16 * LOTS, temperature=temperature, top_p=top_p,
+            config = Config(num_samples=PIECES, temperature=temperature, top_p=top_p,
                             min_p=min_p)
             rows, listeners = draw_pieces(model, tokenizer, prompt, config)
             scores = [tokenizer.decode(row) for row in rows]
             scores = [score for score in scores if score.notes]
-            grades = [grade(scores[lot::LOTS], train, val)['grade'] for lot in range(LOTS)]
-            print(f'temperature {temperature}, top_p {top_p}, min_p {min_p}: grade '
-                  f'{statistics.mean(grades):.2f} ({min(grades):.2f} to {max(grades):.2f})')
+            samples = [(f'sample {number}', score) for number, score in enumerate(scores)]
+            verdict = judge(bach, count_pieces(samples))
+            print(f'temperature {temperature}, top_p {top_p}, min_p {min_p}: the judge prefers '
+                  f'Bach in {verdict.prefers:.1f} of 100 pairs, give or take '
+                  f'{verdict.give_or_take:.1f}')
             for name, value in describe(scores).items():
-                print(f'    {name}: {value:.2f}')
+                print(f'    {name}: {value:.3f}')
             beyond = sum(not lowest <= note.pitch <= highest
                          for score in scores for note in score.notes)
             print(f'    notes beyond the compass of the training pieces: {beyond}')

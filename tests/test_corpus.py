@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from data.corpus import check_corpora, load_corpora, load_corpus
+from data.corpus import check_corpora, columns_of_told, load_corpora, load_corpus
+from data.tokenizer import load_tokenizer
 
 
 def test_what_is_read(corpus):
@@ -15,9 +16,37 @@ def test_what_is_read(corpus):
     for split in ('train', 'val'):
         ids = np.fromfile(corpus / 'toy' / f'{split}.bin', np.uint16)
         assert np.array_equal(found[split], ids) and len(ids) == meta['tokens'][split]
-    assert len(found['ends']) == len(meta['pieces']['train']) == 7
-    assert (found['train'][found['ends']] == meta['end']).all()
-    assert found['name'] == 'toy' and found['clock'][meta['end']] == 96
+        assert (ids == meta['end']).sum() == len(meta['pieces'][split])
+    assert len(meta['pieces']['train']) == 7 and found['name'] == 'toy'
+
+
+def test_what_is_told_is_read(corpus):
+    """Forbids what is told of another id, piece or split: it is what a listener says that hears the
+    pieces one by one."""
+    found = load_corpus('toy')
+    tokenizer = load_tokenizer(found['tokenizer'])
+    assert found['shape_of_told'] == tokenizer.shape_of_told()
+    for split in ('train', 'val'):
+        ends = np.flatnonzero(found[split] == found['end']) + 1
+        pieces = np.split(np.array(found[split]), ends)[:-1]
+        told = np.concatenate([tokenizer.listen(piece.tolist()) for piece in pieces])
+        assert np.array_equal(found[f'{split}_told'], told)
+
+
+def test_columns_of_told():
+    """Forbids a column taken for another, or an id that is overlooked when ids are transposed."""
+    columns = columns_of_told({'clock': 1, 'left': 0, 'length': 2, 'home': 1, 'recalled': 2,
+                               'down': 3})
+    row = np.array('clock length length home recalled recalled down down down'.split())
+    for name, column in columns.items():
+        assert (row[column] == name).all() or name == 'ids'
+    assert len(row[columns['left']]) == 0 and len(row[columns['down']]) == 3
+    assert row[columns['ids']].tolist() == row[3:].tolist()
+
+
+def changed_told(meta: dict, name: str, count) -> dict:
+    shape = meta['shape_of_told']
+    return {**shape, 'told': {**shape['told'], name: count}}
 
 
 # what is done to meta.json, and a word of the answer
@@ -29,19 +58,25 @@ DAMAGES = {
     **{f'no {field}': (lambda meta, field=field: {k: v for k, v in meta.items() if k != field},
                        f'damaged: {field}')
        for field in ('tokenizer', 'vocab_size', 'dtype', 'unit', 'units', 'tokens', 'pieces', 'end',
-                     'beat', 'augment', 'clock', 'keys')},
+                     'augment', 'shape_of_told')},
     'dtype': (lambda meta: {**meta, 'dtype': 'uint99'}, 'damaged: dtype'),
-    'wider dtype': (lambda meta: {**meta, 'dtype': 'uint32'}, 'damaged'),
-    'end': (lambda meta: {**meta, 'end': 515}, 'damaged: end'),
+    'wider dtype': (lambda meta: {**meta, 'dtype': 'uint32'}, 'belong there'),
+    'end': (lambda meta: {**meta, 'end': meta['vocab_size']}, 'damaged: end'),
     'no units': (lambda meta: {**meta, 'units': {'train': 9, 'val': 0}}, 'damaged: units of val'),
     'units a list': (lambda meta: {**meta, 'units': [1, 2]}, 'damaged: units'),
     'tokens': (lambda meta: {**meta, 'tokens': {**meta['tokens'], 'val': 99}}, '99 belong there'),
     'pieces': (lambda meta: {**meta, 'pieces': {'train': [1], 'val': []}}, 'pieces of train'),
-    'clock': (lambda meta: {**meta, 'clock': meta['clock'][1:]}, 'damaged: clock'),
-    'clock of words': (lambda meta: {**meta, 'clock': ['x'] * 515}, 'damaged: clock'),
-    'keys': (lambda meta: {**meta, 'keys': meta['keys'][1:]}, 'damaged: keys'),
-    'ragged keys': (lambda meta: {**meta, 'keys': [[0]] + meta['keys'][1:]}, 'damaged: keys'),
-    'augment': (lambda meta: {**meta, 'augment': [[600] * 515]}, 'damaged: augment'),
+    'told': (lambda meta: {**meta, 'shape_of_told': {'told': {'clock': 1}}}, 'shape_of_told'),
+    'told a list': (lambda meta: {**meta, 'shape_of_told': {'told': [1]}}, 'shape_of_told'),
+    'other columns': (lambda meta: {**meta, 'shape_of_told': changed_told(meta, 'down', 5)},
+                      'told.bin is damaged'),
+    'a column of words': (lambda meta: {**meta, 'shape_of_told': changed_told(meta, 'down', 'x')},
+                          'shape_of_told'),
+    'no such column': (lambda meta: {**meta, 'shape_of_told': changed_told(meta, 'up', 1)},
+                       'shape_of_told'),
+    'augment': (lambda meta: {**meta, 'augment': [[meta['vocab_size']] * meta['vocab_size']]},
+                'damaged: augment'),
+    'narrow augment': (lambda meta: {**meta, 'augment': [[0]]}, 'damaged: augment'),
     'no augment row': (lambda meta: {**meta, 'augment': []}, 'damaged: augment'),
 }
 
@@ -73,6 +108,26 @@ def test_damaged_ids(corpus, kind, says):
                           'foreign': b'\xff\xff' + content[2:]}[kind])
     with pytest.raises(ValueError, match=says):
         load_corpus('toy')
+
+
+@pytest.mark.parametrize('kind, says', [('cut', 'damaged'), ('odd', 'damaged or missing'),
+                                        ('gone', 'damaged or missing'), ('empty', 'damaged'),
+                                        ('foreign', 'val_told.bin is damaged'),
+                                        ('of train', 'val_told.bin is damaged')])
+def test_damaged_told(corpus, kind, says):
+    """Forbids a traceback, or training on what was told of other ids, for a file of it that is cut,
+    gone, or says what no table of a model has a row for."""
+    path = corpus / 'toy' / 'val_told.bin'
+    content = path.read_bytes()
+    if kind == 'gone':
+        path.unlink()
+    else:
+        path.write_bytes({'cut': content[:-2], 'odd': content[:-1], 'empty': b'',
+                          'foreign': content[:-2] + b'\xff\xff',
+                          'of train': path.with_name('train_told.bin').read_bytes()}[kind])
+    with pytest.raises(ValueError, match=says) as error:
+        load_corpus('toy')
+    assert '\n' not in str(error.value) and 'prepare.py again' in str(error.value)
 
 
 @pytest.mark.parametrize('names, says', [('none', 'python prepare.py none'), ('..', 'no such'),

@@ -7,7 +7,7 @@ import zipfile
 
 import pytest
 
-import data.musedata
+import data.archive
 import prepare
 from data import fugue, wtc
 from data.musedata import modern, read_musedata
@@ -45,6 +45,44 @@ def test_heads_of_other_lengths():
         assert [note[:3] for note in score.notes] == [(0, 60, 48)] and score.metres == [(0, 3, 4)]
 
 
+# a file of two voices in the newer form, as it lies in the archive
+NEW = '''&&&&&&&&
+FILENAME = 01
+&&&&&&&&
+Violino 1
+score: part 1 of 2
+&
+a comment
+&
+$  K:0   Q:8   T:2/4  C:4
+C4     8-       q     u        -(
+measure 2
+C4     4        e     u        )
+gD4    4        s     u
+rest   4        e
+/END
+&&&&&&&&
+FILENAME = 02
+&&&&&&&&
+score: part 2 of 2
+$  K:0   Q:2   T:2/4  C:22
+E3     2        q     d
+ G3    2        q     d
+/END
+/eof
+//
+'''
+MUSICXML = '''<score-partwise><part><measure><note><pitch><step>C</step><octave>4</octave></pitch>
+<duration>3</duration></note></measure></part></score-partwise>'''
+
+
+def add(tar, path: str, content: bytes):
+    """Add a file of the corpus to an archive."""
+    member = tarfile.TarInfo(f'music21-0/music21/corpus/{path}')
+    member.size = len(content)
+    tar.addfile(member, io.BytesIO(content))
+
+
 @pytest.fixture
 def archive(tmp_path, monkeypatch):
     """An archive like music21's, each voice of which holds one note, unlike the others.
@@ -69,15 +107,17 @@ def archive(tmp_path, monkeypatch):
                     if 'Fugue' in path or 'bach' not in path:
                         text = OLD.format('96 24\r\n4 4 0 0 31', f'C{voice}  {length:3}')
                     inner.writestr(f'x/{voice:02}', text)
-            member = tarfile.TarInfo(f'music21-0/music21/corpus/{path}.zip')
-            member.size = file.tell()
-            file.seek(0)
-            tar.addfile(member, file)
+            add(tar, f'{path}.zip', file.getvalue())
+        add(tar, 'mozart/k157/movement3.md', NEW.encode())
+        add(tar, 'mozart/k458/movement4.mxl', MUSICXML.encode())
+        add(tar, 'haydn/opus74no2/movement1.mxl', b'not read')
+        add(tar, 'mozart/k545/movement1_exposition.mxl', b'not read')
+        add(tar, 'beethoven/opus18no1/movement1.mxl', b'not read')
 
     def fetch(*_):
         fetched.append(1)
         return tmp_path / 'archive.tar.gz'
-    monkeypatch.setattr(data.musedata, 'fetch', fetch)
+    monkeypatch.setattr(data.archive, 'fetch', fetch)
     return fetched
 
 
@@ -121,12 +161,15 @@ def test_the_well_tempered_clavier(tmp_path, archive):
 
 
 def test_the_quartets(tmp_path, archive, monkeypatch):
-    """Forbids a lost or misnamed movement, a symphony among them, and a work with movements on both
-    sides of the split."""
+    """Forbids a lost or misnamed movement, one of another form that is read wrongly, one twice, a
+    symphony or a sonata among them, and a work with movements on both sides of the split."""
     monkeypatch.setattr(prepare, 'DATA', tmp_path)
     prepare.main(prepare.Config('quartets', jobs=1))
     pieces = read_folder(tmp_path / 'quartets', '*.mid')
-    assert set(pieces) == {'haydn-opus1no0-5.mid', 'mozart-k465-2.mid', 'haydn-opus20no5-1.mid'}
+    assert set(pieces) == {'haydn-opus1no0-5.mid', 'mozart-k465-2.mid', 'haydn-opus20no5-1.mid',
+                           'mozart-k157-3.mid', 'mozart-k458-4.mid'}
+    assert pieces['mozart-k157-3.mid'] == [(52, 24), (55, 24), (60, 36)]
+    assert pieces['mozart-k458-4.mid'] == [(60, 72)]
     assert pieces['mozart-k465-2.mid'] == [(12 * octave, 8) for octave in (2, 3, 4, 5)]
     meta = json.loads((tmp_path / 'quartets/meta.json').read_text())
     held_out = {piece['name'] for piece in meta['pieces']['val']}

@@ -20,7 +20,7 @@ import data.corpus
 import prepare
 from config.lock import work_folder
 from data import textfile
-from data.corpus import check_corpora, load_corpora
+from data.corpus import FORMAT, check_corpora, load_corpora
 from data.shakespeare import play_text
 from data.musedata import read_musedata
 from prepare import Config
@@ -34,6 +34,17 @@ def home(tmp_path, monkeypatch):
     """Nothing is written to the data of the repo."""
     monkeypatch.setattr(prepare, 'DATA', tmp_path / 'data')
     return tmp_path / 'data'
+
+
+FILES = {'train.bin', 'train_told.bin', 'val.bin', 'val_told.bin', 'meta.json'}
+
+
+def told_of(folder, split):
+    """The ids of a split, and what is told after each, as they lie in the files."""
+    meta = json.loads((folder / 'meta.json').read_text())
+    ids = np.fromfile(folder / f'{split}.bin', meta['dtype'])
+    told = np.fromfile(folder / f'{split}_told.bin', meta['dtype'])
+    return ids, told.reshape(len(ids), sum(meta['shape_of_told']['told'].values()))
 
 
 def song(path, seed, up=0, tracks=1, loud=(80,), drums=0):
@@ -84,12 +95,13 @@ def test_a_folder_of_midi(tmp_path, home, capsys, monkeypatch):
     assert sorted(ids['train'] | ids['val']) == sorted(names) and len(ids['val']) == 1
     for name, row in (ids['train'] | ids['val']).items():
         assert tokenizer.decode(row).notes == read_midi(str(tmp_path / 'My Songs' / name)).notes
-    assert (meta['format'], meta['dtype'], meta['unit']) == (4, 'uint16', 'note')
+    assert (meta['format'], meta['dtype'], meta['unit']) == (FORMAT, 'uint16', 'note')
     assert meta['vocab_size'] == tokenizer.vocab_size == MidiTokenizer().vocab_size
     assert meta['augment'] == tokenizer.augment_table()
     assert meta['units'] == {'train': 6 * 30, 'val': 30}
     assert {p['units'] for split in ('train', 'val') for p in meta['pieces'][split]} == {30}
-    assert set(bins(home / 'my-songs')) == {'train.bin', 'val.bin', 'meta.json'}
+    assert meta['shape_of_told'] == tokenizer.shape_of_told()
+    assert set(bins(home / 'my-songs')) == FILES
     plain = Path.rglob
     monkeypatch.setattr(Path, 'rglob', lambda *a: reversed(sorted(plain(*a))))
     prepare.main(Config(str(tmp_path / 'My Songs'), 'again', jobs=2))
@@ -131,6 +143,21 @@ def test_drums_and_velocities(tmp_path, home, capsys):
             assert MidiTokenizer.from_dict(meta['tokenizer']).decode(row).notes == read_midi(
                 str(tmp_path / name / file)).notes
         assert ('files, 20 drum notes' in capsys.readouterr().out) == (name == 'soft')
+
+
+def test_what_is_told_of_music(tmp_path, home):
+    """Forbids what is told of another piece than the ids beside it, or of words that are left out:
+    a listener that hears the ids of a piece as they are stored says the same."""
+    for seed in range(4):
+        song(tmp_path / f'loud/{seed}.mid', seed, loud=(20, 60, 100), tracks=2)
+    for velocity in ('true', 'false'):
+        prepare.main(Config(str(tmp_path / 'loud'), velocity, velocity=velocity, jobs=1))
+        tokenizer = MidiTokenizer(velocity == 'true')
+        for split in ('train', 'val'):
+            ids, told = told_of(home / velocity, split)
+            pieces = np.split(ids, np.flatnonzero(ids == 0)[1:])
+            assert np.array_equal(told, np.concatenate([tokenizer.listen(piece.tolist())
+                                                        for piece in pieces]))
 
 
 TOO_LITTLE = {'missing': 'no such file', 'empty': 'no file that', 'broken': 'no file that',
@@ -243,7 +270,7 @@ def test_two_at_once(tmp_path, home, monkeypatch):
         return plain(*args)
     monkeypatch.setattr(prepare, 'write', again)
     prepare.main(config)
-    assert set(bins(home / 'songs')) == {'train.bin', 'val.bin', 'meta.json'}
+    assert set(bins(home / 'songs')) == FILES
     assert [path.name for path in home.iterdir()] == ['songs']
 
 
@@ -503,6 +530,22 @@ def test_a_folder_of_texts(tmp_path, home, monkeypatch):
             assert tokenizer.decode_bytes(part[:-1].tolist()) == text
             assert (text[:9] in b''.join(learnt)) == (split == 'train')
             assert piece['units'] == len(text)
+
+
+def test_what_is_told_of_text(tmp_path, home, monkeypatch):
+    """Forbids a listener that forgets a document at the edge of a block, or that remembers the one
+    before it."""
+    monkeypatch.setattr(prepare, 'BLOCK', 300)
+    for i in range(4):
+        (tmp_path / f'{i}.txt').write_bytes(b'%d ' % i + TEXT)
+    prepare.main(Config(str(tmp_path), 'x', vocab_size=300, jobs=1))
+    tokenizer = BPETokenizer.load(home / 'x' / 'meta.json')
+    for split in ('train', 'val'):
+        ids, told = told_of(home / 'x', split)
+        documents = np.split(ids, np.flatnonzero(ids == tokenizer.end) + 1)[:-1]
+        assert np.array_equal(told, np.concatenate([tokenizer.listen(document.tolist())
+                                                    for document in documents]))
+        assert (told[:, 1] == told[:, 1].max()).mean() > 0.5     # this text repeats itself
 
 
 def documents(folder):

@@ -15,6 +15,7 @@ import prepare
 from config.settings import configure, read_config
 from conftest import ROOT
 from data.score import STEPS, TEMPOS, read_midi
+from lib.tonality import name_of
 from tokenizer_midi import NAMES, MidiTokenizer, quarters_a_minute
 
 README = (ROOT / 'README.md').read_text('utf-8')
@@ -91,7 +92,7 @@ def test_files_are_there():
     for name in re.findall(r'\]\(([^)]+)\)', README):
         if not name.startswith('http'):
             assert (ROOT / name).is_file(), name
-    for name in re.findall(r'`((?:assets|config|data|tests)/[\w./-]+)`', README):
+    for name in re.findall(r'`((?:assets|config|data|lib|tests)/[\w./-]+)`', README):
         assert (ROOT / name).exists(), name
     for row in re.findall(r'^\| (`\w+\.py`(?:, `\w+[./]\w*`)*) \|', README, re.MULTILINE):
         for name in re.findall(r'`([^`]+)`', row):
@@ -124,6 +125,8 @@ def words_of_the_aria() -> list[str]:
             written.append(f'{quarters_a_minute(value):.0f}')
         elif kind in ('on', 'off'):
             written.append(f'{NAMES[value % 12]}{value // 12 - 1}')
+        elif kind == 'home':
+            written += name_of(*value).split()
         elif kind == 'shift':
             written.append(str(value))
     return written

@@ -7,10 +7,13 @@ from collections import Counter
 
 import mido
 import pytest
+import torch
 
 from conftest import ROOT
 from data.score import Note, Score, read_midi, write_midi
 from data.tokenizer import Tokenizer
+from lib.tonality import home_key, name_of, raised
+from model import NOTHING_TOLD, ModelConfig, Transformer
 from test_score import GOLDBERG, midi
 from tokenizer_bpe import BPETokenizer
 from tokenizer_midi import MidiTokenizer, transpose
@@ -21,13 +24,18 @@ def test_what_a_tokenizer_owes(tokenizer):
     """Forbids a tokenizer that train.py or model.py can't read with: a table of another shape, an
     id out of the vocabulary, a method that is not its own."""
     V = tokenizer.vocab_size
-    assert tokenizer.unit in ('byte', 'note') and tokenizer.beat >= 1
+    assert tokenizer.unit == ('note' if tokenizer.is_music else 'byte')
     assert 0 <= tokenizer.end < V
-    assert len(tokenizer.clock_table()) == len(tokenizer.keys_table()) == V
-    assert len({len(row) for row in tokenizer.keys_table()}) == 1
+    shape = tokenizer.shape_of_told()
+    model = Transformer(ModelConfig(V, 8, 1, 1, 2, **shape))
+    told = tokenizer.listen([tokenizer.end])
+    assert told.shape == (1, sum(shape['told'].values()))
+    assert model(torch.tensor([[tokenizer.end]]), torch.from_numpy(told)[None]).shape == (1, 1, V)
+    assert list(shape['told']) == list(NOTHING_TOLD)
     for row in tokenizer.augment_table():
         assert len(row) == V and set(row) <= set(range(V)) and row[tokenizer.end] == tokenizer.end
-    for name in ('encode', 'decode', 'count_units', 'to_dict', 'from_dict'):
+    for name in ('encode', 'decode', 'count_units', 'listener', 'shape_of_told', 'to_dict',
+                 'from_dict'):
         assert name in vars(type(tokenizer)) and name in vars(Tokenizer)
     again = type(tokenizer).from_dict(tokenizer.to_dict())
     assert again.to_dict() == tokenizer.to_dict() and 'kind' in again.to_dict()
@@ -45,6 +53,7 @@ def test_goldberg_comes_back_note_for_note(path):
         ids = tokenizer.encode(score := read_midi(str(file)))
         back = tokenizer.decode(ids)
         assert (back.notes, back.metres) == (score.notes, score.metres), file.name
+        assert back.home == home_key(score.notes) and score.home is None
         assert tokenizer.count_units(ids) == len(score.notes)
         assert [bpm for _, bpm in back.tempos] == pytest.approx([b for _, b in score.tempos], 0.015)
         write_midi(score, str(path))
@@ -62,6 +71,7 @@ def test_any_ids_are_music(path, seed):
     words = [i for (_, value), i in tokenizer.ids.items() if value in (3, 60, 61) or seed % 3 == 0]
     loud = [tokenizer.ids['velocity', 84]] if seed % 2 else []
     score = tokenizer.decode(loud + rng.choices(words, k=400))
+    score.home = score.home or home_key(score.notes)
     assert tokenizer.decode(tokenizer.encode(score)) == score       # tempos and metres as well
     write_midi(score, str(path))
     for row in mido.MidiFile(path).tracks:
@@ -97,22 +107,18 @@ def test_velocity_words_only_when_asked_for(path):
     assert read_midi(str(path)).notes == notes
 
 
-def test_the_tables_say_what_the_ids_do():
-    """Forbids a clock or a keyboard that is not the music's: their running sums over the ids of a
-    piece must give back its notes."""
-    tokenizer, score = MidiTokenizer(), read_midi(GOLDBERG[3])
-    clock, keys = tokenizer.clock_table(), tokenizer.keys_table()
-    now, down, notes = 0, Counter(), []
-    for id in tokenizer.encode(score):
-        now += clock[id]
-        for switch, change in enumerate(keys[id]):
-            down[switch] += change
-            assert down[switch] >= 0
-            if change == 1:
-                notes.append((now, switch))
-    assert sorted(notes) == [(note.start, note.pitch) for note in score.notes]
-    last = max(note.start + note.duration for note in score.notes)
-    assert now == last + 96 and not +down            # `end` moves the clock on by a whole note
+def test_the_home_word():
+    """Forbids a home key that is not the one given, another order of the words at the beginning, or
+    a second home word where the tempo or the metre changes."""
+    notes = [Note(0, 60, 24), Note(0, 64, 24), Note(24, 67, 24)]
+    for home in ((9, 'minor'), None):
+        tokenizer = MidiTokenizer()
+        ids = tokenizer.encode(Score(notes, [(0, 80.0), (24, 90.0)], [(0, 3, 4), (24, 4, 4)], home))
+        words = [tokenizer.words[id] for id in ids]
+        assert [kind for kind, _ in words[:5]] == ['begin', 'metre', 'tempo', 'home', 'on']
+        assert words[3] == ('home', home or (0, 'major'))
+        assert [kind for kind, _ in words].count('home') == 1
+        assert tokenizer.decode(ids).home == (home or (0, 'major'))
 
 
 def test_augment_table():
@@ -125,14 +131,16 @@ def test_augment_table():
         for (kind, old), i in zip(tokenizer.words, row):
             if kind in ('on', 'off'):
                 old = next(p for p in (old + k, old + k - 12, old + k + 12) if 0 <= p < 128)
+            elif kind == 'home':
+                old = raised(old, k)
             assert tokenizer.words[i] == (kind, old)
 
 
 @pytest.mark.parametrize('foreign', [
-    {}, {'kind': 'midi'}, {'kind': 'midi', 'version': 1}, {'kind': 'bpe', 'version': 1},
-    {'kind': 'midi', 'version': 2, 'velocity': True},
-    {'kind': 'midi', 'version': 1, 'velocity': 'yes'},
-    {'kind': 'midi', 'version': 1, 'velocity': False, 'steps': 12}])
+    {}, {'kind': 'midi'}, {'kind': 'midi', 'version': 2}, {'kind': 'bpe', 'version': 2},
+    {'kind': 'midi', 'version': 1, 'velocity': True},
+    {'kind': 'midi', 'version': 2, 'velocity': 'yes'},
+    {'kind': 'midi', 'version': 2, 'velocity': False, 'steps': 12}])
 def test_from_dict_refuses_what_is_foreign(foreign):
     """Forbids ids read with another vocabulary than the one they were written with."""
     for velocity in (False, True):
@@ -152,13 +160,15 @@ def test_explain_says_it_in_musical_words(path):
     """Forbids rows whose bar, beat, name or length is wrong: 3/8, an eighth, then in bar 2 a B3."""
     path.write_bytes(midi('0 ff580403031808 0 on 12 off 24 903b50 18 803b00'))
     *rows, counts = explain(path).stdout.splitlines()
+    home = name_of(*home_key(read_midi(str(path)).notes))
     assert [row.split()[:-1] for row in rows] == [
-        '1.1 begin 0'.split(), '1.1 metre 3/8'.split(), '1.1 C4 eighth on 60'.split(),
+        '1.1 begin 0'.split(), '1.1 metre 3/8'.split(), f'1.1 home {home}'.split(),
+        '1.1 C4 eighth on 60'.split(),
         '1.1 eighth shift 12'.split(), '1.2 C4 off 60'.split(), '1.2 quarter shift 24'.split(),
         '2.1 B3 dotted eighth on 59'.split(), '2.1 dotted eighth shift 18'.split(),
         '2.2.5 B3 off 59'.split(), '2.2.5 end 0'.split()]
     assert [int(row.split()[-1]) for row in rows] == MidiTokenizer().encode(read_midi(str(path)))
-    assert counts == '2 notes, 10 tokens; 0 notes off the grid'
+    assert counts == '2 notes, 11 tokens; 0 notes off the grid'
     path.write_bytes(midi('0 on 24 off 0 904050'))
     assert explain(path).stdout.endswith('1 notes that nothing ends, left out\n')
     assert len(explain(GOLDBERG[0], '--rows=7').stdout.splitlines()) == 8

@@ -153,6 +153,9 @@ ROWS = {
         ('--out_dir=W/music --metre=3/5', 'such as 3/4'),
         ('--out_dir=W/music --metre=99/4', 'such as 3/4'),
         ('--out_dir=W/music --metre=0/4', 'such as 3/4'),
+        ('--out_dir=W/music --key=H', 'must be a key such as G, Bb, F#m or "C minor"'),
+        ('--out_dir=W/music --key=g-moll', 'must be a key such as'),
+        ('--out_dir=W/music --start=W/note.mid --key=H', 'must be a key such as'),
         ('--out_dir=W/music --start=ROMEO:', 'MIDI file'),
         ('--out_dir=W/music --start=FILE:W/note.mid', 'MIDI file'),
         ('--out_dir=W/music --start=W/gone.mid', 'no such file'),
@@ -168,6 +171,7 @@ ROWS = {
         ('--out_dir=W/text --soundfont=W/gone.sf2', 'soundfont is for music'),
         ('--out_dir=W/text --metre=3/4', 'metre is for music'),
         ('--out_dir=W/text --tempo=90', 'tempo is for music'),
+        ('--out_dir=W/text --key=G', 'key is for music'),
         ('--out_dir=W/text --transpose=2', 'transpose is for music'),
     ],
     'evaluate.py': [
@@ -252,9 +256,8 @@ def workspace(prepared, tmp_path_factory):
         patch.setattr(data.corpus, 'DATA', prepared)
         for name, dataset in (('music', 'toy'), ('text', 'plays')):
             meta = load_corpus(dataset)
-            config = ModelConfig(meta['vocab_size'], 32, 1, 1, 16, n_keys=len(meta['keys'][0]),
-                                 beat=meta['beat'])
-            model = Transformer(config, meta)
+            model = Transformer(ModelConfig(meta['vocab_size'], 32, 1, 1, 16,
+                                            **meta['shape_of_told']))
             trained = {'dataset': dataset, 'n_layer': 1, 'n_head': 1, 'n_embd': 16, 'context': 32}
             (home / name).mkdir()
             for file in ('ckpt.pt', 'last.pt'):

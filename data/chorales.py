@@ -1,0 +1,19 @@
+"""Chorales by Bach, most of them four voices that move together: 402 pieces, as MusicXML.
+
+Short and all in one manner, they show harmony and cadences most plainly. Some tunes come several
+times, each time with other harmonies; some pieces in two versions, in another key or with
+instruments.
+"""
+
+from pathlib import Path
+
+from data.archive import members, write_whole
+from lib.musicxml import read_musicxml
+
+OWNERS = '(c) Margaret Greentree, jsbchorales.net'
+
+
+def collect(folder: Path):
+    """Write the 402 pieces as data/chorales/bwvNNN.mid (bwv1.6.mid is number 6 of cantata 1)."""
+    for found, data in members(folder, 402, r'bach/(bwv[\w.-]+)\.(mxl|xml)', OWNERS):
+        write_whole(read_musicxml(data), folder / f'{found[1]}.mid')

@@ -1,0 +1,736 @@
+"""What follows from the words so far: told in training as while composing, recalled, and ruled.
+Each test forbids one mistake. Where notes are named, the example was checked by hand."""
+
+import functools
+import math
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+import model as model_module
+import sample
+from conftest import ROOT
+from data.corpus import columns_of_told
+from data.prompt import read_prompt
+from data.score import WHOLE, Note, Score, read_midi, write_midi
+from lib.tonality import parse_key
+from model import ModelConfig, Transformer, draw, forbid
+from test_score import GOLDBERG
+from tokenizer_bpe import BPETokenizer
+from tokenizer_bpe import Listener as TextListener
+from tokenizer_midi import END_LEVELS, NAMES, Listener, MidiTokenizer, Recall, same_step, scale_step
+
+PLAIN = MidiTokenizer()
+COLUMNS = columns_of_told(Listener.TOLD)
+
+
+@functools.cache
+def score_of(number: int) -> Score:
+    """A movement of the Goldberg Variations, 0 to 31."""
+    return read_midi(str(GOLDBERG[number]))
+
+
+@functools.cache
+def ids_of(number: int) -> tuple[int, ...]:
+    return tuple(PLAIN.encode(score_of(number)))
+
+
+def pitch_of(name: str) -> int:
+    """'C4' -> 60"""
+    return 12 * (int(name[-1]) + 1) + NAMES.index(name[:-1])
+
+
+def ids_from(text: str, tokenizer=PLAIN) -> list[int]:
+    """'on C4 shift 12 off C4' -> the ids of these words."""
+    kinds_and_values = text.split()
+    ids = []
+    for kind, value in zip(kinds_and_values[::2], kinds_and_values[1::2]):
+        if kind in ('on', 'off'):
+            word = kind, pitch_of(value)
+        elif kind == 'metre':
+            word = kind, tuple(map(int, value.split('/')))
+        elif kind == 'home':
+            word = kind, parse_key(value)
+        else:
+            word = kind, int(value)
+        ids.append(tokenizer.ids[word])
+    return ids
+
+
+def hear(listener, text: str) -> list[int]:
+    """What is told after the last of some words."""
+    for id in ids_from(text, listener.tokenizer):
+        told = listener.hear(id)
+    return told
+
+
+def melody(text: str) -> str:
+    """'C4 12 D4 6' -> 'on C4 shift 12 off C4 on D4 shift 6 off D4'. C4+E2: both at once."""
+    words = []
+    notes_and_waits = text.split()
+    for notes, wait in zip(notes_and_waits[::2], notes_and_waits[1::2]):
+        notes = notes.split('+')
+        words += [f'on {note}' for note in notes] + [f'shift {wait}']
+        words += [f'off {note}' for note in notes]
+    return ' '.join(words)
+
+
+def recalled(told: list[int]) -> list[tuple[int, set[str]]]:
+    """For the high line and for the low: how many moves were the same, less 1, and what may come.
+    """
+    lines = []
+    for line in (0, 1):
+        lengths = told[COLUMNS['length']][2 * line:2 * line + 2]
+        assert lengths[0] == lengths[1]          # one for each of the two words of the line
+        words = [PLAIN.words[id] for id in told[COLUMNS['recalled']][2 * line:2 * line + 2] if id]
+        assert all(kind == 'on' for kind, _ in words)
+        lines.append((lengths[0], {f'{NAMES[key % 12]}{key // 12 - 1}' for _, key in words}))
+    return lines
+
+
+# ------------------------------------------------------------ told while composing and in training
+
+class Scripted(Transformer):
+    """Draws what stands in a script, and takes note of all that it is told meanwhile."""
+
+    def __init__(self, tokenizer, prompt: list[int], script: list[int]):
+        shape = tokenizer.shape_of_told()
+        super().__init__(ModelConfig(tokenizer.vocab_size, len(prompt + script), 1, 1, 2, **shape))
+        self.script = iter(script)
+        self.heard = []                          # tensors (1, T, F)
+
+    def forward(self, ids, told, cache=None):
+        self.heard.append(told)
+        logits = torch.full((*ids.shape, self.config.vocab_size), -1e9)
+        logits[:, -1, next(self.script)] = 0
+        return logits
+
+
+def told_while_composing(monkeypatch, prompt, rest: list[int], bars: int):
+    """sample.py goes on from a prompt with the ids `rest`: all ids, and all that the model was told
+    (N - 1, F)."""
+    monkeypatch.setattr(model_module, 'forbid', lambda logits, listeners: logits)
+    model = Scripted(PLAIN, prompt.ids, rest)
+    config = sample.Config(num_samples=1, temperature=0.0, bars=bars)
+    rows, _ = sample.draw_pieces(model, PLAIN, prompt, config)
+    assert rows == [prompt.ids + rest]
+    return rows[0], torch.cat(model.heard, dim=1)[0].numpy()
+
+
+def same_told(ids: list[int], told: np.ndarray, end: int):
+    """The model hears the last id of a piece no more. After the first, `begin`, nobody who composes
+    knows how long a bar is, nor how long the piece."""
+    in_training = PLAIN.listen(ids)[:-1]
+    left = COLUMNS['left']
+    for name, column in COLUMNS.items():
+        if name != 'ids' and name != 'left':
+            assert np.array_equal(told[:, column], in_training[:, column]), name
+    listener = PLAIN.listener(end=end)
+    expected = np.array([listener.hear(id) for id in ids[:-1]])
+    assert np.array_equal(told[1:, left], expected[1:, left])
+
+
+def after_the_bar_line(score: Score, until: int) -> list[int]:
+    """The words of a score from a step on; a wait that crosses it is cut in two. What is let go at
+    that step is still of the prompt."""
+    ids, now = [], 0
+    for id in PLAIN.encode(score):
+        kind, value = PLAIN.words[id]
+        if kind == 'shift':
+            now += value
+            if now > until:
+                ids.append(PLAIN.ids['shift', min(value, now - until)])
+        elif now > until or (now == until and kind in ('metre', 'tempo', 'on', 'end')):
+            ids.append(id)
+    return ids
+
+
+@pytest.mark.parametrize('number', range(0, 32, 5))
+def test_told_while_composing_as_in_training(monkeypatch, number):
+    """Forbids a model that is told one thing while it learns and another while it composes: a whole
+    piece from nothing, id by id."""
+    ids = list(ids_of(number))
+    nothing = read_prompt(PLAIN)
+    assert nothing.ids == ids[:1]
+    drawn, told = told_while_composing(monkeypatch, nothing, ids[1:], bars=0)
+    same_told(drawn, told, end=0)
+
+
+@pytest.mark.parametrize('number, bars', [(4, 1), (7, 1), (18, 2), (22, 4), (30, 2)])
+def test_told_after_a_prompt(monkeypatch, number, bars):
+    """Forbids another past, or other keys down, after a prompt than within a whole piece; and a
+    time to the end that is counted from elsewhere than the bar line."""
+    prompt = read_prompt(PLAIN, str(GOLDBERG[number]), bars)
+    whole = score_of(number)
+    beats, unit = whole.metres[0][1:]
+    bar = WHOLE * beats // unit
+    assert prompt.until == bars * bar
+    drawn, told = told_while_composing(monkeypatch, prompt, after_the_bar_line(whole, prompt.until),
+                                       bars=12)
+    assert PLAIN.decode(drawn).notes == whole.notes
+    same_told(drawn, told, end=prompt.until + 12 * bar)
+
+
+# unisons, one of them from the same step on; notes that last beyond the bar line, in unison too;
+# two time signatures and three tempos
+TANGLED = Score(
+    notes=[Note(0, 48, 200), Note(0, 60, 12), Note(0, 60, 40), Note(24, 48, 80), Note(30, 72, 6),
+           Note(48, 67, 300), Note(60, 48, 100), Note(72, 64, 24), Note(72, 64, 30),
+           Note(150, 60, 24), Note(200, 62, 24), Note(240, 60, 12), Note(300, 60, 12)],
+    tempos=[(0, 60.0), (72, 90.0), (140, 60.0)], metres=[(0, 3, 4), (144, 4, 4)])
+
+
+@pytest.mark.parametrize('bars', [1, 2, 3])
+def test_told_of_a_tangle(monkeypatch, path, bars):
+    """Forbids that what is told depends on how a prompt is cut: notes in unison, some of which last
+    beyond the bar line, and changes of tempo and of metre, before and after."""
+    write_midi(TANGLED, path)
+    prompt = read_prompt(PLAIN, str(path), bars)
+    score = Score(TANGLED.notes, TANGLED.tempos, TANGLED.metres, prompt.score.home)
+    drawn, told = told_while_composing(monkeypatch, prompt, after_the_bar_line(score, prompt.until),
+                                       bars=0)
+    assert PLAIN.encode(PLAIN.decode(drawn)) == PLAIN.encode(PLAIN.decode(PLAIN.encode(score)))
+    same_told(drawn, told, end=0)
+
+
+def test_the_end_is_told_in_training():
+    """Forbids a piece that is learned without how far it is to its end: this is what a listener is
+    told of the length that is wished for."""
+    ids = ids_of(4)
+    steps = max(note.start + note.duration for note in score_of(4).notes)
+    by_wish = PLAIN.listener(end=steps)
+    told = np.array([by_wish.hear(id) for id in ids])
+    assert np.array_equal(PLAIN.listen(ids), told) and told[0, COLUMNS['left']] > 1
+
+
+# ------------------------------------------------------------------------------------ transposition
+
+@pytest.mark.parametrize('tokenizer', [PLAIN, MidiTokenizer(velocity=True)])
+@pytest.mark.parametrize('number', [4, 15])
+def test_what_is_told_is_transposed_with_the_music(tokenizer, number):
+    """Forbids a piece learned in another key with what was told of the first: batches move both by
+    one table. Everything that is no id stays."""
+    ids = tokenizer.encode(score_of(number))
+    told = tokenizer.listen(ids)
+    plain, of_ids = np.split(told, [COLUMNS['ids'].start], axis=1)
+    homes = set()
+    for row in np.array(tokenizer.augment_table()):
+        moved = tokenizer.listen(row[ids].tolist())
+        assert np.array_equal(moved[:, :COLUMNS['ids'].start], plain)
+        assert np.array_equal(moved[:, COLUMNS['ids']], row[of_ids])
+        homes.add(moved[-1, COLUMNS['home']].item())
+    assert len(homes) == 12 and 0 not in homes
+
+
+# ------------------------------------------------------------------------------------------- recall
+
+def test_recall_as_its_docstring_says():
+    """Forbids an example in the docstring that is not true: after C D E F and G A B comes C, a
+    second higher, or its neighbour in the scale step."""
+    heard, = [line for line in Recall.__doc__.splitlines() if line.strip().startswith('heard')]
+    listener = PLAIN.listener()
+    told = hear(listener, melody(heard.replace('heard', '').replace('|', '')))
+    assert '(12, 1) (12, 1), then a wait of 12' in Recall.__doc__
+    # two moves were the same, and that the voice is one makes it both lines
+    assert recalled(told) == [(1, {'C5', 'C#5'})] * 2
+    assert [PLAIN.words[id] for id in told[COLUMNS['recalled']][:2]] == [('on', 72), ('on', 73)]
+    assert recalled(hear(listener, 'shift 1')) == [(0, set())] * 2       # the moment is over
+
+
+def test_a_neighbour_is_of_the_same_scale_step():
+    """Forbids a step that is another in major than in minor, a fifth or an octave that has a
+    neighbour, and an interval downwards that is not the mirror of the one upwards."""
+    names = 'unison 2 2 3 3 4 4 fifth 6 6 7 7 octave'.split()
+    for interval in range(-30, 31):
+        neighbours = [other for other in range(-40, 41)
+                      if other != interval and scale_step(other) == scale_step(interval)]
+        alone = names[abs(interval) % 12] in ('unison', 'fifth')
+        assert len(neighbours) == (0 if alone else 1)
+        assert same_step(interval) == (neighbours[0] if neighbours else interval)
+        assert scale_step(-interval) == -scale_step(interval)
+    assert [scale_step(interval) for interval in (0, 2, 4, 5, 7, 9, 11, 12)] == list(range(8))
+
+
+def test_the_latest_match_wins():
+    """Forbids that what came the first time is kept: C D E F, then C D E G; so after C D E, the G.
+    """
+    listener = PLAIN.listener()
+    figure = 'C4 12 D4 12 E4 12 '
+    hear(listener, melody(f'{figure} F4 48 {figure} G4 96'))
+    told = hear(listener, melody(figure))
+    # besides the three notes, the wait of 96 and the leap to C4 are unlike those before
+    assert recalled(told) == [(1, {'G4', 'G#4'})] * 2
+
+
+def test_the_longer_match_wins():
+    """Forbids that a late, short match hides an early, long one: after C E D E, F came; later,
+    after D E alone, A came. After C E D E it is F again."""
+    listener = PLAIN.listener()
+    hear(listener, melody('C4 12 E4 12 D4 12 E4 12 F4 48'))
+    hear(listener, melody('G3 12 F3 12 G3 12 A3 12 D4 96'))      # .. down, up, up; then a fourth
+    told = hear(listener, melody('C4 12 E4 12 D4 12 E4 12'))
+    assert recalled(told) == [(2, {'F4', 'F#4'})] * 2
+
+
+def test_a_sequence_on_another_degree():
+    """Forbids that a figure counts as new a step lower, where a major third is a minor one:
+    C E D F, then B D C; so E follows, or its neighbour."""
+    listener = PLAIN.listener()
+    hear(listener, melody('C4 12 E4 12 D4 12 F4 60'))
+    told = hear(listener, melody('B3 12 D4 12 C4 12'))
+    assert recalled(told) == [(1, {'E4', 'D#4'})] * 2
+
+
+def test_another_rhythm_is_another_figure():
+    """Forbids that a figure is recalled in other note values, or at another moment."""
+    listener = PLAIN.listener()
+    hear(listener, melody('C4 12 E4 12 D4 12 F4 60'))
+    assert recalled(hear(listener, melody('C4 12 E4 6 D4 12'))) == [(0, set())] * 2
+    hear(listener, 'shift 60')
+    hear(listener, melody('C4 12 E4 12'))
+    told = hear(listener, 'on D4 shift 11')
+    assert recalled(told)[0] == (0, set())
+    told = hear(listener, 'shift 1')             # two waits make one
+    assert recalled(told)[0] == (1, {'F4', 'F#4'})
+
+
+def test_the_other_line_has_a_past_too():
+    """Forbids that the bass does not know what the soprano did: an answer in the bass."""
+    listener = PLAIN.listener()
+    hear(listener, melody('C5+C3 12 E5+C3 12 D5+C3 12 F5+C3 48'))
+    told = hear(listener, melody('G5+C3 12 G5+E3 12 G5+D3 12'))
+    # upstairs the last two moves were unisons, as those of the bass before, which stayed
+    assert recalled(told) == [(1, {'G5'}), (1, {'F3', 'F#3'})]
+
+
+def test_lines_are_the_highest_and_the_lowest_of_an_onset():
+    """Forbids that an inner voice disturbs the outer ones, or a key that was pressed before."""
+    listener = PLAIN.listener()
+    hear(listener, melody('C5+C3 12 E5+C3 12 D5+C3 12 F5+C3 48'))
+    told = hear(listener, melody('G3+C4+C5 12 B3+C4+E5 12 A3+C4+D5 12'))
+    assert recalled(told) == [(1, {'F5', 'F#5'}), (1, {'C4', 'C#4'})]
+
+
+def test_a_proposal_ends_when_it_has_come():
+    """Forbids that what is there is proposed on, and that an inner voice ends a proposal."""
+    listener = PLAIN.listener()
+    hear(listener, melody('C5+C3 12 E5+C3 12 D5+C3 12 F5+C3 48'))
+    hear(listener, melody('C5+C3 12 E5+C3 12'))
+    both = [(1, {'F5', 'F#5'}), (1, {'C3'})]
+    told = hear(listener, 'on C3 on D5 shift 12 off C3 off D5')
+    assert recalled(told) == both
+    assert recalled(hear(listener, 'on A3')) == both
+    assert recalled(hear(listener, 'on C3')) == [both[0], (0, set())]
+    assert recalled(hear(listener, 'on F#5')) == [(0, set())] * 2        # the neighbour has come
+
+
+def test_nothing_is_proposed_before_time_has_moved():
+    """Forbids proposals at the beginning, and new ones within a moment: what the notes of this
+    moment are part of is known when it is over."""
+    listener = PLAIN.listener()
+    assert recalled(hear(listener, 'begin 0 metre 3/4 tempo 40 home C on C4')) == [(0, set())] * 2
+    hear(listener, 'shift 12 off C4 on D4 shift 12 off D4 on E4 shift 12 off E4')
+    told = hear(listener, 'on F4')               # the scale goes on, but at another time
+    assert recalled(told) == [(0, set())] * 2
+    assert recalled(hear(listener, 'shift 12')) == [(1, {'G4', 'F#4'})] * 2
+
+
+def test_no_key_beyond_the_keyboard_is_proposed():
+    """Forbids an id that is no `on`: a figure that would go beyond the highest key."""
+    listener = PLAIN.listener()
+    hear(listener, melody('C4 12 E4 12 D4 12 F4 60'))
+    told = hear(listener, melody('C9 12 E9 12 D9 12'))
+    assert recalled(told) == [(1, {'F9', 'F#9'})] * 2
+    hear(listener, 'shift 60')
+    told = hear(listener, melody('D9 12 F9 12 E9 12'))
+    assert recalled(told) == [(1, {'G9'})] * 2           # and no G#9, which is no key any more
+
+
+def test_how_often_bach_repeats_himself():
+    """Forbids a change of what is recalled, of all that is learned by it, that nobody sees: of the
+    notes of the Goldberg, so many come while something is proposed, and so many are proposed."""
+    notes = proposals = hits = 0
+    for number in range(32):
+        ids = ids_of(number)
+        told = PLAIN.listen(ids)[:-1, COLUMNS['recalled']]
+        is_note = np.array([PLAIN.words[id][0] == 'on' for id in ids[1:]])
+        notes += is_note.sum()
+        proposals += (is_note & (told > 0).any(axis=1)).sum()
+        hits += (is_note & (told == np.array(ids[1:])[:, None]).any(axis=1)).sum()
+    assert (notes, proposals, hits) == (17_033, 12_155, 5_924)
+
+
+# ------------------------------------------------------------------------- what else is told
+
+def test_the_clock_goes_round():
+    """Forbids a clock without bounds, which the model's tables have not, or one that begins again
+    at another time than the turns of the heads that read it."""
+    assert Listener.CLOCK_ROUND == model_module.LONGEST == TextListener.CLOCK_ROUND
+    listener = PLAIN.listener()
+    clock = COLUMNS['clock']
+    for i in range(1, 200):
+        assert hear(listener, 'shift 96')[clock] == [96 * i % (64 * 96)]
+    text = BPETokenizer().listener()
+    told = [text.hear(i % 7) for i in range(6200)]
+    assert [told[i][0] for i in (0, 6142, 6143, 6144)] == [1, 6143, 0, 1]
+
+
+def test_how_far_it_is_to_the_end():
+    """Forbids levels that rise on the way to the end, that end elsewhere than at 1, or whose
+    boundaries are not those that the comment names."""
+    assert [math.ceil(steps) for steps in END_LEVELS[:5]] == [0, 10, 24, 44, 72]
+    assert END_LEVELS[-1] / WHOLE == pytest.approx(45, abs=0.01) and len(END_LEVELS) == 16
+    for bars in (1, 8, 100):
+        listener = PLAIN.listener(bars=bars)
+        told = [listener.left()]
+        steps = 72 * bars
+        hear(listener, 'begin 0 metre 3/4')
+        for step in range(steps + 10):
+            level, = hear(listener, 'shift 1')[COLUMNS['left']]
+            left = max(0, steps - step - 1)
+            assert END_LEVELS[level - 1] <= left + 1e-3
+            assert level == 16 or left + 1e-3 < END_LEVELS[level]
+            told.append(level)
+        assert told[1:] == sorted(told[1:], reverse=True) and told[-1] == 1
+    assert hear(PLAIN.listener(), 'shift 1')[COLUMNS['left']] == [0]     # not wished for: not told
+    assert PLAIN.shape_of_told()['levels'] == 1 + len(END_LEVELS)
+
+
+def test_bars_are_counted_from_the_prompt_on():
+    """Forbids that the bars of the prompt count among those to be composed."""
+    listener = PLAIN.listener(bars=1, begin=72)
+    hear(listener, 'begin 0 metre 3/4 home C on C4 shift 72')
+    assert END_LEVELS[listener.left() - 1] <= 72 < END_LEVELS[listener.left()]
+    hear(listener, 'off C4 on D4 shift 72')
+    assert listener.left() == 1
+
+
+def test_a_bar_is_what_the_metre_says_where_it_stands():
+    """Forbids that bars are counted by a time signature that came later: of 8 bars, 4 are over, be
+    the rest of 4/4 or of 3/8."""
+    listener = PLAIN.listener(bars=8)
+    hear(listener, 'begin 0 metre 4/4' + ' shift 96' * 4)
+    assert listener.left() == PLAIN.listener(end=4 * 96).left()
+    hear(listener, 'metre 3/8')
+    assert listener.left() == PLAIN.listener(end=4 * 36).left()
+
+
+def test_which_keys_are_down():
+    """Forbids a key that is let go and still told, an order that is not that of pressing, more keys
+    than there are columns, or the first of them kept instead of the last; a unison is one key."""
+    down = COLUMNS['down']
+    listener = PLAIN.listener()
+
+    def told(text):
+        keys = [PLAIN.words[id] for id in hear(listener, text)[down] if id]
+        assert all(kind == 'off' for kind, _ in keys)
+        return ' '.join(f'{NAMES[key % 12]}{key // 12 - 1}' for _, key in keys)
+    assert told('begin 0') == ''
+    assert told('on E4 on C4') == 'E4 C4' and told('on C4') == 'E4 C4'
+    assert told('shift 1 off E4') == 'C4' and told('off C4') == 'C4' and told('off C4') == ''
+    most = Listener.TOLD['down']
+    names = [f'{name}{octave}' for octave in (3, 4) for name in NAMES][:most + 5]
+    assert told(' '.join(f'on {name}' for name in names)) == ' '.join(names[-most:])
+    assert told(f'off {names[-1]}') == ' '.join(names[-most - 1:-1])
+
+
+def test_what_is_told_fits_the_model():
+    """Forbids a number that no table of the model has a row for, in music or in text."""
+    shape = PLAIN.shape_of_told()
+    told = np.concatenate([PLAIN.listen(ids_of(number)) for number in (0, 10, 25)])
+    assert told.shape[1] == sum(shape['told'].values()) and told.min() == 0
+    for name, count in (('clock', Listener.CLOCK_ROUND), ('left', shape['levels']),
+                        ('length', shape['lengths']), ('ids', PLAIN.vocab_size)):
+        assert told[:, COLUMNS[name]].max() < count
+    assert told[:, COLUMNS['length']].max() == shape['lengths'] - 1
+    bpe = BPETokenizer()
+    shape = bpe.shape_of_told()
+    columns = columns_of_told(shape['told'])
+    told = bpe.listen(list(b'to be or not to be, to be or not to be' * 9) + [bpe.end])
+    assert told.shape[1] == sum(shape['told'].values())
+    assert told[:, columns['length']].max() == shape['lengths'] - 1
+    assert told[:, columns['ids']].max() < bpe.vocab_size
+
+
+# ---------------------------------------------------------------------------------------- the guard
+
+def go_on_at_random(listeners, rows, steps: int, seed: int, likely=None):
+    """Draw from random logits, as `generate` does, until all rows have ended; `likely` (V,) is
+    added to the logits. No mask may be all False."""
+    tokenizer = listeners[0].tokenizer
+    generator = torch.Generator().manual_seed(seed)
+    rows = [list(row) for row in rows]
+    for listener, row in zip(listeners, rows):
+        for id in row:
+            listener.hear(id)
+    for _ in range(steps):
+        logits = torch.randn(len(rows), tokenizer.vocab_size, generator=generator)
+        if likely is not None:
+            logits = logits + likely
+        logits = forbid(logits, listeners)
+        assert torch.isfinite(logits).any(dim=1).all()
+        for row, listener, id in zip(rows, listeners, draw(logits, generator=generator).tolist()):
+            if row[-1] != tokenizer.end:
+                row.append(id)
+                listener.hear(id)
+        if all(row[-1] == tokenizer.end for row in rows):
+            break
+    return rows
+
+
+def more_of(tokenizer, **kinds) -> torch.Tensor:
+    """(V,) what is added to the logits of some kinds of words."""
+    return torch.tensor([float(kinds.get(kind, 0)) for kind, _ in tokenizer.words])
+
+
+def is_playable(tokenizer, row: list[int]):
+    """Walk through a piece, by rules that know nothing of the listener."""
+    words = [tokenizer.words[id] for id in row]
+    kinds = [kind for kind, _ in words]
+    opening = kinds[1:kinds.index('home') + 1]
+    assert opening == [kind for kind in ('metre', 'tempo', 'home') if kind in opening]
+    assert kinds[0] == 'begin' and kinds.count('begin') == kinds.count('home') == 1
+    now, down = 0, {}
+    for (kind, value), (before, last) in zip(words[1:], words):
+        if kind == 'shift':
+            now += value
+            assert before not in ('velocity', 'begin') and (before != 'shift' or last == WHOLE)
+        elif kind == 'on':
+            assert value not in down
+            assert (before == 'velocity') == tokenizer.velocity
+            down[value] = now
+        elif kind == 'off':
+            assert now > down[value]             # it is down, and not since this step
+            assert now <= down.pop(value) + Listener.MAX_HOLD
+        elif kind == 'end':
+            assert not down
+        assert before != 'end' and not before == kind == 'velocity'
+    assert all(now <= since + Listener.MAX_HOLD for since in down.values())
+
+
+@pytest.mark.parametrize('velocity', [False, True])
+def test_only_playable_music_is_drawn(path, velocity):
+    """Forbids, whatever the model thinks: a key pressed that is down, one let go that is up or that
+    was just pressed, one held for ever, a wait in parts that is none, an end while a key is down,
+    an opening in disorder, a key pressed without saying how hard, and a file that reads back as
+    other notes; in 4 * 6 rows of which the model likes other words each time."""
+    tokenizer = MidiTokenizer(velocity)
+    notes = 0
+    for seed, kinds in enumerate(({}, {'on': 3}, {'shift': 3, 'end': 5}, {'end': 4, 'off': 4})):
+        listeners = [tokenizer.listener() for _ in range(6)]
+        likely = more_of(tokenizer, **{'home': 2, **kinds})
+        begin = [[tokenizer.ids['begin', 0]]] * 6
+        rows = go_on_at_random(listeners, begin, 300, seed, likely)
+        for row in rows:
+            is_playable(tokenizer, row)
+            score = tokenizer.decode(row)
+            assert len(score.notes) == tokenizer.count_units(row)
+            notes += len(score.notes)
+        if score.notes:
+            write_midi(score, path)
+            assert [note[:2] for note in read_midi(str(path)).notes] == [
+                note[:2] for note in score.notes]
+    assert notes > 1000
+
+
+@pytest.mark.parametrize('velocity', [False, True])
+def test_nearly_all_keys_are_down(velocity):
+    """Forbids that a model that presses all keys there are comes to a point where no word is left,
+    or presses one with a word of loudness and no key to follow."""
+    tokenizer = MidiTokenizer(velocity)
+    listener = tokenizer.listener()
+    likely = more_of(tokenizer, on=20, velocity=20, off=-20, shift=-9)
+    begin = ids_from('begin 0 home C', tokenizer)
+    row, = go_on_at_random([listener], [begin], 900, 0, likely)
+    is_playable(tokenizer, row)
+    down = most = 0
+    for id in row:
+        down += {'on': 1, 'off': -1}.get(tokenizer.words[id][0], 0)
+        most = max(most, down)
+    assert most == 128
+
+
+WISHES = [{}, {'metre': (3, 8)}, {'tempo': 50}, {'home': (9, 'minor')},
+          {'metre': (3, 8), 'home': (9, 'minor')},
+          {'metre': (12, 16), 'tempo': 0, 'home': (11, 'major')}]
+
+
+@pytest.mark.parametrize('wishes', WISHES)
+def test_wishes_are_kept(wishes):
+    """Forbids a piece in another metre, at another speed or in another key than was wished for, and
+    a wish for one of them that takes from the model the choice of the others."""
+    listeners = [PLAIN.listener(**wishes) for _ in range(40)]
+    rows = go_on_at_random(listeners, [[0]] * 40, 8, 0)
+    openings = []
+    for row in rows:
+        is_playable(PLAIN, row)
+        words = [PLAIN.words[id] for id in row]
+        kinds = [kind for kind, _ in words]
+        openings.append(dict(words[1:kinds.index('home') + 1]))
+        assert wishes.items() <= openings[-1].items()
+    for kind in ('metre', 'tempo', 'home'):
+        values = {opening[kind] for opening in openings if kind in opening}
+        assert len(values) == 1 if kind in wishes else len(values) > 10
+
+
+@pytest.mark.parametrize('bars, kinds', [(8, {}), (8, {'end': 9}), (16, {'end': 9}),
+                                         (16, {'shift': 4, 'on': -3}), (32, {'shift': 4})])
+def test_a_piece_is_as_long_as_was_asked_for(bars, kinds):
+    """Forbids a piece that ends before three quarters of the bars asked for, or goes on after five
+    quarters, even if all that the model says is noise."""
+    begin = 48                                   # as if a prompt had been there
+    listeners = [PLAIN.listener(bars=bars, begin=begin) for _ in range(4)]
+    prompt = ids_from('begin 0 metre 3/8 home C on C4 shift 48 off C4')
+    likely = more_of(PLAIN, **{'shift': 2, 'metre': -99, **kinds})
+    rows = go_on_at_random(listeners, [prompt] * 4, 2000, bars, likely)
+    for row in rows:
+        is_playable(PLAIN, row)
+        assert row[-1] == PLAIN.end
+        bar, now, composed = WHOLE, 0, 0.0
+        for id in row:
+            kind, value = PLAIN.words[id]
+            if kind == 'metre':
+                bar = WHOLE * value[0] // value[1]
+            elif kind == 'shift':
+                composed += value / bar if now >= begin else 0
+                now += value
+        assert 3 / 4 * bars <= composed + 1e-9 and composed <= 5 / 4 * bars + 1e-9
+
+
+@pytest.mark.parametrize('bars', [1, 2])
+@pytest.mark.parametrize('number', [13, 19, 22, None])
+def test_notes_of_the_prompt_end_as_in_the_file(path, number, bars):
+    """Forbids a model that is told of one length of a tied note while the file has another: the
+    notes of a prompt that last beyond it end in the ids at their steps, unisons too, whatever the
+    model likes."""
+    score = TANGLED if number is None else score_of(number)
+    write_midi(score, path)
+    prompt = read_prompt(PLAIN, str(path), bars)
+    lasting = prompt.lasting()
+    assert lasting
+    listeners = [PLAIN.listener(begin=prompt.until, lasting=lasting) for _ in range(4)]
+    likely = more_of(PLAIN, off=4, end=-99, metre=-4, tempo=-4, shift=2)
+    rows = go_on_at_random(listeners, [prompt.ids] * 4, 400, 0, likely)
+    due = Counter((note.start + note.duration, note.pitch) for note in prompt.score.notes)
+    for row in rows:
+        now = 0
+        down = Counter()
+        ends = Counter()
+        for place, id in enumerate(row):
+            kind, value = PLAIN.words[id]
+            now += value if kind == 'shift' else 0
+            if kind == 'on' and place < len(prompt.ids):
+                down[value] += 1
+            elif kind == 'off' and down[value]:          # the given are let go before others come
+                down[value] -= 1
+                ends[now, value] += 1
+        assert now >= max(end for end, _ in due)
+        assert ends == due
+
+
+def test_a_rest_goes_on_while_a_note_of_the_prompt_sounds():
+    """Forbids a time signature or a key that is pressed only since nothing else is allowed."""
+    listener = PLAIN.listener(begin=96, lasting={(0, 60): [700]})
+    hear(listener, 'begin 0 metre 4/4 home C on C4 shift 96')
+    mask = listener.allowed()
+    assert mask[PLAIN.ids['shift', 96]] and not mask[PLAIN.ids['off', 60]]
+    assert not mask[PLAIN.ids['on', 60]] and mask[PLAIN.ids['on', 61]]
+
+
+def test_the_guard_allows_all_of_bach():
+    """Forbids a guard stricter than the music: apart from voices in unison on one key, and notes
+    longer than any of a hundred, every word of every movement is allowed where it stands."""
+    refused = Counter()
+    for number in range(32):
+        listener = PLAIN.listener()
+        for before, id in zip([None, *ids_of(number)], ids_of(number)):
+            if before is not None and not listener.allowed()[id]:
+                refused[PLAIN.words[id][0]] += 1
+            listener.hear(id)
+    assert refused.total() < 45_223 / 500
+
+
+def test_what_the_guard_takes_away_is_counted():
+    """Forbids a count that is not the probability of the words that were forbidden, one that grows
+    where nothing is forbidden or after the end, or one for all rows."""
+    first, second = PLAIN.listener(), PLAIN.listener()
+    for listener in (first, second):
+        listener.hear(0)
+    hear(second, 'metre 3/4 tempo 40 home C on C4 shift 12 off C4')
+    logits = torch.zeros(2, PLAIN.vocab_size)
+    masked = forbid(logits, [first, second])
+    for row, listener in zip(masked, (first, second)):
+        mask = listener.allowed()
+        assert torch.equal(row == 0, torch.from_numpy(mask))
+        assert (row[~torch.from_numpy(mask)] == -math.inf).all()
+        assert listener.forbidden == pytest.approx(1 - mask.mean())
+    assert 1 > first.forbidden > second.forbidden > 0
+    again = forbid(masked, [first, second])              # nothing is left to be forbidden
+    assert torch.equal(again, masked)
+    assert first.forbidden == pytest.approx(1 - first.allowed().mean(), abs=1e-6)
+    second.hear(PLAIN.end)
+    before = second.forbidden
+    forbid(logits, [first, second])
+    assert second.forbidden == before
+
+
+# --------------------------------------------------------------------------------------------- text
+
+def test_text_recalls_what_followed():
+    """Forbids another id than the one that followed the longest latest match, or another length."""
+    listener = BPETokenizer().listener()
+    told = [listener.hear(id) for id in b'abcd xbce abc']
+    assert [row[1:] for row in told[:7]] == [[0, 0]] * 7     # so far no two ids came again
+    assert told[7:9] == [[8, 1, ord('d')], [9, 0, 0]]        # 'bc', and 'ce', which is new
+    # ' a' is new; after 'ab' came 'c'; after 'abc' came 'd', though after 'bc' there came 'e' later
+    assert told[11] == [12, 1, ord('c')]
+    assert told[12] == [13, 2, ord('d')]
+    told = listener.hear(ord('f'))
+    for id in b' xbc':
+        told = listener.hear(id)
+    assert told == [18, 3, ord('e')]                         # ' xbc' came once, 'bc' came later
+    for id in b' zbc':
+        told = listener.hear(id)
+    assert told == [22, 1, ord(' ')]                         # of 'bc', the latest time
+
+
+def slow_recall(ids: list[int]) -> tuple[int, int]:
+    """The same by looking at all that came before."""
+    for length in range(TextListener.LONGEST, TextListener.SHORTEST - 1, -1):
+        for place in range(len(ids) - 1, length - 1, -1):
+            if length <= len(ids) and ids[place - length:place] == ids[-length:]:
+                return length - 1, ids[place]
+    return 0, 0
+
+
+def test_text_recalls_as_a_plain_search_does():
+    """Forbids a shortcut that finds other matches than looking through the whole text would."""
+    generator = np.random.default_rng(0)
+    ids = generator.integers(0, 3, 400).tolist()
+    told = BPETokenizer().listen(ids)
+    for place in range(len(ids)):
+        assert tuple(told[place, 1:]) == slow_recall(ids[:place + 1])
+
+
+def test_text_remembers_so_much_and_no_more(monkeypatch):
+    """Forbids a memory that grows with the text without end, and one that is lost in between."""
+    monkeypatch.setattr(TextListener, 'FORGETS', 1000)
+    listener = BPETokenizer().listener()
+    generator = np.random.default_rng(0)
+    most = 0
+    for id in generator.integers(0, 250, 5000).tolist():
+        listener.hear(id)
+        most = max(most, len(listener.memory))
+    each = TextListener.LONGEST - TextListener.SHORTEST + 1
+    assert 900 * each < most <= 1000 * each
+    assert listener.heard == 5000 and len(listener.memory) < 1000 * each
+
+
+def test_text_forbids_nothing():
+    """Forbids a guard for text, of which anything may come."""
+    listener = BPETokenizer().listener()
+    listener.hear(5)
+    logits = torch.randn(1, 257)
+    assert torch.equal(forbid(logits, [listener]), logits) and listener.forbidden == 0
