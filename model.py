@@ -325,9 +325,8 @@ class Transformer(nn.Module):
             cache.length += T
         x = norm(x)
         logits = linear(x, self.head)                            # (B, T, V)
-        if self.config.keys:
-            on = slice(self.config.first_on, self.config.first_on + self.config.keys)
-            logits[:, :, on] += self.score_degrees(x, home)
+        on = slice(self.config.first_on, self.config.first_on + self.config.keys)
+        logits[:, :, on] += self.score_degrees(x, home)          # (of text: of no id)
         gains = self.score_told(x, length, recalled, down)
         return logits.scatter_add(2, torch.cat((recalled, down), dim=-1), gains.to(logits.dtype))
 

@@ -76,6 +76,22 @@ class HearsNoBeat(Transformer):
         return super().embed(ids, 0 * clock, *told)
 
 
+class NoDegrees(Transformer):
+    """What is pressed gets no score by its degree in the home scale."""
+
+    def score_degrees(self, x, home):
+        return 0 * super().score_degrees(x, home)
+
+
+class NoPlan(Transformer):
+    """The plan, which is the second wish, is never told."""
+
+    def forward(self, ids, told, cache=None):
+        told = told.clone()
+        told[:, :, self.config.wishes[1]] = 0
+        return super().forward(ids, told, cache)
+
+
 # ---- what is changed or added
 
 class SwiGLU(MLP):
@@ -131,7 +147,7 @@ def rms_norm(x):
 
 
 def adamw_only(net, weight_decay, dtype) -> list:
-    """AdamW for every weight: for the matrices inside the blocks at the rate that is Muon's else."""
+    """AdamW for every weight; for the matrices inside the blocks at muon_lr."""
     matrices = [p for p in net.blocks.parameters() if p.dim() == 2]
     taken = {id(p) for p in matrices}
     others = [p for p in net.parameters() if id(p) not in taken]
@@ -153,6 +169,9 @@ ROWS = {
     'recall_output_only': ({}, [(train, 'Transformer',
                                  without('length', 'recalled', at_output=False))]),
     'no_home': ({}, [(train, 'Transformer', without('home'))]),
+    'no_degrees': ({}, [(train, 'Transformer', NoDegrees)]),
+    'no_style': ({}, [(train, 'Transformer', without('style'))]),
+    'no_plan': ({}, [(train, 'Transformer', NoPlan)]),
     'no_end': ({}, [(train, 'Transformer', without('left'))]),
     'look_back': ({}, [(model, 'Block', LooksBack)]),
     'swiglu': ({}, [(model, 'MLP', SwiGLU)]),

@@ -115,6 +115,7 @@ def test_dropout():
 def test_only_distances_matter():
     """Forbids angles that depend on where a stretch stands: shifted alike, query . key stays, by
     the clock also where it begins again."""
+    torch.manual_seed(0)
     q, k = torch.randn(2, 8)
 
     def dot(table, time, distance):
@@ -123,8 +124,8 @@ def test_only_distances_matter():
     for table, times in ((turns_by_ids(256, 8), (7, 39, 200)),
                          (turns_by_clock(8), (7, 39, 3000, LONGEST + 3))):
         found = [dot(table, time, 7) for time in times]
-        assert torch.allclose(torch.stack(found), found[0], atol=1e-4)
-        assert not torch.allclose(found[0], dot(table, 7, 2), atol=1e-3)
+        assert torch.allclose(torch.stack(found), found[0], atol=1e-3)
+        assert not torch.allclose(found[0], dot(table, 7, 2), atol=1e-1)
 
 
 def test_shifting_the_clock_changes_nothing():
@@ -233,7 +234,7 @@ def test_what_is_told_is_read():
             for number, (length, id) in enumerate(zip(kinds['length'], kinds['recalled'])):
                 rows.append(model.length[number * config.lengths + length])
                 rows.append(model.recalled[number * config.vocab_size + id])
-            rows += [model.holds[id] for id in kinds['home'] + kinds['down']]
+            rows += [model.holds[id] for id in kinds['home'] + kinds['style'] + kinds['down']]
             want[b, t] = torch.stack(rows).sum(0)
     assert given['length'].any()
     assert torch.allclose(model.embed(ids, **given), F.layer_norm(want, (16,)), atol=1e-4)
@@ -244,27 +245,29 @@ def test_words_that_are_told_and_no_others_gain(tokenizer, given):
     """Forbids a gain for a word that is not told, for 0, which fills what is not told, for a word
     that is recalled no more; and one that is lost where a word is told twice."""
     model = tiny(16, tokenizer)
-    ids, told = given
-    kinds = by_kind(told, model)
-    seen = []
+    ids, told = given[0], given[1].clone()
+    kinds = by_kind(told, model)                                     # (views of it)
+    for name in ('recalled', 'length'):                              # one word, again and again
+        kinds[name][1] = kinds[name][1, :, :1].clone()
+    heard = []
     score_told = model.score_told
 
-    def overheard(*given):
-        seen.append(score_told(*given))
-        return seen[-1]
+    def overheard(x, *told):
+        heard.append((x, score_told(x, *told)))
+        return heard[-1][1]
     model.score_told = overheard
-    after = model(ids, told)
-    (gains,) = seen                                                  # (B, T, recalled + down)
-    model.score_told = lambda *given: 0 * score_told(*given)
-    before = model(ids, told)
-    want = torch.zeros_like(before)
+    found = model(ids, told)
+    ((x, gains),) = heard                                            # (B, T, recalled + down)
+    want = x @ model.head
+    if tokenizer.is_music:
+        want[:, :, MUSIC.on] += model.score_degrees(x, kinds['home'])
     is_told = torch.cat((kinds['length'] > 0, kinds['down'] > 0), dim=-1)
     words = torch.cat((kinds['recalled'], kinds['down']), dim=-1)
     for b, t, i in is_told.nonzero().tolist():
         want[b, t, words[b, t, i]] += gains[b, t, i]
-    assert is_told.any() and not is_told.all()
+    assert kinds['length'][1].any() and not is_told.all()
     assert (gains != 0).equal(is_told)
-    assert torch.allclose(after - before, want, atol=1e-4)
+    assert torch.allclose(found, want, atol=1e-4)
 
 
 def test_what_is_recalled_gains():
@@ -279,6 +282,20 @@ def test_what_is_recalled_gains():
         want = 10 * model.trust_at_first[number, length[b, t, number]]
         want = want + 3 * x[b, t] @ model.trust[:, number]
         assert found[b, t, number].item() == pytest.approx(want.item(), abs=1e-4)
+
+
+def test_keys_are_pressed_by_their_degree():
+    """Forbids a gain that is another's than that of the key's degree in the scale of the home key,
+    major or minor, and one before the home key is known."""
+    model = tiny()
+    x = torch.randn(1, 1, 16)
+    major, minor = (x @ model.degrees)[0, 0].split(12)
+    for (tonic, mode), degrees in (((0, 'major'), major), ((7, 'major'), major),
+                                   ((0, 'minor'), minor), ((11, 'minor'), minor)):
+        home = torch.tensor([[[MUSIC.ids['home', (tonic, mode)]]]])
+        want = [degrees[(key - tonic) % 12].item() for key in range(128)]
+        assert model.score_degrees(x, home).flatten().tolist() == pytest.approx(want, abs=1e-5)
+    assert not model.score_degrees(x, 0 * home).any()
 
 
 def test_letting_go_goes_by_distance():
@@ -351,17 +368,20 @@ def test_generation_cached_equals_plain_past_the_context(context, prompt):
 
 def test_rows_side_by_side_are_each_alone():
     """Forbids a row that hears the listener or the notes of another, draws what its own guard
-    forbids, or ends otherwise because another ended before it."""
+    forbids, or ends otherwise because another ended before it; and that the guard seems to take
+    from a row that waits for the others."""
     model = tiny()
     ids, _ = music(8, 20, begin=0)
     wishes = [{'bars': 1 + number % 3, 'begin': 0} for number in range(8)]
 
     def rows(some):
         listeners = [MUSIC.listener(**wishes[number]) for number in some]
-        return drawn(model, ids[some], 200, listeners, temperature=0, stop=MUSIC.end)
-    together = rows(list(range(8)))
+        found = drawn(model, ids[some], 200, listeners, temperature=0, stop=MUSIC.end)
+        return found, [listener.forbidden for listener in listeners]
+    together, forbidden = rows(list(range(8)))
     for number in range(8):
-        (alone,) = rows([number])
+        (alone,), (taken,) = rows([number])
+        assert forbidden[number] == pytest.approx(taken, abs=1e-3)
         assert together[number][:len(alone)] == alone
         assert set(together[number][len(alone):]) <= {MUSIC.end}
     assert len({tuple(row) for row in together}) == 8
@@ -440,20 +460,14 @@ def test_the_guard_is_obeyed():
 
 
 def test_what_the_guard_took_away():
-    """Forbids a share of forbidden probability that is not what was taken from the ids drawn, or
-    that goes on to grow when a row has ended and waits for the others."""
+    """Forbids a share of forbidden probability that is not what was taken from the ids drawn."""
     model = tiny(tokenizer=None)
     guards = [Guard(3, 7), Guard(4)]
     ids, told = ONE_ID[:2], torch.ones(2, 1, 1, dtype=torch.long)
     probabilities = model(ids, told)[:, -1].softmax(-1)
-    drawing = model.generate(ids, guards, stop=4)
-    next(drawing)
+    next(model.generate(ids, guards))
     taken = [1 - probabilities[0, [3, 7]].sum().item(), 1 - probabilities[1, 4].item()]
     assert [guard.forbidden for guard in guards] == pytest.approx(taken, abs=1e-5)
-    for _ in range(5):
-        next(drawing)
-    assert guards[0].forbidden > 2 * taken[0]
-    assert guards[1].forbidden == pytest.approx(taken[1], abs=1e-5)  # it ended at once
 
 
 def test_generation_is_reproducible_by_seed():

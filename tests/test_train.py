@@ -307,7 +307,7 @@ def test_every_parameter_is_trained(corpus):
 # a listener that tells seven numbers of an id, from which it can be guessed
 TOLD = {'clock': 1, 'left': 1, 'length': 1, 'home': 1, 'recalled': 1, 'down': 2}
 IDS = columns_of_told(TOLD)['ids']
-LEFT = columns_of_told(TOLD)['left']
+WISHES = [[1], [2, 4]]           # what of it tells of what is to come: two wishes, by their columns
 
 
 def told_of(ids: np.ndarray) -> np.ndarray:
@@ -319,7 +319,7 @@ def counting(first: int, end: int) -> dict:
     """A corpus of ids that count up."""
     ids = np.arange(first, end)
     return {'train': ids, 'train_told': told_of(ids), 'val': ids, 'val_told': told_of(ids),
-            'shape_of_told': {'told': TOLD}}
+            'shape_of_told': {'told': TOLD, 'wishes': WISHES}}
 
 
 def test_batches():
@@ -338,7 +338,8 @@ def test_batches():
         assert len(set((x[:, 0] >= 1000).tolist())) == 2
         want = torch.tensor(told_of((x % 1000).numpy()))
         want[:, :, IDS] += (x - x % 1000)[..., None]
-        want[:, :, LEFT] = told[:, :, LEFT]                      # see the next test
+        wished = sum(WISHES, [])
+        want[:, :, wished] = told[:, :, wished]                  # see the next test
         assert torch.equal(told, want)
     starts = torch.cat(seen)[:, 0] % 1000
     assert starts.min() == 0 and ((starts < 32) | (starts >= 100)).all() and starts.max() == 291
@@ -346,14 +347,19 @@ def test_batches():
     assert abs(share - 32 / 224) < 0.06
 
 
-def test_the_end_is_told_in_half_of_the_rows():
-    """Forbids an end that is always told or never, in part of a row, or at another level."""
+def test_a_wish_is_told_in_half_of_the_rows():
+    """Forbids a wish that is always told or never, in part of a row or of its columns, or other
+    than it is; and one that is told only where another is."""
     table = torch.arange(400)[None]
     x, _, told = get_batch([counting(0, 300)], [1.0], 1000, 8, table, torch.Generator())
-    left = told[:, :, LEFT][..., 0]
-    is_told = left.any(dim=1)
-    assert 420 < is_told.sum() < 580
-    assert torch.equal(left[is_told], x[is_told] % 5 + 1) and not left[~is_told].any()
+    whole = torch.tensor(told_of(x.numpy()))
+    is_told = []
+    for columns in WISHES:
+        found = told[:, :, columns]
+        is_told.append(found.flatten(1).any(dim=1))
+        assert torch.equal(found[is_told[-1]], whole[is_told[-1]][:, :, columns])
+    for one, other in (is_told, [~told for told in is_told]):
+        assert 420 < one.sum() < 580 and 190 < (one & other).sum() < 310
 
 
 def test_a_transposed_row_is_told_what_its_listener_would_say():
@@ -365,11 +371,11 @@ def test_a_transposed_row_is_told_what_its_listener_would_say():
              'shape_of_told': tokenizer.shape_of_told()}
     x, y, told = get_batch([piece], [1.0], 6, len(ids) - 1,
                            torch.tensor(tokenizer.augment_table()), torch.Generator())
-    left = columns_of_told(tokenizer.shape_of_told()['told'])['left']
+    wishes = sum(tokenizer.shape_of_told()['wishes'], [])
     assert len(set(map(str, x.tolist()))) > 2                    # keys
     for row, last, found in zip(x.tolist(), y[:, -1].tolist(), told):
         want = tokenizer.listen([*row, last])[:-1]
-        want[:, left] = found[:, left]
+        want[:, wishes] = found[:, wishes]
         assert found.tolist() == want.tolist()
 
 
@@ -382,7 +388,7 @@ def test_extra_corpora_fade_out(corpus, monkeypatch):
     meta['pieces'] = {'train': [{'name': 'x', 'units': 1, 'fingerprint': 'x'}], 'val': []}
     meta['tokens']['train'] = 20_000
     (corpus / 'other' / 'meta.json').write_text(json.dumps(meta))
-    columns = sum(meta['shape_of_told']['told'].values())
+    columns = load_corpus('toy')['train_told'].shape[1]
     np.zeros((20_000, columns), np.uint16).tofile(corpus / 'other' / 'train_told.bin')
     ids = np.full(20_000, 300, np.uint16)                    # one id, to tell
     ids[-1] = meta['end']
@@ -427,13 +433,13 @@ class Pairs(torch.nn.Linear):
 
     def __init__(self, context):
         super().__init__(1, 1)
-        self.config = ModelConfig(300, context, told=TOLD)
+        self.config = ModelConfig(300, context, told=TOLD, wishes=WISHES)
         self.table = torch.randn(300, 300, generator=torch.Generator().manual_seed(0))
 
     def forward(self, ids, told):
         want = torch.tensor(told_of(ids.numpy()))
-        want[:, :, LEFT] = 0
-        assert torch.equal(told, want)               # that of these ids, but for the end
+        want[:, :, sum(WISHES, [])] = 0
+        assert torch.equal(told, want)               # that of these ids, but for wishes
         assert not self.training
         return self.table[ids]
 
@@ -505,7 +511,7 @@ def test_it_says_how_long_it_takes():
 
 def test_every_id_is_validated_once():
     """Forbids validation on random crops, ids left out or counted twice, losses in another order,
-    told rows of other ids, a wish for an end that is told, and dropout."""
+    told rows of other ids, a wish that is told, and dropout."""
     model = Pairs(8)
     for length in (2, 5, 9, 10, 16, 17, 18, 33, 100, 299):
         ids = torch.randint(300, (length,), generator=torch.Generator().manual_seed(length)).numpy()
