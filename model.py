@@ -125,7 +125,7 @@ def turns_by_clock(head_size: int) -> torch.Tensor:
     """(LONGEST, D): wavelengths from SHORTEST to LONGEST, each of which goes into LONGEST without
     rest. So the clock may begin anew after LONGEST, and no angle is torn."""
     pairs = head_size // 2
-    times = (LONGEST / SHORTEST) ** torch.linspace(0, 1, pairs)      # in LONGEST: 1 ... 1024
+    times = (LONGEST / SHORTEST) ** torch.linspace(0, 1, pairs).double()     # 1 ... 1024
     return turns(LONGEST, 2 * torch.pi / LONGEST * times.round())
 
 

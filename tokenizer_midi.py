@@ -202,13 +202,12 @@ def scale_step(interval: int) -> int:
     return step if interval >= 0 else -step
 
 
-def same_step(interval: int) -> int:
-    """The other interval of the same scale step: 3 <-> 4. 0, a fifth and an octave have none, and
-    give themselves."""
-    for other in (interval - 1, interval + 1):
-        if scale_step(other) == scale_step(interval):
-            return other
-    return interval
+def of_one_step(interval: int) -> list[int]:
+    """The interval and the other one of the same scale step: 3 -> [3, 4]. A fifth, an octave and 0
+    have no other: 7 -> [7]."""
+    others = [other for other in (interval - 1, interval + 1)
+              if scale_step(other) == scale_step(interval)]
+    return [interval, *others]
 
 
 class Recall:
@@ -252,7 +251,7 @@ class Recall:
         for length in range(len(moves), self.SHORTEST - 1, -1):
             interval = self.memory.get((moves[-length:], now - before))
             if interval is not None:
-                pitches = [pitch + interval, pitch + same_step(interval)]
+                pitches = [pitch + one for one in of_one_step(interval)]
                 return length, [p for p in pitches if 0 <= p < 128]
         return 0, []
 
@@ -385,8 +384,9 @@ class Listener:
         lengths, recalled = [], []
         for length, pitches in zip(self.lengths, self.proposed):
             mine = [ids['on', pitch] for pitch in pitches]
-            recalled += mine + [0] * (2 - len(mine))
-            lengths += [max(0, length - 1)] * 2
+            none = [0] * (2 - len(mine))
+            recalled += mine + none
+            lengths += [length - 1] * len(mine) + none
         planned = [ids['on', pitch] for pitch in self.planned]
         none = [0] * (self.PLANNED - len(planned))
         recalled += planned + none
