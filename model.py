@@ -69,8 +69,7 @@ class ModelConfig:
             raise ValueError(f'dropout = {self.dropout}: must be at least 0 and below 1')
 
 
-NOTHING_TOLD = {'clock': 1, 'left': 0, 'length': 0, 'home': 0, 'style': 0, 'recalled': 0,
-                'down': 0}
+NOTHING_TOLD = {'clock': 1, 'left': 0, 'length': 0, 'home': 0, 'recalled': 0, 'down': 0}
 
 
 # --------------------------------------------------------------------------- layers of a block
@@ -222,7 +221,6 @@ class Transformer(nn.Module):
         left        how far it is to the end, as a level; 0: not told
         length      how surely each of the next is recalled; 0: it is not
         home        the id of the word for the key of the piece
-        style       the ids of other words for the whole piece
         recalled    the ids that may come again
         down        the ids that let go the keys that are down; what is over is 0
     """
@@ -240,7 +238,7 @@ class Transformer(nn.Module):
         self.left = weights(config.levels, C)
         self.length = weights(recalled * config.lengths, C)
         self.recalled = weights(recalled * V, C)
-        self.holds = weights(holds, C, std=0.1)                  # home, style, keys that are down
+        self.holds = weights(holds, C, std=0.1)                  # home, and the keys that are down
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
         # at the output: a score for each id, for each degree of a scale, for letting go by what
         # else is down, and trust in what is recalled
@@ -254,7 +252,7 @@ class Transformer(nn.Module):
         self.register_buffer('by_ids', turns_by_ids(config.context, head_size), persistent=False)
         self.register_buffer('by_clock', turns_by_clock(head_size), persistent=False)
 
-    def embed(self, ids, clock, left, length, home, style, recalled, down) -> torch.Tensor:
+    def embed(self, ids, clock, left, length, home, recalled, down) -> torch.Tensor:
         """What the first block reads (B, T, C): the ids (B, T), and what is told after each."""
         number = torch.arange(recalled.size(-1), device=ids.device)      # each has a table
         x = F.embedding(ids, self.embedding)
@@ -262,7 +260,7 @@ class Transformer(nn.Module):
         x = x + F.embedding(left, self.left).sum(2)
         x = x + F.embedding(length + number * self.config.lengths, self.length).sum(2)
         x = x + F.embedding(recalled + number * self.config.vocab_size, self.recalled).sum(2)
-        x = x + F.embedding(torch.cat((home, style, down), -1), self.holds).sum(2)
+        x = x + F.embedding(torch.cat((home, down), -1), self.holds).sum(2)
         return norm(x)
 
     def angles(self, clock: torch.Tensor, start: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -316,7 +314,7 @@ class Transformer(nn.Module):
         if start + T > self.config.context:
             raise ValueError(f'{start + T} ids, more than the context of {self.config.context}')
         facts = told.split(list(self.config.told.values()), dim=-1)      # (B, T, 1 or more) each
-        clock, left, length, home, style, recalled, down = facts
+        clock, left, length, home, recalled, down = facts
         x = self.embed(ids, *facts).to(self.dtype)
         cos, sin = self.angles(clock, start)
         for block in self.blocks:

@@ -51,8 +51,6 @@ class Config(Settings):
                            at_least=0, at_most=320)
     key: str = setting('', 'music: such as G, Bb or F#m, where it begins and ends; else the model '
                        'chooses')
-    voices: float = setting(0.0, 'music: how many on average, such as 2.5; 0: the model chooses',
-                            at_least=0, at_most=6)
     transpose: int = setting(0, 'music: semitones by which all is played higher',
                              at_least=-24, at_most=24)
     # how much
@@ -201,7 +199,7 @@ def compose(model, tokenizer: MidiTokenizer, index, least: int, config: Config,
     `training_index`."""
     # encode what they begin with
     prompt = read_prompt(tokenizer, config.start, config.prompt_bars, config.metre, config.tempo,
-                         config.key, config.voices, config.transpose)
+                         config.key, config.transpose)
 
     # generate
     print(f'composing {config.num_samples:,} side by side ...', flush=True)
@@ -322,7 +320,7 @@ def settings_of(config: Config, checkpoint: dict) -> dict[str, str]:
     return facts
 
 
-FOR_MUSIC = 'prompt_bars metre tempo key voices transpose bars plan colour soundfont'.split()
+FOR_MUSIC = 'prompt_bars metre tempo key transpose bars plan colour soundfont'.split()
 
 
 def check(config: Config, music: bool):

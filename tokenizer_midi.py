@@ -3,13 +3,12 @@ writes MIDI files.)
 
 The words come in the order of time, as on the roll of a player piano. The Aria begins:
 
-    begin  metre 3/4  tempo 71  home G major  voices 2.5  grid 6  on G3  on G5  shift 24  off G5 ...
+    begin  metre 3/4  tempo 71  home G major  on G3  on G5  shift 24  off G5  on B3  on G5  ...
 
 `on` presses a key and `off` lets it go; `shift 24` waits for 24 steps, a quarter note (STEPS; a
 whole note is WHOLE). On this grid 16ths, 32nds and triplets all land. At one step keys are let go
 first, then pressed, the lowest first. A tempo is in quarters a minute; the words for tempos are 3 %
-apart. `home` is the key of the piece in the musician's sense, G major, in which it begins and ends;
-`voices 2.5` says how many keys are down on average, `grid 6` that nearly all notes begin on 16ths.
+apart. `home` is the key of the piece in the musician's sense, G major, in which it begins and ends.
 These are the words of Performance RNN (Oore et al. 2018), but time is counted in parts of a beat,
 not in seconds.
 
@@ -33,7 +32,6 @@ import numpy as np
 from data.score import (METRES, SLOWEST, STEPS, TEMPOS, WHOLE, Note, Score, bars_of, fit_metre,
                         read_midi, tempo_number)
 from data.tokenizer import Tokenizer
-from lib.style import GRIDS, TEXTURES, grid_of, texture_of
 from lib.tonality import MODES, home_key, name_of, raised
 
 HOMES = [(tonic, mode) for mode in MODES for tonic in range(12)]
@@ -51,8 +49,6 @@ class MidiTokenizer(Tokenizer):
         self.words += [('metre', metre) for metre in METRES]
         self.words += [('tempo', number) for number in range(TEMPOS)]
         self.words += [('home', key) for key in HOMES]
-        self.words += [('voices', voices) for voices in TEXTURES]
-        self.words += [('grid', steps) for steps in GRIDS]
         self.words += [('shift', steps) for steps in range(1, WHOLE + 1)]
         self.words += [('off', pitch) for pitch in range(128)]
         self.words += [('on', pitch) for pitch in range(128)]
@@ -73,11 +69,10 @@ class MidiTokenizer(Tokenizer):
     def encode(self, score: Score) -> list[int]:
         """Tempo and velocity are rounded to a word. `read_midi` takes care that there is one for
         each tempo and time signature; those of other Scores are put right here (`fit_metre`)."""
-        METRE, TEMPO, STYLE, OFF, ON = range(5)  # the order of words at one step
+        METRE, TEMPO, HOME, OFF, ON = range(5)   # the order of words at one step
         events = []                              # (step, which of these, pitch, words)
         home = score.home or home_key(score.notes)
-        events.append((0, STYLE, 0, [('home', home), ('voices', texture_of(score.notes)),
-                                     ('grid', grid_of(score.notes))]))
+        events.append((0, HOME, 0, [('home', home)]))
         for step, *metre in score.metres:
             events.append((step, METRE, 0, [('metre', fit_metre(*metre))]))
         for step, tempo in score.tempos:
@@ -166,14 +161,14 @@ class MidiTokenizer(Tokenizer):
                 'first_home': self.ids['home', HOMES[0]]}
 
     def to_dict(self) -> dict:
-        return {'kind': 'midi', 'version': 3, 'velocity': self.velocity}
+        return {'kind': 'midi', 'version': 2, 'velocity': self.velocity}
 
     @classmethod
     def from_dict(cls, d: dict):
         """Raises ValueError if `d` is not what this version's `to_dict` gives."""
         tokenizer = cls(bool(d.get('velocity')))
         if d != tokenizer.to_dict():
-            raise ValueError(f'not a MIDI tokenizer of version 3: {d!r:.60}')
+            raise ValueError(f'not a MIDI tokenizer of version 2: {d!r:.60}')
         return tokenizer
 
 
@@ -264,14 +259,13 @@ END_LEVELS = [24 * (2 ** (level / 2) - 1) for level in range(16)]
 class Listener:
     """All that follows from the words of one piece so far. It hears them one by one, when a corpus
     is prepared as when a piece is composed, and after each says the same to the model (`told`): one
-    row of numbers, the last four kinds of which are ids.
+    row of numbers, the last three kinds of which are ids.
 
         clock      steps since the beginning; after 64 bars of 4/4 it begins again
         left       how far it is to the end, one of END_LEVELS counted from 1; 0: not told
         length     how many moves were the same the last time, less 1, for each word recalled; 1 for
                    one that is planned; 0 if there is none
         home       the home word
-        style      the words for the voices and the grid
         recalled   the `on` words that each line of `Recall` proposes, two each; then those of a
                    plan, three at most: what stood at this place in the bar that this one is like
         down       the `off` words of the keys that are down, the last 12 pressed at most
@@ -279,10 +273,9 @@ class Listener:
     Where there is no id to tell stands that of `begin`, 0.
     """
     CLOCK_ROUND = 64 * WHOLE
-    TOLD = {'clock': 1, 'left': 1, 'length': 7, 'home': 1, 'style': 2, 'recalled': 7,
-            'down': 12}
+    TOLD = {'clock': 1, 'left': 1, 'length': 7, 'home': 1, 'recalled': 7, 'down': 12}
     # the columns that tell of what is to come: only in half of the rows, since nobody need wish
-    WISHES = [[1], [6, 7, 8, 16, 17, 18]]
+    WISHES = [[1], [6, 7, 8, 14, 15, 16]]
     PLANNED = 3                                  # words of a plan at a time
     MAX_HOLD = 3 * WHOLE // 2                    # in Bach's keyboard works 1 note in 800 is longer
 
@@ -302,7 +295,7 @@ class Listener:
         self.played = 0.0                        # bars from there on
         self.lasting = lasting or {}
         self.bar = WHOLE                         # steps of a bar
-        self.opened = {kind: 0 for kind in ('home', 'voices', 'grid')}   # the ids of these words
+        self.home = 0                            # id of the home word
         self.last = 'begin'                      # kind of the last word
         self.down = {}                           # key -> when it is let go: [(earliest, latest)]
         self.struck = []                         # pitches of the onset that is now
@@ -329,8 +322,8 @@ class Listener:
             self.bar = WHOLE * beats / unit
             if self.now > self.lines[-1]:        # a time signature begins a bar wherever it stands
                 self.lines.append(self.now)
-        elif kind in self.opened:
-            self.opened[kind] = id
+        elif kind == 'home':
+            self.home = id
         self.last = 'whole shift' if (kind, value) == ('shift', WHOLE) else kind
         return self.told()
 
@@ -394,8 +387,7 @@ class Listener:
         most = self.TOLD['down']
         down = [ids['off', key] for key in self.down][-most:]
         down += [0] * (most - len(down))
-        return [self.now % self.CLOCK_ROUND, self.left(), *lengths, *self.opened.values(),
-                *recalled, *down]
+        return [self.now % self.CLOCK_ROUND, self.left(), *lengths, self.home, *recalled, *down]
 
     def left(self) -> int:
         """The level of the time that is left; 0 if no end is wished for."""
@@ -420,7 +412,7 @@ class Listener:
         """
         if self.last == 'end':                   # nobody hears what comes after it
             return np.full(self.tokenizer.vocab_size, True)
-        if not self.opened['grid']:
+        if not self.home:
             return self.opening()
         mask = self.tokenizer.follow[self.last].copy()
         on, off, shift = self.tokenizer.on, self.tokenizer.off, self.tokenizer.shift
@@ -483,11 +475,11 @@ class Listener:
         return mask
 
 
-OPENING = ('metre', 'tempo', 'home', 'voices', 'grid')   # the order of words at the beginning
+OPENING = ('metre', 'tempo', 'home')             # the order of words at the beginning
 FOLLOW = {'opening': ' '.join(OPENING),          # kind of the last word -> the next
           'metre': 'tempo shift off velocity on',
           'tempo': 'shift off velocity on',
-          'grid': 'shift velocity on',
+          'home': 'shift velocity on',
           'shift': 'metre tempo off velocity on',
           'whole shift': 'metre tempo shift off velocity on',    # a long wait is said in parts
           'off': 'shift off velocity on end',
@@ -547,7 +539,7 @@ def explain(config: Config):
                 meaning += ' ' + LENGTHS.get(steps, f'{steps} steps')
         elif kind == 'home':
             word = f'home {name_of(*value)}'
-        elif kind in ('shift', 'grid'):
+        elif kind == 'shift':
             meaning = LENGTHS.get(value, f'{value} steps')
         while now >= next_bar.start:
             bar = next_bar

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.score import WHOLE, Score, opening, read_midi, tempo_number
-from lib.style import TEXTURES
 from lib.tonality import find_key, parse_key, raised
 from tokenizer_midi import MidiTokenizer, transpose
 
@@ -28,17 +27,15 @@ class Prompt:
 
 
 def read_prompt(tokenizer: MidiTokenizer, file: str = '', bars: int = 4, metre: str = '',
-                tempo: float = 0.0, key: str = '', voices: float = 0.0,
+                tempo: float = 0.0, key: str = '',
                 semitones: int = 0) -> Prompt:
     """The first bars of a MIDI file, so many semitones higher. Without a file, nothing but wishes:
-    the metre ('3/4'), the tempo (quarters a minute), the key ('G', 'F# minor') in which the piece is
-    at home when it is so many semitones higher, and how many voices. Raises ValueError for a file
-    that gives no note, and for wishes that the vocabulary can't say."""
+    the metre ('3/4'), the tempo (quarters a minute) and the key ('G', 'F# minor') in which the
+    piece is at home when it is so many semitones higher. Raises ValueError for a file that gives
+    no note, and for wishes that the vocabulary can't say."""
     if file:
         if metre:
             raise ValueError(f'metre = {metre}: that of {file} counts, leave it out')
-        if voices:
-            raise ValueError(f'voices = {voices:g}: those of {file} count, leave it out')
         score, until = read_opening(file, bars)
         tell_odd_metres(score, tokenizer, file)
         pitches = [note.pitch for note in score.notes]
@@ -56,8 +53,6 @@ def read_prompt(tokenizer: MidiTokenizer, file: str = '', bars: int = 4, metre: 
         wishes['tempo'] = tempo_number(tempo)
     if key:
         wishes['home'] = raised(parse_key(key), -semitones)
-    if voices:
-        wishes['voices'] = min(TEXTURES, key=lambda texture: abs(texture - voices))
     return Prompt(Score(), [tokenizer.ids['begin', 0]], 0, wishes)
 
 

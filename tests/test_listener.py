@@ -20,7 +20,7 @@ from model import ModelConfig, Transformer, draw, forbid
 from test_score import GOLDBERG
 from tokenizer_bpe import BPETokenizer
 from tokenizer_bpe import Listener as TextListener
-from tokenizer_midi import END_LEVELS, NAMES, Listener, MidiTokenizer, Recall, same_step, scale_step
+from tokenizer_midi import END_LEVELS, NAMES, Listener, MidiTokenizer, Recall, of_one_step, scale_step
 
 PLAIN = MidiTokenizer()
 COLUMNS = columns_of_told(Listener.TOLD)
@@ -249,7 +249,7 @@ def test_a_neighbour_is_of_the_same_scale_step():
                       if other != interval and scale_step(other) == scale_step(interval)]
         alone = names[abs(interval) % 12] in ('unison', 'fifth')
         assert len(neighbours) == (0 if alone else 1)
-        assert same_step(interval) == (neighbours[0] if neighbours else interval)
+        assert of_one_step(interval) == (neighbours[0] if neighbours else interval)
         assert scale_step(-interval) == -scale_step(interval)
     assert [scale_step(interval) for interval in (0, 2, 4, 5, 7, 9, 11, 12)] == list(range(8))
 
