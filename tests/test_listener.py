@@ -83,9 +83,9 @@ def recalled(told: list[int]) -> list[tuple[int, set[str]]]:
     lines = []
     for line in (0, 1):
         lengths = told[COLUMNS['length']][2 * line:2 * line + 2]
-        assert lengths[0] == lengths[1]          # one for each of the two words of the line
         words = [PLAIN.words[id] for id in told[COLUMNS['recalled']][2 * line:2 * line + 2] if id]
         assert all(kind == 'on' for kind, _ in words)
+        assert lengths == [lengths[0]] * len(words) + [0] * (2 - len(words))     # one for each
         lines.append((lengths[0], {f'{NAMES[key % 12]}{key // 12 - 1}' for _, key in words}))
     return lines
 
@@ -249,7 +249,7 @@ def test_a_neighbour_is_of_the_same_scale_step():
                       if other != interval and scale_step(other) == scale_step(interval)]
         alone = names[abs(interval) % 12] in ('unison', 'fifth')
         assert len(neighbours) == (0 if alone else 1)
-        assert of_one_step(interval) == (neighbours[0] if neighbours else interval)
+        assert of_one_step(interval) == [interval, *neighbours]
         assert scale_step(-interval) == -scale_step(interval)
     assert [scale_step(interval) for interval in (0, 2, 4, 5, 7, 9, 11, 12)] == list(range(8))
 
