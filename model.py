@@ -105,7 +105,7 @@ def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tenso
 
 # The heads that read the clock have wavelengths from a sixteenth to 64 bars of 4/4, in steps.
 SHORTEST, LONGEST = 6, 6144
-DEGREES = 24             # 12 of a major scale, those between its notes among them, 12 of a minor one
+DEGREES = 24             # 12 counted from the tonic of a major key, 12 from that of a minor one
 
 
 def turns(positions: int, frequencies: torch.Tensor) -> torch.Tensor:
@@ -344,7 +344,9 @@ class Transformer(nn.Module):
         """
         self.eval()
         context = self.config.context
-        heard = [[listener.hear(id) for id in row] for listener, row in zip(listeners, ids.tolist())]
+        heard = []
+        for listener, row in zip(listeners, ids.tolist()):
+            heard.append([listener.hear(id) for id in row])
         told = ids.new_tensor(heard)                             # (B, T, F)
         ids, told = ids[:, -context:], told[:, -context:]
         cache = Cache(self, len(ids)) if cached else None

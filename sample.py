@@ -56,8 +56,8 @@ class Config(Settings):
     # how much
     bars: int = setting(32, 'music: about how many bars to compose; 0 leaves it open', at_least=0,
                         at_most=1_000_000)
-    plan: bool = setting(True, 'music: bars are like earlier ones as in a training piece, one drawn '
-                         'for each sample')
+    plan: bool = setting(True, 'music: bars are like earlier ones, as in a training piece that is '
+                         'drawn for each sample')
     max_tokens: int = setting(4000, 'ids a sample at most, should it not end before', at_least=1,
                               at_most=10_000_000)
     # how bold

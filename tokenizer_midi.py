@@ -156,7 +156,8 @@ class MidiTokenizer(Tokenizer):
         return np.array([listener.hear(id) for id in ids])
 
     def shape_of_told(self) -> dict:
-        return {'told': Listener.TOLD, 'wishes': Listener.WISHES, 'beat': STEPS, 'levels': 1 + len(END_LEVELS),
+        return {'told': Listener.TOLD, 'wishes': Listener.WISHES, 'beat': STEPS,
+                'levels': 1 + len(END_LEVELS),
                 'lengths': Recall.LONGEST, 'keys': 128, 'first_on': self.ids['on', 0],
                 'first_home': self.ids['home', HOMES[0]]}
 

@@ -1,4 +1,4 @@
-"""All of Bach that is here, after a start with Haydn, Mozart and chorales: 14 minutes on two cores."""
+"""All of Bach's keyboard works that are here, after a start with quartets and chorales."""
 
 dataset = 'goldberg,wtc,fugue'
 extra = 'quartets,chorales'      # five times the notes: what they teach of harmony stays

@@ -39,7 +39,8 @@ def find_windows(count: int, context: int) -> list[tuple[int, int]]:
 def losses_of(model, ids: np.ndarray, told: np.ndarray, rank: int = 0,
               world: int = 1) -> np.ndarray:
     """(N - 1,) nats of each of the ids (N) but the first, given those before it and what the
-    listener told (N, F), but for wishes, which tell of what is to come. Of `world` processes, each has its share of them."""
+    listener told (N, F), but for wishes, which tell of what is to come. Of `world` processes, each
+    has its share of them."""
     was_training = model.training
     model.eval()
     device = next(model.parameters()).device

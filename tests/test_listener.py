@@ -20,7 +20,8 @@ from model import ModelConfig, Transformer, draw, forbid
 from test_score import GOLDBERG
 from tokenizer_bpe import BPETokenizer
 from tokenizer_bpe import Listener as TextListener
-from tokenizer_midi import END_LEVELS, NAMES, Listener, MidiTokenizer, Recall, of_one_step, scale_step
+from tokenizer_midi import (END_LEVELS, NAMES, Listener, MidiTokenizer, Recall, of_one_step,
+                            scale_step)
 
 PLAIN = MidiTokenizer()
 COLUMNS = columns_of_told(Listener.TOLD)

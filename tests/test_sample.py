@@ -392,7 +392,8 @@ def test_bar_lines():
     ({'num_samples': 0}, 'num_samples'), ({'temperature': -1.0}, 'temperature'),
     ({'top_p': 0.0}, 'top_p'), ({'start': 'missing.mid'}, 'missing.mid'),
     ({'checkpoint': 'no.pt'}, 'no.pt'), ({'prompt_bars': 0}, 'prompt_bars'), ({'bars': -1}, 'bars'),
-    ({'key': 'H'}, 'key'), ({'metre': '5'}, 'metre'), ({'metre': '3/5'}, 'metre'), ({'metre': '24/16'}, 'metre'),
+    ({'key': 'H'}, 'key'), ({'metre': '5'}, 'metre'), ({'metre': '3/5'}, 'metre'),
+    ({'metre': '24/16'}, 'metre'),
     ({'tempo': 5.0}, 'tempo'), ({'colour': 'organ'}, 'colour'), ({'transpose': 99}, 'transpose'),
     ({'device': 'gpu'}, 'device')])
 def test_clear_errors(tmp_path, wrong, word):
