@@ -4,7 +4,7 @@ It reads ids (numbers that stand for words) and gives a score to each id that ma
 
     ids -> embedding -> block -> block -> ... -> norm -> head -> logits
                         |
-                        x + attention(norm(x))    every position looks at those before it
+                        x + attention(norm(x))    every position looks at itself and those before
                         x + mlp(norm(x))          every position by itself
 
 x is a row of C numbers for each position, to which every block adds something. The logits turn into
@@ -13,17 +13,19 @@ probabilities (softmax), from which `generate` draws one id, appends it, and ask
 What differs from GPT-2, and why:
 
 - Rotary positions: a query meets a key by how far apart the two are, not by where they stand.
-- Two clocks: half of the heads (of three, two) measure that distance in ids, the others in time.
-- Besides the ids, the model is told what follows from them and what a small model adds up badly: a
-  listener (of the tokenizer) says after each id where the clock stands, which keys of the keyboard
-  are down, what came next the last time that the music was as it is now.
-- Words that are told get a score of their own at the output: those recalled, to come again; those
-  of keys that are down, to be let go. So does every key to press, by its degree in the home scale.
+- Two clocks: half of the heads (of three, two) measure that distance in ids, the others by a clock,
+  which for music counts time.
+- Besides the ids, the model is told what follows from them, since a small model adds that up badly.
+  After each id a listener (of the tokenizer) says where the clock stands, which keys of the
+  keyboard are down, and what came next the last time that the music was as it is now.
+- At the output, three things raise the scores of certain ids. Ids that are recalled may come again.
+  Keys that are down may be let go. Keys to press are scored by their degree in the home scale.
 - Queries and keys are normed, so that no score explodes at high learning rates.
 - The MLP squares its ReLU. No norm has a gain, no matrix a bias: nothing is lost without them.
 
-Legend for shapes: B batch, T time, S time with the cache's, C channels (n_embd), H heads, D head
-size (C / H), V vocabulary. (The keys of attention are called k, those of the keyboard keys.)
+Legend for shapes: B batch, T positions, S positions with the cached ones, C channels (n_embd),
+H heads, D head size (C / H), V vocabulary, F numbers told after an id. A key of attention is called
+k; "key" alone is a key of the keyboard.
 """
 
 import os
@@ -38,6 +40,9 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 
+NOTHING_TOLD = {'clock': 1, 'left': 0, 'length': 0, 'home': 0, 'recalled': 0, 'down': 0}
+
+
 @dataclass
 class ModelConfig:
     vocab_size: int
@@ -46,16 +51,16 @@ class ModelConfig:
     n_head: int = 4
     n_embd: int = 128
     dropout: float = 0.0
-    # what the listener tells: name -> how many numbers, in this order
+    # what the listener tells (see Transformer): name -> how many numbers, in this order
     told: dict = field(default_factory=lambda: dict(NOTHING_TOLD))
-    # groups of these numbers, by where they stand, that tell of what is to come
+    # groups of columns that tell of what is to come; training and validation hide them
     wishes: list = field(default_factory=list)
-    beat: int = 1         # units of the clock after which its beat comes round
-    levels: int = 1       # of how far it is to the end
-    lengths: int = 1      # of what is recalled
-    keys: int = 0         # of the keyboard, 12 to the octave
-    first_on: int = 0     # the id that presses the lowest of them; the next ones press the others
-    first_home: int = 0   # the id of C major; then come the other major keys, then the minor ones
+    beat: int = 1         # how many units of the clock make a beat
+    levels: int = 1       # how many values `left` has
+    lengths: int = 1      # how many values `length` has
+    keys: int = 0         # how many keys the keyboard has, the lowest of which is a C; 0 for text
+    first_on: int = 0     # the id that presses the lowest key; the next ids press the others
+    first_home: int = 0   # the id of C major; then come the 11 other major keys, then the 12 minor
 
     def __post_init__(self):
         for name, value in asdict(self).items():
@@ -69,20 +74,17 @@ class ModelConfig:
             raise ValueError(f'dropout = {self.dropout}: must be at least 0 and below 1')
 
 
-NOTHING_TOLD = {'clock': 1, 'left': 0, 'length': 0, 'home': 0, 'recalled': 0, 'down': 0}
-
-
 # --------------------------------------------------------------------------- layers of a block
 
 def norm(x: torch.Tensor) -> torch.Tensor:
-    """Shift and scale each position's numbers to mean 0 and variance 1 (LayerNorm, Ba et al. 2016,
-    without gain and bias). RMSNorm learns as well here, but PyTorch's is slower on a CPU."""
+    """Shift and scale the numbers along the last axis to mean 0 and variance 1 (LayerNorm, Ba et
+    al. 2016, without gain and bias). RMSNorm learns as well, but PyTorch's is slower on a CPU."""
     return torch.layer_norm(x, x.shape[-1:])
 
 
 def weights(*shape: int, std: float = 0.0) -> nn.Parameter:
-    """Weights to be learned, drawn at random. Those that are 0 at first say nothing until training
-    finds a use for them."""
+    """Weights to be learned: random with this standard deviation, or 0 at first, and then they say
+    nothing until training finds a use for them."""
     return nn.Parameter(std * torch.randn(shape))
 
 
@@ -93,8 +95,8 @@ def linear(x: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
 
 
 def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-    """Rotary positions (Su et al. 2021): turn each pair of channels by an angle that grows with
-    time. Then query . key depends on how far apart the two are and not on where they stand.
+    """Rotary positions (Su et al. 2021): turn each pair of channels by an angle that grows with the
+    position. Then query . key depends on how far apart the two are and not on where they stand.
 
     x (..., D): channel i and channel i + D/2, a and b, become a cos - b sin and b cos + a sin.
     cos and sin (..., D / 2) are those of the angles.
@@ -108,24 +110,25 @@ SHORTEST, LONGEST = 6, 6144
 DEGREES = 24             # 12 counted from the tonic of a major key, 12 from that of a minor one
 
 
-def turns(positions: int, frequencies: torch.Tensor) -> torch.Tensor:
-    """The cosines and sines of the angles at so many positions, in a row: (positions, D)."""
+def rotations(positions: int, frequencies: torch.Tensor) -> torch.Tensor:
+    """(positions, D): D / 2 cosines of the angles at each position, then as many sines.
+    frequencies (D / 2) are in radians a position."""
     angles = torch.arange(positions).double()[:, None] * frequencies
     return torch.cat((angles.cos(), angles.sin()), dim=1).float()
 
 
-def turns_by_ids(context: int, head_size: int) -> torch.Tensor:
+def rotations_by_ids(context: int, head_size: int) -> torch.Tensor:
     """(context, D): with the wavelengths of Su et al. 2021."""
     pairs = torch.arange(head_size // 2)
-    return turns(context, 10000.0 ** (-pairs / len(pairs)))
+    return rotations(context, 10000.0 ** (-pairs / len(pairs)))
 
 
-def turns_by_clock(head_size: int) -> torch.Tensor:
-    """(LONGEST, D): wavelengths from SHORTEST to LONGEST, each of which goes into LONGEST without
-    rest. So the clock may begin anew after LONGEST, and no angle is torn."""
+def rotations_by_clock(head_size: int) -> torch.Tensor:
+    """(LONGEST, D): wavelengths from SHORTEST to LONGEST. Each of them divides LONGEST, so that the
+    clock can begin anew there."""
     pairs = head_size // 2
     times = (LONGEST / SHORTEST) ** torch.linspace(0, 1, pairs).double()     # 1 ... 1024
-    return turns(LONGEST, 2 * torch.pi / LONGEST * times.round())
+    return rotations(LONGEST, 2 * torch.pi / LONGEST * times.round())
 
 
 def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
@@ -137,7 +140,7 @@ def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
     T, D = q.shape[-2:]
     S = k.size(-2)
     # how well each query matches each key; the sum of D products grows with sqrt(D)
-    scores = q * D ** -0.5 @ k.mT                                # (B, H, T, S)
+    scores = (q * D ** -0.5) @ k.mT                              # (B, H, T, S)
     # nobody sees what comes later: -inf above the diagonal; if S is 4 and T 2, the rows are
     # 0 0 0 -inf and 0 0 0 0
     later = torch.full((T, S), float('-inf'), dtype=q.dtype, device=q.device).triu(S - T + 1)
@@ -147,8 +150,8 @@ def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
 
 
 def attend_fast(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """The same from PyTorch, which does not keep the scores of all pairs in memory. It counts from
-    the first position, where `attend` counts from the last: so for all positions or for the last.
+    """The same from PyTorch, which does not keep the scores of all pairs in memory. It is right only
+    if T is S or 1: the model needs no more. (`attend` is there to be read; a test compares them.)
     """
     assert q.size(-2) in (1, k.size(-2))
     return F.scaled_dot_product_attention(q, k, v, is_causal=q.size(-2) > 1)
@@ -163,7 +166,7 @@ class Attention(nn.Module):
         super().__init__()
         self.n_head = config.n_head
         self.layer = layer                                       # its place in the cache
-        # Muon's steps have a fixed size: small weights are soon what it makes of them
+        # small at first, so that Muon's steps, which are of a fixed size, soon outweigh chance
         self.qkv = weights(config.n_embd, 3 * config.n_embd, std=0.25 * config.n_embd ** -0.5)
         self.proj = weights(config.n_embd, config.n_embd)        # a block begins as the identity
 
@@ -214,15 +217,17 @@ class Block(nn.Module):
 class Transformer(nn.Module):
     """Embedding, blocks, head. It computes in `dtype`; the weights stay in float32.
 
-    What it is told stands in one tensor (B, T, F), of which the first numbers are the clock, and so
-    on in the order of config.told:
+    What it is told stands in one tensor (B, T, F), in the order of config.told:
 
         clock       where the clock stands; for music in steps, 24 to the quarter note
         left        how far it is to the end, as a level; 0: not told
-        length      how surely each of the next is recalled; 0: it is not
-        home        the id of the word for the key of the piece
-        recalled    the ids that may come again
-        down        the ids that let go the keys that are down; what is over is 0
+        length      for each id in `recalled`, how long the match was; 0: nothing is recalled
+        home        the id of the home word, such as G major
+        recalled    ids that may come again, and ids that a plan proposes
+        down        the ids that let go the keys that are down
+
+    Empty slots hold 0. Of a kind that a tokenizer does not tell there are 0 columns, and everything
+    computed from them is empty, too.
     """
 
     def __init__(self, config: ModelConfig):
@@ -232,72 +237,74 @@ class Transformer(nn.Module):
         V, C = config.vocab_size, config.n_embd
         recalled = config.told['recalled']
         holds = V if config.told['home'] else 1
-        # at the input
+        # tables for the input: a vector for each id, and for each thing that may be told
         self.embedding = weights(V, C, std=1)
-        self.place = weights(config.beat, C)                     # in the beat
-        self.left = weights(config.levels, C)
-        self.length = weights(recalled * config.lengths, C)
-        self.recalled = weights(recalled * V, C)
-        self.holds = weights(holds, C, std=0.1)                  # home, and the keys that are down
+        self.place_table = weights(config.beat, C)               # the place in the beat
+        self.left_table = weights(config.levels, C)
+        self.length_table = weights(recalled * config.lengths, C)
+        self.recalled_table = weights(recalled * V, C)           # for each slot a table of its own
+        self.holding_table = weights(holds, C, std=0.1)          # home, and the keys that are down
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
         # at the output: a score for each id, for each degree of a scale, for letting go by what
         # else is down, and trust in what is recalled
-        self.head = weights(C, V, std=0.5 * C ** -0.5)           # nearly flat: about ln V at first
+        self.head = weights(C, V, std=0.5 * C ** -0.5)           # the first loss is about ln V
         self.degrees = weights(C, DEGREES if config.keys else 0)
         self.let_go = weights(C, config.keys)
         self.trust = weights(C, recalled)
-        self.trust_at_first = nn.Parameter(
-            0.05 * torch.arange(config.lengths).repeat(recalled, 1))     # (recalled, lengths)
+        self.trust_by_length = nn.Parameter(         # (recalled, lengths); from 0, learned too slowly
+            0.05 * torch.arange(config.lengths).repeat(recalled, 1))
         head_size = C // config.n_head
-        self.register_buffer('by_ids', turns_by_ids(config.context, head_size), persistent=False)
-        self.register_buffer('by_clock', turns_by_clock(head_size), persistent=False)
+        self.register_buffer('by_ids', rotations_by_ids(config.context, head_size), persistent=False)
+        self.register_buffer('by_clock', rotations_by_clock(head_size), persistent=False)
 
     def embed(self, ids, clock, left, length, home, recalled, down) -> torch.Tensor:
         """What the first block reads (B, T, C): the ids (B, T), and what is told after each."""
-        number = torch.arange(recalled.size(-1), device=ids.device)      # each has a table
+        # each slot has its own part of two tables: id 60 in slot 2 is row 60 + 2 V
+        slot = torch.arange(recalled.size(-1), device=ids.device)
         x = F.embedding(ids, self.embedding)
-        x = x + F.embedding(clock % self.config.beat, self.place).sum(2)
-        x = x + F.embedding(left, self.left).sum(2)
-        x = x + F.embedding(length + number * self.config.lengths, self.length).sum(2)
-        x = x + F.embedding(recalled + number * self.config.vocab_size, self.recalled).sum(2)
-        x = x + F.embedding(torch.cat((home, down), -1), self.holds).sum(2)
+        x = x + F.embedding(clock % self.config.beat, self.place_table).sum(2)
+        x = x + F.embedding(left, self.left_table).sum(2)
+        x = x + F.embedding(length + slot * self.config.lengths, self.length_table).sum(2)
+        x = x + F.embedding(recalled + slot * self.config.vocab_size, self.recalled_table).sum(2)
+        x = x + F.embedding(torch.cat((home, down), -1), self.holding_table).sum(2)
         return norm(x)
 
     def angles(self, clock: torch.Tensor, start: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Clock (B, T, 1) at positions from `start` on -> cos and sin of the angles by which all
-        heads turn, (B, H, T, D / 2) each, in the model's precision. The first half of the heads
-        measures distance in ids, the others by the clock."""
+        heads turn, (B, H, T, D / 2) each, in the model's precision. The first heads measure distance
+        in ids, the others by the clock."""
         B, T, _ = clock.shape
         by_ids = self.by_ids[start:start + T].expand(B, T, -1)           # (B, T, D)
         by_clock = F.embedding(clock[..., 0], self.by_clock)             # (B, T, D)
         n_by_clock = self.config.n_head // 2
         n_by_ids = self.config.n_head - n_by_clock
-        turns = torch.stack([by_ids] * n_by_ids + [by_clock] * n_by_clock, dim=1)
-        return turns.to(self.dtype).chunk(2, dim=-1)
+        by_head = torch.stack([by_ids] * n_by_ids + [by_clock] * n_by_clock, dim=1)
+        return by_head.to(self.dtype).chunk(2, dim=-1)
 
     def score_degrees(self, x, home) -> torch.Tensor:
-        """x (B, T, C) of the last block, and the home word -> what each key gains to be pressed
-        (B, T, keys), by its degree in the scale of the home key, and 0 before that is known. So a
-        wrong note is wrong in every key alike."""
+        """x (B, T, C), normed, and the id of the home word -> what is added to the score of pressing
+        each key (B, T, keys), by its degree in the home scale: F#, in D major, is degree 4. Before
+        the home word is known that is 0. So what is learned of one tonality serves all."""
         home = home - self.config.first_home                     # 0 to 11 major, 12 to 23 minor
         known = home >= 0
-        key = torch.arange(self.config.keys, device=x.device)
-        degree = (key - home) % 12 + 12 * (home // 12)           # (B, T, keys)
+        pitch = torch.arange(self.config.keys, device=x.device)
+        degree = (pitch - home) % 12 + 12 * (home // 12)         # (B, T, keys)
         scores = linear(x, self.degrees)                         # (B, T, 24)
         return scores.gather(2, degree.masked_fill(~known, 0)).masked_fill(~known, 0)
 
     def score_told(self, x, length, recalled, down) -> torch.Tensor:
-        """x (B, T, C) of the last block, and what was told -> what the words that are told gain by
-        it (B, T, recalled + down)."""
+        """x (B, T, C), normed, and what was told -> what is added to the scores of the ids in
+        `recalled` and `down` (B, T, recalled + down)."""
         B, T, n_down = down.shape
-        # recalled words gain by how many moves were the same, and by what the model makes of it
-        number = torch.arange(recalled.size(-1), device=x.device)
-        by_length = self.trust_at_first[number, length]                  # (B, T, recalled)
+        # A recalled id gains by the length of the match, and by what the model makes of it. (Both
+        # are to be learned in few steps: so the factors.)
+        slot = torch.arange(recalled.size(-1), device=x.device)
+        by_length = self.trust_by_length[slot, length]                   # (B, T, recalled)
         recall = (10 * by_length + 3 * linear(x, self.trust)).masked_fill(length == 0, 0)
-        # An interval sounds alike wherever it lies, so a key that is down is let go by what else is
-        # down: let_go says how much a key that is so much higher (round the keyboard) counts.
+        # An interval sounds alike wherever it lies. So whether to let go a key depends on how far
+        # away the other keys lie that are down: kernel[d] is what a key d semitones higher counts.
         kernel = linear(x, self.let_go)                                  # (B, T, keys)
-        apart = (down[:, :, None] - down[:, :, :, None]) % max(1, self.config.keys)
+        apart = (down[:, :, None] - down[:, :, :, None]) % max(1, self.config.keys)  # [i, j]: j - i
         counts = kernel.gather(2, apart.flatten(2)).view(B, T, n_down, n_down)
         counts = counts.masked_fill(down[:, :, None] == 0, 0).sum(-1)
         counts = counts.masked_fill(down == 0, 0)

@@ -31,7 +31,7 @@ import numpy as np
 
 from data.score import (METRES, SLOWEST, STEPS, TEMPOS, WHOLE, Note, Score, bars_of, fit_metre,
                         read_midi, tempo_number)
-from data.tokenizer import Tokenizer
+from data.tokenizer import Tokenizer, columns_of_told
 from lib.tonality import MODES, home_key, name_of, raised
 
 HOMES = [(tonic, mode) for mode in MODES for tonic in range(12)]
@@ -210,20 +210,20 @@ class Recall:
     """What came next last time. Bach repeats himself, at other pitches and in other voices; a small
     model does not find that by itself, so it is told.
 
-    Of each onset two notes are kept, the highest and the lowest, which make two lines. A line is
-    its moves, each the wait before a note and the scale step to it, so that a sequence on another
+    Of each onset two notes are kept, the highest (line 0) and the lowest (line 1). A line is its
+    moves, each the wait before a note and the scale step to it, so that a sequence on another
     degree of the scale looks the same. Both lines are remembered together: after which moves, and
     the wait that followed them, came which interval.
 
         heard            C4 12 D4 12 E4 12 F4 48 | G4 12 A4 12 B4 12
-        moves so far     (12, 1) (12, 1), then a wait of 12
+        last two moves   (12, 1) (12, 1), then a wait of 12
         last time        F4, an interval of 1: so C5 is proposed, and C#5, the other second
     """
-    SHORTEST, LONGEST = 2, 8     # moves that have to be the same
+    SHORTEST, LONGEST = 2, 8     # the fewest and the most moves that are compared
 
     def __init__(self):
         self.memory = {}         # (moves, the wait after them) -> the interval that came
-        self.lines = [None, None]        # of the highest and of the lowest: (step, pitch, moves)
+        self.lines = [None, None]        # (step, pitch, moves) of the last note of each line
 
     def remember(self, line: int, now: int, pitch: int):
         """Take note that this is a line's note at the step `now`."""
@@ -238,9 +238,9 @@ class Recall:
         self.lines[line] = now, pitch, moves
 
     def propose(self, line: int, now: int) -> tuple[int, list[int]]:
-        """How many moves were the same the last time, and the two pitches that may come at the step
-        `now`: the one that came then and its neighbour in the scale step. (0, []) if there was
-        no such time."""
+        """The most moves that were the same at some earlier time, and the pitches that may come at
+        the step `now`: one by the interval that came then, one by the other interval of the same
+        scale step, if there is one. (0, []) if there was no such time."""
         if not self.lines[line]:
             return 0, []
         before, pitch, moves = self.lines[line]
@@ -253,31 +253,35 @@ class Recall:
 
 
 # How far it still is to the end is told as one of 16 levels, the farther the coarser: level 1 from
-# 0 steps on, then from 10, 24, 44, 72 ..., the last from 45 bars of 4/4 on.
+# 0 steps on, level 2 from 10, then from 24, 44, 72 ..., the last from 45 bars of 4/4 on.
 END_LEVELS = [24 * (2 ** (level / 2) - 1) for level in range(16)]
 
 
 class Listener:
-    """All that follows from the words of one piece so far. It hears them one by one, when a corpus
-    is prepared as when a piece is composed, and after each says the same to the model (`told`): one
-    row of numbers, the last three kinds of which are ids.
+    """All that follows from the words of one piece so far. It hears them one by one, both when a
+    corpus is prepared and when a piece is composed, and after each it tells the model the same
+    (`told`): a row of numbers, the last three kinds of which are ids.
 
         clock      steps since the beginning; after 64 bars of 4/4 it begins again
         left       how far it is to the end, one of END_LEVELS counted from 1; 0: not told
-        length     how many moves were the same the last time, less 1, for each word recalled; 1 for
-                   one that is planned; 0 if there is none
+        length     for each word recalled, how many moves were the same, less 1; for a planned one
+                   1; for an empty slot 0
         home       the home word
         recalled   the `on` words that each line of `Recall` proposes, two each; then those of a
                    plan, three at most: what stood at this place in the bar that this one is like
-        down       the `off` words of the keys that are down, the last 12 pressed at most
+        down       the `off` words of the keys that are down, 12 at most, those pressed last
 
-    Where there is no id to tell stands that of `begin`, 0.
+    Empty slots hold 0, the id of `begin`.
     """
     CLOCK_ROUND = 64 * WHOLE
     TOLD = {'clock': 1, 'left': 1, 'length': 7, 'home': 1, 'recalled': 7, 'down': 12}
-    # the columns that tell of what is to come: only in half of the rows, since nobody need wish
-    WISHES = [[1], [6, 7, 8, 14, 15, 16]]
     PLANNED = 3                                  # words of a plan at a time
+    # The columns that tell of what is to come, the end and the plan. Training hides each in half of
+    # the rows, so that they stay wishes.
+    LENGTH, RECALLED = columns_of_told(TOLD)['length'], columns_of_told(TOLD)['recalled']
+    WISHES = [[columns_of_told(TOLD)['left'].start],
+              [*range(LENGTH.stop - PLANNED, LENGTH.stop),
+               *range(RECALLED.stop - PLANNED, RECALLED.stop)]]
     MAX_HOLD = 3 * WHOLE // 2                    # in Bach's keyboard works 1 note in 800 is longer
 
     def __init__(self, tokenizer: MidiTokenizer, end: int = 0, bars: int = 0, begin: int = 0,
@@ -298,7 +302,8 @@ class Listener:
         self.bar = WHOLE                         # steps of a bar
         self.home = 0                            # id of the home word
         self.last = 'begin'                      # kind of the last word
-        self.down = {}                           # key -> when it is let go: [(earliest, latest)]
+        # key -> the earliest and the latest step to let it go, a pair for each voice that holds it
+        self.down = {}
         self.struck = []                         # pitches of the onset that is now
         self.plan = {bar: (back, higher) for bar, back, higher in plan}
         self.lines = [0]                         # the steps at which the bars so far began
@@ -307,7 +312,7 @@ class Listener:
         self.recall = Recall()
         self.lengths = [0, 0]
         self.proposed = [[], []]
-        self.forbidden = 0.0                     # probability that the guard took away, in words
+        self.forbidden = 0.0                     # probability that the guard took away, summed up
 
     def hear(self, id: int) -> list[int]:
         """Take note of the next word; returns what the model is told after it."""
@@ -351,14 +356,15 @@ class Listener:
             return []
         source = self.now - self.lines[bar] + self.lines[bar - back]
         pitches = [pitch + higher for pitch in self.onsets.get(source, ())]
-        return [pitch for pitch in pitches if 0 <= pitch < 128][-self.PLANNED:]
+        return [pitch for pitch in pitches if 0 <= pitch < 128][-self.PLANNED:]      # the highest
 
     def press(self, key: int):
         ends = self.lasting.get((self.now, key), [])
         before = self.struck.count(key)          # at this step: two voices in unison
-        when = self.now + 1, min(self.now + self.MAX_HOLD, self.latest_end())
-        if before < len(ends):
+        if before < len(ends):                   # a note of the prompt ends as it did there
             when = ends[before], ends[before]
+        else:
+            when = self.now + 1, min(self.now + self.MAX_HOLD, self.latest_end())
         self.down[key] = sorted([*self.down.get(key, []), when])
         self.struck.append(key)
         for line in (0, 1):
@@ -403,7 +409,8 @@ class Listener:
     # ---- the guard: which words may come next, for those who compose
 
     def allowed(self) -> np.ndarray:
-        """(V,), True for the words that may come next. It forbids what no keyboard can do.
+        """(V,), True for the words that may come next: those that make sense after the last one,
+        that a keyboard can do, and that end the piece in time.
 
         For example:
 
@@ -424,11 +431,12 @@ class Listener:
             mask[:] = False
             mask[off][free] = True
             return mask
-        may_let_go = mask[off][0]
+        # (mask[off] is a view: what is written to it is written to the mask)
+        may_let_go = mask[off][0]                # after the last word: of all keys or of none
         mask[off] = False
         mask[off][free] = may_let_go
         mask[on][list(self.down)] = False        # a key that is down is not pressed again
-        if len(self.down) == 128:                # no word of loudness, without a key to follow
+        if len(self.down) == 128:                # all of them: no word of loudness either
             mask[self.tokenizer.press] = False
         if due < math.inf:
             mask[shift][due - self.now:] = False             # no wait goes beyond that step
@@ -436,9 +444,12 @@ class Listener:
         return mask
 
     def rule_the_end(self, mask: np.ndarray):
-        """No piece ends while a key is down. One that has a wished length ends within a quarter of
-        it: not before, and once it is reached, as soon as the last key is let go; soon no more are
-        pressed, and if none is down, it is over.
+        """No piece ends while a key is down. Of the bars that were wished for, if any were,
+
+            up to 3/4    it may not end
+            from 1       it ends as soon as no key is down and the last word let one go
+            from 9/8     no key is pressed any more
+            at 5/4       all keys are let go (`latest_end`)
         """
         end = self.tokenizer.end
         if self.down:
@@ -461,8 +472,8 @@ class Listener:
         return self.now + max(1, int((5 / 4 * self.bars - self.played) * self.bar))
 
     def opening(self) -> np.ndarray:
-        """What may come in the OPENING: of each kind what was wished for, and no later kind before
-        it; else what the model chooses."""
+        """What may come in the OPENING. If only key=G is wished for, the model chooses metre and
+        tempo, or leaves them out; of the home words, only that of G may come."""
         mask = self.tokenizer.follow['opening'].copy()
         heard = OPENING.index(self.last) + 1 if self.last in OPENING else 0
         for place, kind in enumerate(OPENING):

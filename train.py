@@ -28,7 +28,8 @@ from torch.nn.parallel import DistributedDataParallel
 from config.lock import own_folder
 from config.machine import (Interrupt, as_first, join_processes, leave_processes, memory_of,
                             pick_device, pick_dtype, sum_over)
-from data.corpus import check_corpora, columns_of_told, how_they_differ, load_corpora
+from data.corpus import check_corpora, how_they_differ, load_corpora
+from data.tokenizer import columns_of_told
 from lib.heldout import losses_of, stack
 from model import FORMAT, ModelConfig, Transformer, load, save
 

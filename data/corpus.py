@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from data.score import Score
-from data.tokenizer import Tokenizer, load_tokenizer
+from data.tokenizer import Tokenizer, columns_of_told, load_tokenizer
 
 DATA = Path(__file__).parent
 FORMAT = 5               # of a corpus: what another version of this repo would not understand
@@ -130,18 +130,6 @@ def read_told(path: Path, split: str, meta: dict) -> np.ndarray:
         if (largest[columns[name]] >= limit).any():
             raise Damaged(f'{path.name} is damaged: a number is too large')
     return told
-
-
-def columns_of_told(told: dict[str, int]) -> dict[str, slice]:
-    """Where each kind of number stands among those that a listener says: {'clock': 1, 'left': 2}
-    -> clock in column 0, left in 1 and 2; and `ids`: where all that are ids stand."""
-    columns = {}
-    begin = 0
-    for name, count in told.items():
-        columns[name] = slice(begin, begin + count)
-        begin += count
-    columns['ids'] = slice(columns['home'].start, begin)
-    return columns
 
 
 # ---- do they go together?

@@ -58,6 +58,18 @@ class Tokenizer(ABC):
         """The inverse of `to_dict`. Raises ValueError for what that would not give."""
 
 
+def columns_of_told(told: dict[str, int]) -> dict[str, slice]:
+    """Where each kind of number stands among those that a listener says: {'clock': 1, 'left': 2}
+    -> clock in column 0, left in 1 and 2; and `ids`: where all that are ids stand."""
+    columns = {}
+    begin = 0
+    for name, count in told.items():
+        columns[name] = slice(begin, begin + count)
+        begin += count
+    columns['ids'] = slice(columns['home'].start, begin)
+    return columns
+
+
 def load_tokenizer(d: dict) -> Tokenizer:
     """The tokenizer that a checkpoint or a meta.json carries. ValueError if it is of no kind."""
     from tokenizer_bpe import BPETokenizer           # here, since they import this module

@@ -12,7 +12,7 @@ import torch
 import model as model_module
 import sample
 from conftest import ROOT
-from data.corpus import columns_of_told
+from data.tokenizer import columns_of_told
 from data.prompt import read_prompt
 from data.score import WHOLE, Note, Score, read_midi, write_midi
 from lib.tonality import parse_key

@@ -9,10 +9,10 @@ import torch.nn.functional as F
 
 import model as model_module
 from conftest import checkpoint_of, movement
-from data.corpus import columns_of_told
+from data.tokenizer import columns_of_told
 from lib.heldout import stack
 from model import (LONGEST, SHORTEST, Cache, ModelConfig, Transformer, attend, attend_fast, draw,
-                   load, rotate, save, turns_by_clock, turns_by_ids)
+                   load, rotate, save, rotations_by_clock, rotations_by_ids)
 from tokenizer_bpe import BPETokenizer
 from tokenizer_midi import MidiTokenizer
 
@@ -121,8 +121,8 @@ def test_only_distances_matter():
     def dot(table, time, distance):
         now, then = table[time % len(table)], table[(time - distance) % len(table)]
         return (rotate(q, *now.chunk(2)) * rotate(k, *then.chunk(2))).sum()
-    for table, times in ((turns_by_ids(256, 8), (7, 39, 200)),
-                         (turns_by_clock(8), (7, 39, 3000, LONGEST + 3))):
+    for table, times in ((rotations_by_ids(256, 8), (7, 39, 200)),
+                         (rotations_by_clock(8), (7, 39, 3000, LONGEST + 3))):
         found = [dot(table, time, 7) for time in times]
         assert torch.allclose(torch.stack(found), found[0], atol=1e-3)
         assert not torch.allclose(found[0], dot(table, 7, 2), atol=1e-1)
@@ -229,12 +229,12 @@ def test_what_is_told_is_read():
     for b in range(3):
         for t in range(16):
             kinds = {name: numbers[b, t].tolist() for name, numbers in given.items()}
-            rows = [model.embedding[ids[b, t]], model.place[kinds['clock'][0] % config.beat]]
-            rows += [model.left[level] for level in kinds['left']]
+            rows = [model.embedding[ids[b, t]], model.place_table[kinds['clock'][0] % config.beat]]
+            rows += [model.left_table[level] for level in kinds['left']]
             for number, (length, id) in enumerate(zip(kinds['length'], kinds['recalled'])):
-                rows.append(model.length[number * config.lengths + length])
-                rows.append(model.recalled[number * config.vocab_size + id])
-            rows += [model.holds[id] for id in kinds['home'] + kinds['style'] + kinds['down']]
+                rows.append(model.length_table[number * config.lengths + length])
+                rows.append(model.recalled_table[number * config.vocab_size + id])
+            rows += [model.holding_table[id] for id in kinds['home'] + kinds['down']]
             want[b, t] = torch.stack(rows).sum(0)
     assert given['length'].any()
     assert torch.allclose(model.embed(ids, **given), F.layer_norm(want, (16,)), atol=1e-4)
@@ -279,7 +279,7 @@ def test_what_is_recalled_gains():
     found = model.score_told(x, length, recalled, down)
     assert length.any()
     for b, t, number in length.nonzero().tolist():
-        want = 10 * model.trust_at_first[number, length[b, t, number]]
+        want = 10 * model.trust_by_length[number, length[b, t, number]]
         want = want + 3 * x[b, t] @ model.trust[:, number]
         assert found[b, t, number].item() == pytest.approx(want.item(), abs=1e-4)
 

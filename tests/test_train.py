@@ -17,7 +17,8 @@ import data.corpus
 import train
 from conftest import ROOT, begin, movement, with_fork
 from config.settings import read_config
-from data.corpus import columns_of_told, load_corpus
+from data.corpus import load_corpus
+from data.tokenizer import columns_of_told
 from lib.heldout import find_windows, losses_of
 from model import ModelConfig, Transformer
 from tokenizer_midi import MidiTokenizer
