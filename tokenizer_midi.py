@@ -22,6 +22,7 @@ grid.
 """
 
 import math
+from bisect import bisect_right
 from collections import defaultdict
 from dataclasses import dataclass
 
@@ -403,8 +404,7 @@ class Listener:
         steps = self.end - self.now
         if self.bars:
             steps = max(0, self.begin - self.now) + (self.bars - self.played) * self.bar
-        # the inverse of END_LEVELS: steps = 24 * (2 ** (level / 2) - 1)
-        return min(len(END_LEVELS), 1 + int(2 * math.log2(max(0, steps) / 24 + 1) + 1e-6))
+        return bisect_right(END_LEVELS, round(max(0, steps), 6))     # thirds of bars do not add up
 
     # ---- the guard: which words may come next, for those who compose
 

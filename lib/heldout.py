@@ -1,4 +1,4 @@
-"""What each id of a text or a piece costs a model, all of them scored once."""
+"""What each id of a text or a piece costs a model: every id is scored once."""
 
 import math
 
@@ -10,13 +10,14 @@ AT_ONCE = 32             # windows
 
 
 def stack(rows: list) -> torch.Tensor:
-    """B arrays (T, ...) of unsigned numbers -> a tensor (B, T, ...) of ids."""
+    """B arrays (T, ...) of whole numbers -> a tensor (B, T, ...) of int64."""
     return torch.from_numpy(np.stack(rows).astype(np.int64))
 
 
 def find_windows(count: int, context: int) -> list[tuple[int, int]]:
-    """The windows in which `count` targets are scored, each once, with half a context before it or
-    all that there is: (where the window starts, its first new target).
+    """The windows in which `count` targets are scored: (where the window starts, its first new
+    target). Each target is scored once. Before it stands at least half a context, or, near the
+    beginning, all that there is.
 
         ids      0 1 2 3 4 5 6 7 8 9        9 targets, context 4
         window   0 1 2 3 4                  scored: 1 2 3 4
@@ -39,8 +40,8 @@ def find_windows(count: int, context: int) -> list[tuple[int, int]]:
 def losses_of(model, ids: np.ndarray, told: np.ndarray, rank: int = 0,
               world: int = 1) -> np.ndarray:
     """(N - 1,) nats of each of the ids (N) but the first, given those before it and what the
-    listener told (N, F), but for wishes, which tell of what is to come. Of `world` processes, each
-    has its share of them."""
+    listener told (N, F). Wishes, which tell of what is to come, are hidden. Of `world` processes,
+    each scores its share of the windows."""
     was_training = model.training
     model.eval()
     device = next(model.parameters()).device
@@ -62,7 +63,7 @@ def losses_of(model, ids: np.ndarray, told: np.ndarray, rank: int = 0,
 
 
 def surprise(model, tokenizer, ids: list[int]) -> list[float]:
-    """Bits of each id of one piece given all before it; 0 for the first, which is given."""
+    """Bits of each id of one piece, given those before it; 0 for the first, which is given."""
     if len(ids) < 2:
         return [0.0] * len(ids)
     nats = losses_of(model, np.array(ids), tokenizer.listen(ids))
@@ -70,9 +71,9 @@ def surprise(model, tokenizer, ids: list[int]) -> list[float]:
 
 
 def note_bits(tokenizer, ids: list[int], bits: list[float]) -> list[float]:
-    """Bits of each note, in the order of decode(ids).notes: those of its `on`, that is, of its
-    pitch when all is known that came before. What it costs to wait for it and to let it go is
-    left out: the first is shared by the notes of a chord, the second comes later."""
+    """Bits of each note, in the order of decode(ids).notes: what its `on` costs, which says the
+    pitch. What it costs to wait for the note and to let it go is left out: the first is shared by
+    the notes of a chord, the second comes later."""
     notes, now = [], 0
     for id, cost in zip(ids, bits):
         kind, value = tokenizer.words[id]

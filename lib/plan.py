@@ -1,10 +1,10 @@
 """The plan of a piece: which of its bars are like an earlier one, so many semitones higher.
 
-    bar      1    2    3    4    5
-    like     -    -    1    2    1
-    higher             0    0    7
+    bar          0    1    2    3    4
+    bars back    -    -    2    2    4
+    higher                 0    0    7
 
-A figure, a theme or a whole section that comes again shows as bars that are like others.
+Where a theme or a whole section comes again, bars are like earlier ones.
 """
 
 from collections import Counter, defaultdict
@@ -12,7 +12,7 @@ from itertools import pairwise
 
 from data.score import Score, find_bars
 
-ALIKE = 0.5              # of the notes of the fuller bar, that a bar has in common with another
+ALIKE = 0.5              # the share of the notes of the fuller bar that the two must have in common
 FEWEST = 3               # notes in a bar that can be like another
 FURTHEST = 64            # bars back that are looked at
 
@@ -49,8 +49,8 @@ def cut_in_bars(score: Score) -> list[dict]:
 
 
 def likeness(bar: dict, earlier: dict) -> tuple[float, int]:
-    """How much of a bar is that of an earlier one, transposed as it fits best: the share of the
-    notes of the fuller one, and by how many semitones. Bars are place -> pitches."""
+    """How like a bar is to an earlier one, when that is transposed as it fits best: the share of the
+    notes of the fuller bar that both have, and the semitones. Bars are place -> pitches."""
     size = max(count_notes(bar), count_notes(earlier))
     if size < FEWEST:
         return 0.0, 0

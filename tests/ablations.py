@@ -170,7 +170,6 @@ ROWS = {
                                  without('length', 'recalled', at_output=False))]),
     'no_home': ({}, [(train, 'Transformer', without('home'))]),
     'no_degrees': ({}, [(train, 'Transformer', NoDegrees)]),
-    'no_style': ({}, [(train, 'Transformer', without('style'))]),
     'no_plan': ({}, [(train, 'Transformer', NoPlan)]),
     'no_end': ({}, [(train, 'Transformer', without('left'))]),
     'look_back': ({}, [(model, 'Block', LooksBack)]),
