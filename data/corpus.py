@@ -124,7 +124,7 @@ def read_told(path: Path, split: str, meta: dict) -> np.ndarray:
         raise Damaged(f'{path.name} is damaged: it has {len(numbers):,} numbers')
     told = numbers.reshape(meta['tokens'][split], -1)
     columns = columns_of_told(shape['told'])
-    limits = {'left': shape['levels'], 'length': shape['lengths'], 'ids': meta['vocab_size']}
+    limits = {'left': shape.get('levels', 1), 'length': shape['lengths'], 'ids': meta['vocab_size']}
     largest = told.max(axis=0)
     for name, limit in limits.items():
         if (largest[columns[name]] >= limit).any():

@@ -20,11 +20,12 @@ from data.originality import (RECITED, bars_at, index_of, index_of_text, index_t
                               originality, originality_of_text)
 from data.score import Note, Score, read_midi, write_midi
 from evaluate import Config
+from lib.heldout import losses_of, note_bits, surprise
 from lib.judge import ENOUGH
 from model import ModelConfig, Transformer, load, save
 from tokenizer_bpe import BPETokenizer
 from tokenizer_midi import MidiTokenizer
-from train import validate, validation_losses
+from train import validate
 
 
 @pytest.fixture(scope='module')
@@ -44,7 +45,8 @@ def change(scores, function):
 
 def checkpoint(folder, tokenizer, dataset):
     """A model that knows nothing, saved as train.py does."""
-    model = Transformer(ModelConfig(tokenizer.vocab_size, 64, 1, 2, 16))
+    model = Transformer(ModelConfig(tokenizer.vocab_size, 64, 1, 2, 16,
+                                    **tokenizer.shape_of_told()))
     folder.mkdir(exist_ok=True)
     save(folder / 'ckpt.pt', checkpoint_of(model, tokenizer.to_dict(),
                                            train_config={'dataset': dataset}))
@@ -83,7 +85,7 @@ def test_command(corpus, bach, capsys, monkeypatch):
     assert 'too few samples' in shown and f'--num_samples={ENOUGH}' in shown
     assert len(saved['judge']['gave_away']) == 10 and len(saved['lag_curve']['samples']) == 24
     meta = load_corpus('toy')
-    nats = validate(load(out / 'ckpt.pt')[0], meta, 64)
+    nats = validate(load(out / 'ckpt.pt')[0], meta)
     want = nats * (len(meta['val']) - 1) / math.log(2) / meta['units']['val']
     assert sum(saved['bits']['toy'].values()) == pytest.approx(want, rel=1e-4)
     assert all(spent > 0 for spent in saved['bits']['toy'].values())
@@ -145,7 +147,8 @@ def test_clear_errors(corpus):
 def small_model(tokenizer):
     """One that knows nothing, but minds all that it sees in its context of 16 ids."""
     torch.manual_seed(1)
-    model = Transformer(ModelConfig(tokenizer.vocab_size, 16, 1, 2, 16))
+    model = Transformer(ModelConfig(tokenizer.vocab_size, 16, 1, 2, 16,
+                                    **tokenizer.shape_of_told()))
     for matrix in model.parameters():
         torch.nn.init.normal_(matrix)
     return model.eval()
@@ -157,16 +160,19 @@ def test_surprise_is_that_of_validation(bach):
     """
     tokenizer = MidiTokenizer()
     model, ids = small_model(tokenizer), tokenizer.encode(bach[1][0])
-    bits = evaluate.surprise(model, ids, tokenizer.end)
-    piece = {'val': np.array(ids), 'end': tokenizer.end}
-    targets, losses = zip(*validation_losses(model, piece, 16))
-    assert torch.cat(targets).tolist() == ids[1:] and len(bits) == len(ids)
-    assert bits[0] == 0 and bits[1:] == pytest.approx((torch.cat(losses) / math.log(2)).tolist())
+    bits = surprise(model, tokenizer, ids)
+    told = tokenizer.listen(ids)
+    losses = losses_of(model, np.array(ids), told)
+    assert len(bits) == len(ids)
+    assert bits[0] == 0 and bits[1:] == pytest.approx((losses / math.log(2)).tolist())
     for length in (0, 1, 2, 3, 10, 16, 17):
-        short = evaluate.surprise(model, ids[:length], tokenizer.end)
+        short = surprise(model, tokenizer, ids[:length])
         assert short == pytest.approx(bits[:length], rel=1e-4)
-    # by hand, where all that is before the id fits into one window
-    chances = model(torch.tensor([ids[:9]]))[0].log_softmax(-1)
+    # by hand, where all that is before the id fits into one window; wishes are not told
+    told = torch.from_numpy(told[:9])[None]
+    for wish in model.config.wishes:
+        told[:, :, wish] = 0
+    chances = model(torch.tensor([ids[:9]]), told)[0].log_softmax(-1)
     assert bits[9] == pytest.approx(-chances[-1, ids[9]].item() / math.log(2), rel=1e-4)
 
 
@@ -179,7 +185,7 @@ def test_bits_of_notes():
              ('shift', 3), ('off', 60), ('off', 50), ('end', 0), ('on', 70)]
     ids = [tokenizer.ids[word] for word in words]
     notes = tokenizer.decode(ids).notes
-    bits = evaluate.note_bits(tokenizer, ids, list(range(len(ids))))
+    bits = note_bits(tokenizer, ids, list(range(len(ids))))
     assert [note[:3] for note in notes] == [(0, 60, 12), (0, 64, 6), (6, 50, 12), (12, 60, 3),
                                             (12, 60, 6)]
     assert bits == [2, 1, 4, 8, 9]
@@ -502,7 +508,8 @@ def test_extra_pieces_are_recited_too(corpus, monkeypatch):
     monkeypatch.setattr(evaluate, 'load_trained_on', overheard)
     tokenizer, out = MidiTokenizer(), corpus / 'out'
     out.mkdir()
-    model = Transformer(ModelConfig(tokenizer.vocab_size, 64, 1, 2, 16))
+    model = Transformer(ModelConfig(tokenizer.vocab_size, 64, 1, 2, 16,
+                                    **tokenizer.shape_of_told()))
     save(out / 'ckpt.pt', checkpoint_of(model, tokenizer.to_dict(),
                                         train_config={'dataset': 'toy', 'extra': 'other'}))
     write_midi(random_piece(1), out / 'sample-1.mid')
@@ -528,7 +535,7 @@ def test_text_is_judged(corpus, capsys):
                      shown, re.MULTILINE)
     assert 'recitation: 1 of 2 samples' in shown
     saved = json.loads((out / 'evaluate.json').read_text())
-    nats = validate(load(out / 'ckpt.pt')[0], meta, 64)
+    nats = validate(load(out / 'ckpt.pt')[0], meta)
     bits = nats * (len(meta['val']) - 1) / math.log(2) / meta['units']['val']
     assert saved['unit'] == 'byte'
     assert saved['bits']['plays']['all'] == pytest.approx(bits, rel=1e-4)
