@@ -23,6 +23,7 @@ ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / 'tests')]
 
 from conftest import movement                                           # noqa: E402
+from test_synth import piece                                            # noqa: E402
 from test_tokenizer_bpe import merges_of, textbook_train                # noqa: E402
 
 from config.machine import pick_dtype                                   # noqa: E402
@@ -35,6 +36,7 @@ from lib.heldout import stack                                           # noqa: 
 from lib.judge import count_pieces, judge                               # noqa: E402
 from model import ModelConfig, Transformer, load                        # noqa: E402
 from sample import Config, draw_pieces                                  # noqa: E402
+from synth import SAMPLE_RATE, render                                   # noqa: E402
 from tokenizer_bpe import EOT, PATTERN, BPETokenizer                    # noqa: E402
 from tokenizer_midi import MidiTokenizer                                # noqa: E402
 from train import make_optimizers, validate                            # noqa: E402
@@ -232,6 +234,13 @@ def reading():
         print(f'{who:8} {size / took:9,.0f} kB/s')
 
 
+def rendering():
+    """Seconds of sound that the synth makes in one second, of a dense piece."""
+    notes = piece(800, 48)
+    seconds = in_turns({'ours': lambda: render(notes)}, rounds=3)
+    print(f'{len(render(notes)) / SAMPLE_RATE / seconds["ours"]:.0f} times as fast as it plays')
+
+
 # temperature, top_p, min_p; the first is what sample.py does by default
 CHOICES = [(1.0, 1.0, 0.001), (1.0, 1.0, 0.0), (1.0, 1.0, 0.002), (1.0, 1.0, 0.01),
            (1.0, 1.0, 0.04), (0.95, 1.0, 0.0), (0.9, 1.0, 0.0), (1.0, 0.98, 0.0), (1.0, 0.95, 0.0)]
@@ -347,7 +356,7 @@ def textbook_large():
     textbook(1_000_000, 1024)
 
 
-BENCHES = [training, validation, sampling, reading, choosing, textbook, rust, tiktoken,
+BENCHES = [training, validation, sampling, reading, rendering, choosing, textbook, rust, tiktoken,
            textbook_large]
 
 
