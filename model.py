@@ -150,8 +150,8 @@ def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
 
 
 def attend_fast(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """The same from PyTorch, which does not keep the scores of all pairs in memory. It is right only
-    if T is S or 1: the model needs no more. (`attend` is there to be read; a test compares them.)
+    """The same from PyTorch, which does not keep the scores of all pairs in memory. It is right
+    only if T is S or 1: the model needs no more. (`attend` is to be read; a test compares them.)
     """
     assert q.size(-2) in (1, k.size(-2))
     return F.scaled_dot_product_attention(q, k, v, is_causal=q.size(-2) > 1)
@@ -251,11 +251,14 @@ class Transformer(nn.Module):
         self.degrees = weights(C, DEGREES if config.keys else 0)
         self.let_go = weights(C, config.keys)
         self.trust = weights(C, recalled)
-        self.trust_by_length = nn.Parameter(         # (recalled, lengths); from 0, learned too slowly
+        # (recalled, lengths); if it began at 0, it would be learned too slowly
+        self.trust_by_length = nn.Parameter(
             0.05 * torch.arange(config.lengths).repeat(recalled, 1))
         head_size = C // config.n_head
-        self.register_buffer('by_ids', rotations_by_ids(config.context, head_size), persistent=False)
-        self.register_buffer('by_clock', rotations_by_clock(head_size), persistent=False)
+        by_ids = rotations_by_ids(config.context, head_size)
+        by_clock = rotations_by_clock(head_size)
+        self.register_buffer('by_ids', by_ids, persistent=False)         # not saved
+        self.register_buffer('by_clock', by_clock, persistent=False)
 
     def embed(self, ids, clock, left, length, home, recalled, down) -> torch.Tensor:
         """What the first block reads (B, T, C): the ids (B, T), and what is told after each."""
@@ -271,8 +274,8 @@ class Transformer(nn.Module):
 
     def angles(self, clock: torch.Tensor, start: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Clock (B, T, 1) at positions from `start` on -> cos and sin of the angles by which all
-        heads turn, (B, H, T, D / 2) each, in the model's precision. The first heads measure distance
-        in ids, the others by the clock."""
+        heads turn, (B, H, T, D / 2) each, in the model's precision. The first heads measure
+        distance in ids, the others by the clock."""
         B, T, _ = clock.shape
         by_ids = self.by_ids[start:start + T].expand(B, T, -1)           # (B, T, D)
         by_clock = F.embedding(clock[..., 0], self.by_clock)             # (B, T, D)
@@ -282,9 +285,9 @@ class Transformer(nn.Module):
         return by_head.to(self.dtype).chunk(2, dim=-1)
 
     def score_degrees(self, x, home) -> torch.Tensor:
-        """x (B, T, C), normed, and the id of the home word -> what is added to the score of pressing
-        each key (B, T, keys), by its degree in the home scale: F#, in D major, is degree 4. Before
-        the home word is known that is 0. So what is learned of one tonality serves all."""
+        """x (B, T, C), normed, and the id of the home word -> what is added to the score of
+        pressing each key (B, T, keys), by its degree in the home scale: F#, in D major, is degree
+        4. Before the home word is known that is 0. So what is learned of one key serves all."""
         home = home - self.config.first_home                     # 0 to 11 major, 12 to 23 minor
         known = home >= 0
         pitch = torch.arange(self.config.keys, device=x.device)

@@ -49,8 +49,8 @@ def cut_in_bars(score: Score) -> list[dict]:
 
 
 def likeness(bar: dict, earlier: dict) -> tuple[float, int]:
-    """How like a bar is to an earlier one, when that is transposed as it fits best: the share of the
-    notes of the fuller bar that both have, and the semitones. Bars are place -> pitches."""
+    """How like a bar is to an earlier one, when that is transposed as it fits best: the share of
+    the notes of the fuller bar that both have, and the semitones. Bars are place -> pitches."""
     size = max(count_notes(bar), count_notes(earlier))
     if size < FEWEST:
         return 0.0, 0
