@@ -53,8 +53,6 @@ class ModelConfig:
     dropout: float = 0.0
     # what the listener tells (see Transformer): name -> how many numbers, in this order
     told: dict = field(default_factory=lambda: dict(NOTHING_TOLD))
-    # groups of columns that tell of what is to come; training and validation hide them
-    wishes: list = field(default_factory=list)
     beat: int = 1         # how many units of the clock make a beat
     levels: int = 1       # how many values `left` has
     lengths: int = 1      # how many values `length` has
@@ -65,7 +63,7 @@ class ModelConfig:
     def __post_init__(self):
         for name, value in asdict(self).items():
             least = {'context': 2, 'keys': 0, 'first_on': 0, 'first_home': 0}.get(name, 1)
-            if name not in ('dropout', 'told', 'wishes') and value < least:
+            if name not in ('dropout', 'told') and value < least:
                 raise ValueError(f'{name} = {value}: must be at least {least}')
         if self.n_embd % (2 * self.n_head):
             raise ValueError(f'n_embd = {self.n_embd}: must be divisible by 2 * n_head = '
@@ -220,10 +218,11 @@ class Transformer(nn.Module):
     What it is told stands in one tensor (B, T, F), in the order of config.told:
 
         clock       where the clock stands; for music in steps, 24 to the quarter note
-        left        how far it is to the end, as a level; 0: not told
+        left        how far it is to the end, as a level; 0: not told (half of the training, and
+                    all of the validation, is done without it)
         length      for each id in `recalled`, how long the match was; 0: nothing is recalled
         home        the id of the home word, such as G major
-        recalled    ids that may come again, and ids that a plan proposes
+        recalled    ids that may come again
         down        the ids that let go the keys that are down
 
     Empty slots hold 0. Of a kind that a tokenizer does not tell there are 0 columns, and everything

@@ -36,7 +36,6 @@ from data import chorales, fugue, quartets, shakespeare, wtc
 from data.corpus import FORMAT
 from data.textfile import copy_documents
 from data.twins import near_twins, runs
-from lib.plan import find_plan
 from tokenizer_bpe import BPETokenizer
 from data.score import DAMAGED, STEPS, read_midi
 from tokenizer_midi import MidiTokenizer
@@ -56,7 +55,6 @@ MUSIC = ('.mid', '.midi', '.kar')
 TEXT = ('.txt', '.md', '.jsonl')
 BLOCK = 1 << 20          # bytes of text that are read and encoded at a time
 LEARN = 64 << 20         # bytes of text that the BPE is learned from, at most
-PLANS = 200              # plans of pieces that a model may borrow, at most
 OFF_GRID = 1 / 8         # of a step: a start that moves by less (3 ms at 120) is on the grid
 
 
@@ -96,9 +94,8 @@ def read_piece(path: str) -> dict:
     tempos = {round(tempo, 2) for _, tempo in score.tempos} or {120.0}
     tokenizer = MidiTokenizer(velocity=True)
     ids = tokenizer.encode(score)
-    plan = find_plan(score)
-    return {'path': path, 'ids': np.array(ids, np.uint16), 'plan': plan,
-            'told': tokenizer.listen(ids, plan).astype(np.uint16),
+    return {'path': path, 'ids': np.array(ids, np.uint16),
+            'told': tokenizer.listen(ids).astype(np.uint16),
             'units': len(notes), 'fingerprint': hashlib.sha256(shape).hexdigest()[:16],
             'moved': (len(moved), sum(moved)), 'changes': score.changes, 'drums': score.drums,
             'runs': runs(notes[:, 1]), 'no_beat': len(moved) > len(notes) / 4 and tempos == {120.0}}
@@ -289,7 +286,6 @@ def prepare_midi(source: Path, folder: Path, config: Config) -> dict:
             kept = ids < tokenizer.vocab_size            # no velocities, if those are left out
             yield ids[kept], told[kept]
     meta = write(folder, tokenizer, 'note', pieces, stream)
-    meta['plans'] = [piece['plan'] for piece in pieces if piece['split'] == 'train'][:PLANS]
     if tokenizer.velocity:
         say('velocities are learned: --velocity=false leaves them out, to train together with a '
             'corpus that has none (such as goldberg), or to go on from its model')

@@ -56,8 +56,6 @@ class Config(Settings):
     # how much
     bars: int = setting(32, 'music: about how many bars to compose; 0 leaves it open', at_least=0,
                         at_most=1_000_000)
-    plan: bool = setting(True, 'music: bars are like earlier ones, as in a training piece that is '
-                         'drawn for each sample')
     max_tokens: int = setting(4000, 'ids a sample at most, should it not end before', at_least=1,
                               at_most=10_000_000)
     # how bold
@@ -107,30 +105,14 @@ class Progress:
             print('\r' + ' ' * 40 + '\r', end='', flush=True)
 
 
-def borrow_plan(plans: list, bars: int, generator: torch.Generator) -> list:
-    """The plan of one of the training pieces, one that has as many bars as are wished for if there
-    is any: [(bar, bars back, semitones higher)]. None of its notes."""
-    long_enough = [plan for plan in plans if plan and plan[-1][0] >= bars - 1]
-    choice = long_enough or [plan for plan in plans if plan]
-    if not choice:
-        return []
-    number = torch.randint(len(choice), (1,), generator=generator).item()
-    return choice[number]
-
-
-def draw_pieces(model, tokenizer: MidiTokenizer, prompt: Prompt, config: Config, plans=()):
+def draw_pieces(model, tokenizer: MidiTokenizer, prompt: Prompt, config: Config):
     """Go on from the prompt, in num_samples rows: the ids of each piece, the prompt's among them,
-    and the listeners. `plans` are those of the training pieces. Ctrl-C ends all pieces where they
-    are."""
+    and the listeners. Ctrl-C ends all pieces where they are."""
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(config.seed)
     wishes = {'bars': config.bars, 'begin': prompt.until, 'lasting': prompt.lasting(),
               **prompt.wishes}
-    listeners = []
-    for number in range(config.num_samples):
-        chance = torch.Generator().manual_seed(config.seed + number)
-        plan = borrow_plan(plans, config.bars, chance) if config.plan else []
-        listeners.append(tokenizer.listener(plan=plan, **wishes))
+    listeners = [tokenizer.listener(**wishes) for _ in range(config.num_samples)]
     rows = torch.tensor([prompt.ids] * config.num_samples, device=device)
     progress = Progress(listeners, config.bars)
     drawn = []
@@ -193,8 +175,7 @@ def say_run(origin, least: int) -> str:
     return f'{words}: it recites' if origin.longest >= least else words
 
 
-def compose(model, tokenizer: MidiTokenizer, index, least: int, config: Config,
-            plans=()) -> list[Piece]:
+def compose(model, tokenizer: MidiTokenizer, index, least: int, config: Config) -> list[Piece]:
     """Draw pieces side by side and write each as MIDI and sound. `index` and `least` are those of
     `training_index`."""
     # encode what they begin with
@@ -204,7 +185,7 @@ def compose(model, tokenizer: MidiTokenizer, index, least: int, config: Config,
     # generate
     print(f'composing {config.num_samples:,} side by side ...', flush=True)
     began = time.perf_counter()
-    rows, listeners = draw_pieces(model, tokenizer, prompt, config, plans)
+    rows, listeners = draw_pieces(model, tokenizer, prompt, config)
     speed = (len(rows[0]) - len(prompt.ids)) * len(rows) / (time.perf_counter() - began)
     print(f'drawn at {speed:,.0f} tokens/s; now each is turned into sound ...', flush=True)
 
@@ -320,7 +301,7 @@ def settings_of(config: Config, checkpoint: dict) -> dict[str, str]:
     return facts
 
 
-FOR_MUSIC = 'prompt_bars metre tempo key transpose bars plan colour soundfont'.split()
+FOR_MUSIC = 'prompt_bars metre tempo key transpose bars colour soundfont'.split()
 
 
 def check(config: Config, music: bool):
@@ -346,7 +327,7 @@ def main(config: Config):
     check(config, music)
     index = training_index(checkpoint, music)
     if music:
-        samples = compose(model, tokenizer, *index, config, checkpoint.get('plans', []))
+        samples = compose(model, tokenizer, *index, config)
     else:
         samples = recite(model, tokenizer, *index, config)
     page = Path(config.out_dir) / 'index.html'

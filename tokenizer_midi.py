@@ -32,7 +32,7 @@ import numpy as np
 
 from data.score import (METRES, SLOWEST, STEPS, TEMPOS, WHOLE, Note, Score, bars_of, fit_metre,
                         read_midi, tempo_number)
-from data.tokenizer import Tokenizer, columns_of_told
+from data.tokenizer import Tokenizer
 from lib.tonality import MODES, home_key, name_of, raised
 
 HOMES = [(tonic, mode) for mode in MODES for tonic in range(12)]
@@ -148,17 +148,15 @@ class MidiTokenizer(Tokenizer):
     def listener(self, **wishes) -> 'Listener':
         return Listener(self, **wishes)
 
-    def listen(self, ids, plan=()) -> np.ndarray:
-        """(N, F): what a listener that knows where the piece ends, and its plan if that is given,
-        says after each of its ids (N)."""
+    def listen(self, ids) -> np.ndarray:
+        """(N, F): what a listener that knows where the piece ends says after each of its ids (N)."""
         moves = [self.words[id] for id in ids]
         end = sum(steps for kind, steps in moves if kind == 'shift')
-        listener = self.listener(end=end, plan=plan)
+        listener = self.listener(end=end)
         return np.array([listener.hear(id) for id in ids])
 
     def shape_of_told(self) -> dict:
-        return {'told': Listener.TOLD, 'wishes': Listener.WISHES, 'beat': STEPS,
-                'levels': 1 + len(END_LEVELS),
+        return {'told': Listener.TOLD, 'beat': STEPS, 'levels': 1 + len(END_LEVELS),
                 'lengths': Recall.LONGEST, 'keys': 128, 'first_on': self.ids['on', 0],
                 'first_home': self.ids['home', HOMES[0]]}
 
@@ -265,32 +263,22 @@ class Listener:
 
         clock      steps since the beginning; after 64 bars of 4/4 it begins again
         left       how far it is to the end, one of END_LEVELS counted from 1; 0: not told
-        length     for each word recalled, how many moves were the same, less 1; for a planned one
-                   1; for an empty slot 0
+        length     for each word recalled, how many moves were the same, less 1
         home       the home word
-        recalled   the `on` words that each line of `Recall` proposes, two each; then those of a
-                   plan, three at most: what stood at this place in the bar that this one is like
+        recalled   the `on` words that each line of `Recall` proposes, two each
         down       the `off` words of the keys that are down, 12 at most, those pressed last
 
     Empty slots hold 0, the id of `begin`.
     """
     CLOCK_ROUND = 64 * WHOLE
-    TOLD = {'clock': 1, 'left': 1, 'length': 7, 'home': 1, 'recalled': 7, 'down': 12}
-    PLANNED = 3                                  # words of a plan at a time
-    # The columns that tell of what is to come, the end and the plan. Training hides each in half of
-    # the rows, so that they stay wishes.
-    LENGTH, RECALLED = columns_of_told(TOLD)['length'], columns_of_told(TOLD)['recalled']
-    WISHES = [[columns_of_told(TOLD)['left'].start],
-              [*range(LENGTH.stop - PLANNED, LENGTH.stop),
-               *range(RECALLED.stop - PLANNED, RECALLED.stop)]]
+    TOLD = {'clock': 1, 'left': 1, 'length': 4, 'home': 1, 'recalled': 4, 'down': 12}
     MAX_HOLD = 3 * WHOLE // 2                    # in Bach's keyboard works 1 note in 800 is longer
 
     def __init__(self, tokenizer: MidiTokenizer, end: int = 0, bars: int = 0, begin: int = 0,
-                 lasting: dict | None = None, plan: list | tuple = (), **wishes):
+                 lasting: dict | None = None, **wishes):
         """`end`: the step at which the piece ends, if it is to be told; or `bars`: so many from the
         step `begin` on, where the prompt is over. `lasting`: the notes of the prompt that last
-        beyond it, (start, pitch) -> ends. `plan`: which bars are to be like earlier ones, as
-        `find_plan` gives it. `wishes`: words for the beginning, metre=(3, 4)."""
+        beyond it, (start, pitch) -> ends. `wishes`: words for the beginning, metre=(3, 4)."""
         self.tokenizer = tokenizer
         self.words = tokenizer.words
         self.end = end
@@ -306,10 +294,6 @@ class Listener:
         # key -> the earliest and the latest step to let it go, a pair for each voice that holds it
         self.down = {}
         self.struck = []                         # pitches of the onset that is now
-        self.plan = {bar: (back, higher) for bar, back, higher in plan}
-        self.lines = [0]                         # the steps at which the bars so far began
-        self.onsets = {}                         # step -> the pitches that were struck there
-        self.planned = []                        # those that the plan proposes now
         self.recall = Recall()
         self.lengths = [0, 0]
         self.proposed = [[], []]
@@ -327,8 +311,6 @@ class Listener:
         elif kind == 'metre':
             beats, unit = value
             self.bar = WHOLE * beats / unit
-            if self.now > self.lines[-1]:        # a time signature begins a bar wherever it stands
-                self.lines.append(self.now)
         elif kind == 'home':
             self.home = id
         self.last = 'whole shift' if (kind, value) == ('shift', WHOLE) else kind
@@ -338,26 +320,12 @@ class Listener:
         if self.struck:
             self.recall.remember(0, self.now, max(self.struck))
             self.recall.remember(1, self.now, min(self.struck))
-            self.onsets[self.now] = self.struck
             self.struck = []
         if self.now >= self.begin:
             self.played += steps / self.bar
         self.now += steps
-        while self.now >= self.lines[-1] + self.bar:
-            self.lines.append(self.lines[-1] + self.bar)
         for line in (0, 1):
             self.lengths[line], self.proposed[line] = self.recall.propose(line, self.now)
-        self.planned = self.follow_plan()
-
-    def follow_plan(self) -> list[int]:
-        """The pitches that stood at this place of the bar that this one is to be like."""
-        bar = len(self.lines) - 1
-        back, higher = self.plan.get(bar, (0, 0))
-        if not 0 < back <= bar:
-            return []
-        source = self.now - self.lines[bar] + self.lines[bar - back]
-        pitches = [pitch + higher for pitch in self.onsets.get(source, ())]
-        return [pitch for pitch in pitches if 0 <= pitch < 128][-self.PLANNED:]      # the highest
 
     def press(self, key: int):
         ends = self.lasting.get((self.now, key), [])
@@ -371,8 +339,6 @@ class Listener:
         for line in (0, 1):
             if key in self.proposed[line]:       # it has come
                 self.lengths[line], self.proposed[line] = 0, []
-        if key in self.planned:
-            self.planned.remove(key)
 
     def let_go(self, key: int):
         if key in self.down:                     # of a unison, the one that is over first
@@ -388,10 +354,6 @@ class Listener:
             none = [0] * (2 - len(mine))
             recalled += mine + none
             lengths += [length - 1] * len(mine) + none
-        planned = [ids['on', pitch] for pitch in self.planned]
-        none = [0] * (self.PLANNED - len(planned))
-        recalled += planned + none
-        lengths += [1] * len(planned) + none
         most = self.TOLD['down']
         down = [ids['off', key] for key in self.down][-most:]
         down += [0] * (most - len(down))

@@ -100,16 +100,15 @@ def get_batch(corpora: list[dict], shares: list[float], rows: int, context: int,
     alike, each gets its part of one large batch.
 
     Returns the ids (B, T), the next ids (B, T), and what the listener told after each of the first
-    (B, T, F). What is a wish (how far it is to the end, the plan) is told in half of the rows, so
-    that the model can be asked for it, and need not be.
+    (B, T, F). How far it is to the end is told in half of the rows only, so that the
+    model can be asked for a length, and need not be.
     """
     # all processes draw the same numbers for the whole batch, and take their share of it
     mine = slice(rank * rows, (rank + 1) * rows)
     rows = world * rows
     places = draw_places(corpora, shares, rows, context, generator)[mine]
     transposition = torch.randint(len(transpositions), (rows, 1), generator=generator)[mine]
-    wishes = corpora[0]['shape_of_told'].get('wishes', [])
-    is_told = torch.rand(rows, len(wishes), generator=generator)[mine] < 0.5
+    end_is_told = torch.rand(rows, generator=generator)[mine] < 0.5
 
     crops = [corpus['train'][start:start + context + 1] for corpus, start in places]
     tolds = [corpus['train_told'][start:start + context] for corpus, start in places]
@@ -118,9 +117,7 @@ def get_batch(corpora: list[dict], shares: list[float], rows: int, context: int,
     columns = columns_of_told(corpora[0]['shape_of_told']['told'])
     words = told[:, :, columns['ids']]
     told[:, :, columns['ids']] = transpositions[transposition[..., None], words]
-    for wish, columns_of_wish in enumerate(wishes):
-        rows_without = torch.nonzero(~is_told[:, wish])                  # (rows, 1)
-        told[rows_without, :, columns_of_wish] = 0
+    told[~end_is_told, :, columns['left']] = 0
     return ids[:, :-1], ids[:, 1:], told
 
 
@@ -429,7 +426,6 @@ def train_on(config: Config, corpora: list[dict], extra: list[dict], device: str
             save(out / name, {
                 'format': FORMAT, 'model': model.state_dict(), 'model_config': asdict(model.config),
                 'train_config': asdict(config), 'tokenizer': meta['tokenizer'], 'dtype': dtype,
-                'plans': sum([corpus.get('plans', []) for corpus in corpora], []),
                 'optimizers': [optimizer.state_dict() for optimizer in optimizers],
                 'progress': asdict(progress)})
 

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from data.tokenizer import columns_of_told
+
 AT_ONCE = 32             # windows
 
 
@@ -40,20 +42,20 @@ def find_windows(count: int, context: int) -> list[tuple[int, int]]:
 def losses_of(model, ids: np.ndarray, told: np.ndarray, rank: int = 0,
               world: int = 1) -> np.ndarray:
     """(N - 1,) nats of each of the ids (N) but the first, given those before it and what the
-    listener told (N, F). Wishes, which tell of what is to come, are hidden. Of `world` processes,
-    each scores its share of the windows."""
+    listener told (N, F), but for how far it is to the end. Of `world` processes, each scores its
+    share of the windows."""
     was_training = model.training
     model.eval()
     device = next(model.parameters()).device
     context = model.config.context
-    wishes = sum(model.config.wishes, [])
+    left = columns_of_told(model.config.told)['left']
     windows = find_windows(len(ids) - 1, context)[rank::world]
     losses = [np.zeros(0)]
     for i in range(0, len(windows), AT_ONCE):
         some = windows[i:i + AT_ONCE]
         rows = stack([ids[start:start + context + 1] for start, _ in some]).to(device)
         rows_told = stack([told[start:start + context] for start, _ in some]).to(device)
-        rows_told[:, :, wishes] = 0
+        rows_told[:, :, left] = 0
         logits = model(rows[:, :-1], rows_told[:, :rows.size(1) - 1]).float()    # (B, T, V)
         nats = F.cross_entropy(logits.transpose(1, 2), rows[:, 1:], reduction='none')
         for row, (_, first_new) in zip(nats.cpu().numpy(), some):

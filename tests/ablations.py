@@ -83,15 +83,6 @@ class NoDegrees(Transformer):
         return 0 * super().score_degrees(x, home)
 
 
-class NoPlan(Transformer):
-    """The plan, which is the second wish, is never told."""
-
-    def forward(self, ids, told, cache=None):
-        told = told.clone()
-        told[:, :, self.config.wishes[1]] = 0
-        return super().forward(ids, told, cache)
-
-
 # ---- what is changed or added
 
 class SwiGLU(MLP):
@@ -170,7 +161,6 @@ ROWS = {
                                  without('length', 'recalled', at_output=False))]),
     'no_home': ({}, [(train, 'Transformer', without('home'))]),
     'no_degrees': ({}, [(train, 'Transformer', NoDegrees)]),
-    'no_plan': ({}, [(train, 'Transformer', NoPlan)]),
     'no_end': ({}, [(train, 'Transformer', without('left'))]),
     'look_back': ({}, [(model, 'Block', LooksBack)]),
     'swiglu': ({}, [(model, 'MLP', SwiGLU)]),

@@ -19,6 +19,7 @@ from data.ngram import NGram, count_ngrams, draw_ngram
 from data.originality import (RECITED, bars_at, index_of, index_of_text, index_training,
                               originality, originality_of_text)
 from data.score import Note, Score, read_midi, write_midi
+from data.tokenizer import columns_of_told
 from evaluate import Config
 from lib.heldout import losses_of, note_bits, surprise
 from lib.judge import ENOUGH
@@ -168,10 +169,9 @@ def test_surprise_is_that_of_validation(bach):
     for length in (0, 1, 2, 3, 10, 16, 17):
         short = surprise(model, tokenizer, ids[:length])
         assert short == pytest.approx(bits[:length], rel=1e-4)
-    # by hand, where all that is before the id fits into one window; wishes are not told
+    # by hand, where all that is before the id fits into one window; the end is not told
     told = torch.from_numpy(told[:9])[None]
-    for wish in model.config.wishes:
-        told[:, :, wish] = 0
+    told[:, :, columns_of_told(model.config.told)['left']] = 0
     chances = model(torch.tensor([ids[:9]]), told)[0].log_softmax(-1)
     assert bits[9] == pytest.approx(-chances[-1, ids[9]].item() / math.log(2), rel=1e-4)
 

@@ -307,8 +307,7 @@ def test_every_parameter_is_trained(corpus):
 
 # a listener that tells seven numbers of an id, from which it can be guessed
 TOLD = {'clock': 1, 'left': 1, 'length': 1, 'home': 1, 'recalled': 1, 'down': 2}
-IDS = columns_of_told(TOLD)['ids']
-WISHES = [[1], [2, 4]]           # what of it tells of what is to come: two wishes, by their columns
+COLUMNS = columns_of_told(TOLD)
 
 
 def told_of(ids: np.ndarray) -> np.ndarray:
@@ -320,7 +319,7 @@ def counting(first: int, end: int) -> dict:
     """A corpus of ids that count up."""
     ids = np.arange(first, end)
     return {'train': ids, 'train_told': told_of(ids), 'val': ids, 'val_told': told_of(ids),
-            'shape_of_told': {'told': TOLD, 'wishes': WISHES}}
+            'shape_of_told': {'told': TOLD}}
 
 
 def test_batches():
@@ -338,9 +337,9 @@ def test_batches():
         seen.append(x)
         assert len(set((x[:, 0] >= 1000).tolist())) == 2
         want = torch.tensor(told_of((x % 1000).numpy()))
-        want[:, :, IDS] += (x - x % 1000)[..., None]
-        wished = sum(WISHES, [])
-        want[:, :, wished] = told[:, :, wished]                  # see the next test
+        want[:, :, COLUMNS['ids']] += (x - x % 1000)[..., None]
+        left = COLUMNS['left']
+        want[:, :, left] = told[:, :, left]                      # see the next test
         assert torch.equal(told, want)
     starts = torch.cat(seen)[:, 0] % 1000
     assert starts.min() == 0 and ((starts < 32) | (starts >= 100)).all() and starts.max() == 291
@@ -348,19 +347,15 @@ def test_batches():
     assert abs(share - 32 / 224) < 0.06
 
 
-def test_a_wish_is_told_in_half_of_the_rows():
-    """Forbids a wish that is always told or never, in part of a row or of its columns, or other
-    than it is; and one that is told only where another is."""
+def test_the_end_is_told_in_half_of_the_rows():
+    """Forbids an end that is always told or never, in part of a row, or other than it is."""
     table = torch.arange(400)[None]
     x, _, told = get_batch([counting(0, 300)], [1.0], 1000, 8, table, torch.Generator())
     whole = torch.tensor(told_of(x.numpy()))
-    is_told = []
-    for columns in WISHES:
-        found = told[:, :, columns]
-        is_told.append(found.flatten(1).any(dim=1))
-        assert torch.equal(found[is_told[-1]], whole[is_told[-1]][:, :, columns])
-    for one, other in (is_told, [~told for told in is_told]):
-        assert 420 < one.sum() < 580 and 190 < (one & other).sum() < 310
+    found, whole = told[:, :, COLUMNS['left']], whole[:, :, COLUMNS['left']]
+    is_told = found.flatten(1).any(dim=1)
+    assert torch.equal(found[is_told], whole[is_told])
+    assert 420 < is_told.sum() < 580
 
 
 def test_a_transposed_row_is_told_what_its_listener_would_say():
@@ -372,11 +367,11 @@ def test_a_transposed_row_is_told_what_its_listener_would_say():
              'shape_of_told': tokenizer.shape_of_told()}
     x, y, told = get_batch([piece], [1.0], 6, len(ids) - 1,
                            torch.tensor(tokenizer.augment_table()), torch.Generator())
-    wishes = sum(tokenizer.shape_of_told()['wishes'], [])
+    left = columns_of_told(tokenizer.shape_of_told()['told'])['left']
     assert len(set(map(str, x.tolist()))) > 2                    # keys
     for row, last, found in zip(x.tolist(), y[:, -1].tolist(), told):
         want = tokenizer.listen([*row, last])[:-1]
-        want[:, wishes] = found[:, wishes]
+        want[:, left] = found[:, left]
         assert found.tolist() == want.tolist()
 
 
@@ -434,13 +429,13 @@ class Pairs(torch.nn.Linear):
 
     def __init__(self, context):
         super().__init__(1, 1)
-        self.config = ModelConfig(300, context, told=TOLD, wishes=WISHES)
+        self.config = ModelConfig(300, context, told=TOLD)
         self.table = torch.randn(300, 300, generator=torch.Generator().manual_seed(0))
 
     def forward(self, ids, told):
         want = torch.tensor(told_of(ids.numpy()))
-        want[:, :, sum(WISHES, [])] = 0
-        assert torch.equal(told, want)               # that of these ids, but for wishes
+        want[:, :, COLUMNS['left']] = 0
+        assert torch.equal(told, want)               # that of these ids, but for the end
         assert not self.training
         return self.table[ids]
 
