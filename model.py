@@ -1,6 +1,6 @@
 """A decoder-only transformer in one file: the network, drawing from it, saving and loading it.
 
-It reads ids (numbers that stand for words) and gives a score to each id that may come next:
+It reads ids (numbers that stand for words) and gives every id a score, to be the next:
 
     ids -> embedding -> block -> block -> ... -> norm -> head -> logits
                         |
@@ -13,19 +13,21 @@ probabilities (softmax), from which `generate` draws one id, appends it, and ask
 What differs from GPT-2, and why:
 
 - Rotary positions: a query meets a key by how far apart the two are, not by where they stand.
-- Two clocks: half of the heads (of three, two) measure that distance in ids, the others by a clock,
-  which for music counts time.
-- Besides the ids, the model is told what follows from them, since a small model adds that up badly.
-  After each id a listener (of the tokenizer) says where the clock stands, which keys of the
-  keyboard are down, and what came next the last time that the music was as it is now.
-- At the output, three things raise the scores of certain ids. Ids that are recalled may come again.
-  Keys that are down may be let go. Keys to press are scored by their degree in the home scale.
+- Two kinds of distance: half of the heads (the larger half, if their number is odd) measure it in
+  ids, the others by a clock, which for music counts time.
+- Besides the ids, the model is told what can be worked out from them: a small model adds that up
+  badly. After each id a listener (of the tokenizer) says where the clock stands, how far the end is
+  if that is known, the home key, how many voices there are, which keys of the keyboard are held,
+  and what came next the last time that the music was as it is now.
+- At the output, three things change the scores of certain ids: the words that are recalled, those
+  that release the keys that are held, and those that press a key, by its place in the home scale.
 - Queries and keys are normed, so that no score explodes at high learning rates.
 - The MLP squares its ReLU. No norm has a gain, no matrix a bias: nothing is lost without them.
 
-Legend for shapes: B batch, T positions, S positions with the cached ones, C channels (n_embd),
-H heads, D head size (C / H), V vocabulary, F numbers told after an id. A key of attention is called
-k; "key" alone is a key of the keyboard.
+Legend for shapes: B batch, T positions, S positions with those in the cache, C channels (n_embd),
+H heads, D head size (C / H), V vocabulary, F numbers told after an id. "Key" has three meanings:
+beside a query or a value, it is attention's, and called k in the code; a major, minor or home key
+is a tonality; any other is a key of the keyboard.
 """
 
 import os
@@ -40,7 +42,9 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 
-NOTHING_TOLD = {'clock': 1, 'left': 0, 'length': 0, 'home': 0, 'recalled': 0, 'down': 0}
+# how many numbers of each kind are told after an id: here none but the clock
+ONLY_THE_CLOCK = {'clock': 1, 'to_end': 0, 'match': 0, 'home': 0, 'voices': 0,
+                  'recalled': 0, 'held': 0}
 
 
 @dataclass
@@ -51,20 +55,22 @@ class ModelConfig:
     n_head: int = 4
     n_embd: int = 128
     dropout: float = 0.0
-    # what the listener tells (see Transformer): name -> how many numbers, in this order
-    told: dict = field(default_factory=lambda: dict(NOTHING_TOLD))
+    # what the listener tells (see Transformer): how many numbers of each kind, in this order
+    told: dict = field(default_factory=lambda: dict(ONLY_THE_CLOCK))
     beat: int = 1         # how many units of the clock make a beat
-    levels: int = 1       # how many values `left` has
-    lengths: int = 1      # how many values `length` has
+    levels: int = 1       # how many values `to_end` has
+    matches: int = 1      # how many values `match` has
     keys: int = 0         # how many keys the keyboard has, the lowest of which is a C; 0 for text
     first_on: int = 0     # the id that presses the lowest key; the next ids press the others
-    first_home: int = 0   # the id of C major; then come the 11 other major keys, then the 12 minor
+    first_home: int = 0   # the id of C major; then C sharp major ... B major, C minor ... B minor
 
     def __post_init__(self):
         for name, value in asdict(self).items():
             least = {'context': 2, 'keys': 0, 'first_on': 0, 'first_home': 0}.get(name, 1)
             if name not in ('dropout', 'told') and value < least:
                 raise ValueError(f'{name} = {value}: must be at least {least}')
+        if list(self.told) != list(ONLY_THE_CLOCK):
+            raise ValueError(f'told = {list(self.told)}: must be {list(ONLY_THE_CLOCK)}')
         if self.n_embd % (2 * self.n_head):
             raise ValueError(f'n_embd = {self.n_embd}: must be divisible by 2 * n_head = '
                              f'{2 * self.n_head}, since rotary positions turn pairs of channels')
@@ -76,13 +82,13 @@ class ModelConfig:
 
 def norm(x: torch.Tensor) -> torch.Tensor:
     """Shift and scale the numbers along the last axis to mean 0 and variance 1 (LayerNorm, Ba et
-    al. 2016, without gain and bias). RMSNorm learns as well, but PyTorch's is slower on a CPU."""
+    al. 2016, without gain and bias). RMSNorm learns no worse, but PyTorch's is slower on a CPU."""
     return torch.layer_norm(x, x.shape[-1:])
 
 
 def weights(*shape: int, std: float = 0.0) -> nn.Parameter:
-    """Weights to be learned: random with this standard deviation, or 0 at first, and then they say
-    nothing until training finds a use for them."""
+    """Weights to be learned. They begin at random, with this standard deviation, or all at 0, so
+    that they have no effect until training finds a use for them."""
     return nn.Parameter(std * torch.randn(shape))
 
 
@@ -103,9 +109,9 @@ def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tenso
     return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1)
 
 
-# The heads that read the clock have wavelengths from a sixteenth to 64 bars of 4/4, in steps.
+# The wavelengths of the heads that read the clock, in its units, of which a quarter note has 24:
+# from a sixteenth (6) to 64 bars of 4/4 (64 * 4 * 24).
 SHORTEST, LONGEST = 6, 6144
-DEGREES = 24             # 12 counted from the tonic of a major key, 12 from that of a minor one
 
 
 def rotations(positions: int, frequencies: torch.Tensor) -> torch.Tensor:
@@ -122,11 +128,12 @@ def rotations_by_ids(context: int, head_size: int) -> torch.Tensor:
 
 
 def rotations_by_clock(head_size: int) -> torch.Tensor:
-    """(LONGEST, D): wavelengths from SHORTEST to LONGEST. Each of them divides LONGEST, so that the
-    clock can begin anew there."""
+    """(LONGEST, D): with wavelengths from LONGEST down to SHORTEST. A whole number of each fits
+    into LONGEST, so that nothing is felt where the listener sets the clock back to 0."""
     pairs = head_size // 2
-    times = (LONGEST / SHORTEST) ** torch.linspace(0, 1, pairs).double()     # 1 ... 1024
-    return rotations(LONGEST, 2 * torch.pi / LONGEST * times.round())
+    waves = (LONGEST / SHORTEST) ** torch.linspace(0, 1, pairs).double()
+    waves = waves.round()                        # so many fit: 1 3 7 20 53 141 380 1024, if 8 pairs
+    return rotations(LONGEST, 2 * torch.pi / LONGEST * waves)
 
 
 def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
@@ -156,17 +163,18 @@ def attend_fast(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tens
 
 
 class Attention(nn.Module):
-    """Every position looks for what it needs in all positions before it, through H heads at once.
-    Its query says what it looks for, a position's key what it has to offer, its value what it
-    gives."""
+    """Every position looks for what it needs in itself and all positions before it, through H heads
+    at once. Its query says what it looks for, a position's key what it has to offer, its value what
+    it gives."""
 
     def __init__(self, config: ModelConfig, layer: int):
         super().__init__()
         self.n_head = config.n_head
         self.layer = layer                                       # its place in the cache
-        # small at first, so that Muon's steps, which are of a fixed size, soon outweigh chance
+        # random but small: Muon (the optimizer, in train.py) takes steps of one size for all
+        # matrices, and they soon outgrow it
         self.qkv = weights(config.n_embd, 3 * config.n_embd, std=0.25 * config.n_embd ** -0.5)
-        self.proj = weights(config.n_embd, config.n_embd)        # a block begins as the identity
+        self.proj = weights(config.n_embd, config.n_embd)        # at first it adds nothing
 
     def forward(self, x, cos, sin, cache=None):
         B, T, C = x.shape
@@ -175,7 +183,7 @@ class Attention(nn.Module):
         q = rotate(norm(q), cos, sin)
         k = rotate(norm(k), cos, sin)
         if cache is not None:
-            k, v = cache.append(self.layer, k, v)                # (B, H, S, D), S >= T
+            k, v = cache.write(self.layer, k, v)                 # (B, H, S, D), S >= T
         y = attend_fast(q, k, v)                                 # or attend: the same
         return linear(y.transpose(1, 2).reshape(B, T, C), self.proj)
 
@@ -195,8 +203,8 @@ class MLP(nn.Module):
 
 class Block(nn.Module):
     """One layer of the transformer: attention brings in what matters from other positions, the MLP
-    works on it. Both add to x, none replaces it (residuals, He et al. 2015): so the gradient
-    reaches every block directly."""
+    works on it. Both add to x, neither replaces it (residuals, He et al. 2015): so the gradient
+    reaches every block directly. At first both add 0."""
 
     def __init__(self, config: ModelConfig, layer: int):
         super().__init__()
@@ -213,65 +221,71 @@ class Block(nn.Module):
 # ------------------------------------------------------------------------------------ the model
 
 class Transformer(nn.Module):
-    """Embedding, blocks, head. It computes in `dtype`; the weights stay in float32.
+    """Embedding, blocks, head.
 
-    What it is told stands in one tensor (B, T, F), in the order of config.told:
+    What it is told stands in one tensor (B, T, F), a row of numbers after each id:
 
-        clock       where the clock stands; for music in steps, 24 to the quarter note
-        left        how far it is to the end, as a level; 0: not told (half of the training, and
-                    all of the validation, is done without it)
-        length      for each id in `recalled`, how long the match was; 0: nothing is recalled
-        home        the id of the home word, such as G major
-        recalled    ids that may come again
-        down        the ids that let go the keys that are down
+        clock       where the clock stands, below LONGEST: for music the time, for text the id
+        to_end      how far it is to the end, as a level. It is a wish; training hides it in half of
+                    the rows, validation always: then it is 0
+        match       for each id in `recalled`: how long a stretch before now was the same then
+        home        the id of the home word, such as G major; 0 before it has come
+        voices      the id of the word that says in how many voices the piece is
+        recalled    ids that came next, the last time that all was as it is now
+        held        for each key that is held, the id of the word that releases it
 
-    Empty slots hold 0. Of a kind that a tokenizer does not tell there are 0 columns, and everything
-    computed from them is empty, too.
+    In a piece in G major (home 93), in which the listener recalls two words (of six slots, four are
+    empty) and G3 and G5 are held, that may be, with fewer slots than there are in truth:
+
+        clock 48   to_end 7   match 5 5 0   home 93   recalled 479 480 0   held 338 362 0
+
+    An empty slot holds 0, which no word that presses or releases a key has for an id. Of text only
+    clock, match and recalled are told; the other kinds have no column, and whatever is computed
+    from them is empty, or a sum of nothing.
     """
 
     def __init__(self, config: ModelConfig):
         super().__init__()
         self.config = config
-        self.dtype = torch.float32
+        self.dtype = torch.float32               # of all that is computed: train.py may change it
         V, C = config.vocab_size, config.n_embd
-        recalled = config.told['recalled']
-        holds = V if config.told['home'] else 1
+        slots = config.told['recalled']
         # tables for the input: a vector for each id, and for each thing that may be told
         self.embedding = weights(V, C, std=1)
         self.place_table = weights(config.beat, C)               # the place in the beat
-        self.left_table = weights(config.levels, C)
-        self.length_table = weights(recalled * config.lengths, C)
-        self.recalled_table = weights(recalled * V, C)           # for each slot a table of its own
-        self.holding_table = weights(holds, C, std=0.1)          # home, and the keys that are down
+        self.to_end_table = weights(config.levels, C)
+        self.match_table = weights(slots * config.matches, C)    # for each slot a table of its own,
+        self.recalled_table = weights(slots * V, C)              # one below the other
+        # read by ids: of the home word, of voices, and of keys that are held; text has none
+        self.held_table = weights(V if config.keys else 1, C, std=0.1)
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
-        # at the output: a score for each id, for each degree of a scale, for letting go by what
-        # else is down, and trust in what is recalled
+        # for the output: what makes the score of each id, and of those that are told
         self.head = weights(C, V, std=0.5 * C ** -0.5)           # the first loss is about ln V
-        self.degrees = weights(C, DEGREES if config.keys else 0)
-        self.let_go = weights(C, config.keys)
-        self.trust = weights(C, recalled)
-        # (recalled, lengths); if it began at 0, it would be learned too slowly
-        self.trust_by_length = nn.Parameter(
-            0.05 * torch.arange(config.lengths).repeat(recalled, 1))
+        self.scale = weights(C, 24 if config.keys else 0)        # 12 notes of major, 12 of minor
+        self.release = weights(C, config.keys)                   # by how far other keys are away
+        self.trust = weights(C, slots)
+        # (slots, matches), 0.5 more for each step of the match, as it is multiplied by 10 below
+        self.trust_by_match = nn.Parameter(0.05 * torch.arange(config.matches).repeat(slots, 1))
         head_size = C // config.n_head
         by_ids = rotations_by_ids(config.context, head_size)
         by_clock = rotations_by_clock(head_size)
         self.register_buffer('by_ids', by_ids, persistent=False)         # not saved
         self.register_buffer('by_clock', by_clock, persistent=False)
 
-    def embed(self, ids, clock, left, length, home, recalled, down) -> torch.Tensor:
+    def embed(self, ids, clock, to_end, match, home, voices, recalled, held) -> torch.Tensor:
         """What the first block reads (B, T, C): the ids (B, T), and what is told after each."""
+        config = self.config
         # each slot has its own part of two tables: id 60 in slot 2 is row 60 + 2 V
         slot = torch.arange(recalled.size(-1), device=ids.device)
         x = F.embedding(ids, self.embedding)
-        x = x + F.embedding(clock % self.config.beat, self.place_table).sum(2)
-        x = x + F.embedding(left, self.left_table).sum(2)
-        x = x + F.embedding(length + slot * self.config.lengths, self.length_table).sum(2)
-        x = x + F.embedding(recalled + slot * self.config.vocab_size, self.recalled_table).sum(2)
-        x = x + F.embedding(torch.cat((home, down), -1), self.holding_table).sum(2)
+        x = x + F.embedding(clock % config.beat, self.place_table).sum(2)
+        x = x + F.embedding(to_end, self.to_end_table).sum(2)
+        x = x + F.embedding(match + slot * config.matches, self.match_table).sum(2)
+        x = x + F.embedding(recalled + slot * config.vocab_size, self.recalled_table).sum(2)
+        x = x + F.embedding(torch.cat((home, voices, held), -1), self.held_table).sum(2)
         return norm(x)
 
-    def angles(self, clock: torch.Tensor, start: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def cos_and_sin(self, clock: torch.Tensor, start: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Clock (B, T, 1) at positions from `start` on -> cos and sin of the angles by which all
         heads turn, (B, H, T, D / 2) each, in the model's precision. The first heads measure
         distance in ids, the others by the clock."""
@@ -281,61 +295,71 @@ class Transformer(nn.Module):
         n_by_clock = self.config.n_head // 2
         n_by_ids = self.config.n_head - n_by_clock
         by_head = torch.stack([by_ids] * n_by_ids + [by_clock] * n_by_clock, dim=1)
-        return by_head.to(self.dtype).chunk(2, dim=-1)
+        return by_head.to(self.dtype).chunk(2, dim=-1)           # cosines first, then sines
 
-    def score_degrees(self, x, home) -> torch.Tensor:
-        """x (B, T, C), normed, and the id of the home word -> what is added to the score of
-        pressing each key (B, T, keys), by its degree in the home scale: F#, in D major, is degree
-        4. Before the home word is known that is 0. So what is learned of one key serves all."""
-        home = home - self.config.first_home                     # 0 to 11 major, 12 to 23 minor
-        known = home >= 0
+    def score_presses(self, x, home) -> torch.Tensor:
+        """x (B, T, C), normed, and the id of the home word (B, T, 1) -> what is added to the score
+        of pressing each key (B, T, keys), by its place in the home scale: how many semitones it
+        lies above the tonic, octaves aside (F# in D major: 4), and 12 more in a minor key. So what
+        is learned in one home key serves in all. Before the home word has come, nothing is added.
+        """
+        tonality = home - self.config.first_home         # 0..11 major, 12..23 minor; below 0: none
+        known = tonality >= 0
         pitch = torch.arange(self.config.keys, device=x.device)
-        degree = (pitch - home) % 12 + 12 * (home // 12)         # (B, T, keys)
-        scores = linear(x, self.degrees)                         # (B, T, 24)
-        return scores.gather(2, degree.masked_fill(~known, 0)).masked_fill(~known, 0)
+        place = (pitch - tonality) % 12 + 12 * (tonality // 12)          # (B, T, keys)
+        place = torch.where(known, place, 0)             # some place: it is masked in the next line
+        scores = linear(x, self.scale).gather(2, place)  # (B, T, 24) -> (B, T, keys)
+        return scores.masked_fill(~known, 0)
 
-    def score_told(self, x, length, recalled, down) -> torch.Tensor:
-        """x (B, T, C), normed, and what was told -> what is added to the scores of the ids in
-        `recalled` and `down` (B, T, recalled + down)."""
-        B, T, n_down = down.shape
-        # A recalled id gains by the length of the match, and by what the model makes of it. (Both
-        # are to be learned in few steps: so the factors.)
-        slot = torch.arange(recalled.size(-1), device=x.device)
-        by_length = self.trust_by_length[slot, length]                   # (B, T, recalled)
-        recall = (10 * by_length + 3 * linear(x, self.trust)).masked_fill(length == 0, 0)
-        # An interval sounds alike wherever it lies. So whether to let go a key depends on how far
-        # away the other keys lie that are down: kernel[d] is what a key d semitones higher counts.
-        kernel = linear(x, self.let_go)                                  # (B, T, keys)
-        apart = (down[:, :, None] - down[:, :, :, None]) % max(1, self.config.keys)  # [i, j]: j - i
-        counts = kernel.gather(2, apart.flatten(2)).view(B, T, n_down, n_down)
-        counts = counts.masked_fill(down[:, :, None] == 0, 0).sum(-1)
-        counts = counts.masked_fill(down == 0, 0)
-        return torch.cat((recall, counts), dim=-1)
+    def score_recalled(self, x, match) -> torch.Tensor:
+        """x (B, T, C), normed -> what is added to the scores of the recalled ids (B, T, slots): by
+        how long the match was, and by what the model makes of it. The optimizer's steps are of one
+        size, so the factors say how fast each is learned."""
+        slot = torch.arange(match.size(-1), device=x.device)
+        by_match = self.trust_by_match[slot, match]                      # (B, T, slots)
+        scores = 10 * by_match + 3 * linear(x, self.trust)
+        return scores.masked_fill(match == 0, 0)
+
+    def score_releases(self, x, held) -> torch.Tensor:
+        """x (B, T, C), normed, and what is held (B, T, N) -> what is added to the scores of
+        releasing each (B, T, N). An interval sounds alike wherever it lies: so what a held key
+        counts, for another or for itself, depends on how far above the other it lies. kernel[d] is
+        what one d semitones above counts, kernel[keys - d] one d below.
+
+            C4 and E4 are held:  C4 gets kernel[0] + kernel[4], E4 kernel[0] + kernel[keys - 4]
+        """
+        kernel = linear(x, self.release)                                 # (B, T, keys)
+        this, other = held[..., :, None], held[..., None, :]             # ids, in the order of keys
+        above = (other - this) % max(1, self.config.keys)                # (B, T, N, N)
+        counts = kernel.gather(2, above.flatten(2)).view(above.shape)
+        scores = counts.masked_fill(other == 0, 0).sum(-1)
+        return scores.masked_fill(held == 0, 0)
 
     def forward(self, ids: torch.Tensor, told: torch.Tensor, cache: 'Cache | None' = None):
         """ids (B, T) and what the listener told after each (B, T, F) -> logits (B, T, V).
 
-        With a cache that holds some, this is the one id that comes after. Raises ValueError for
-        more than the context.
+        With a cache that is not empty, T is 1: the next id. Raises ValueError for more ids than
+        the context.
         """
         T = ids.size(1)
         start = cache.length if cache is not None else 0
         if start + T > self.config.context:
             raise ValueError(f'{start + T} ids, more than the context of {self.config.context}')
-        facts = told.split(list(self.config.told.values()), dim=-1)      # (B, T, 1 or more) each
-        clock, left, length, home, recalled, down = facts
-        x = self.embed(ids, *facts).to(self.dtype)
-        cos, sin = self.angles(clock, start)
+        kinds = told.split(list(self.config.told.values()), dim=-1)
+        clock, to_end, match, home, _, recalled, held = kinds            # (B, T, 0 or more) each
+        x = self.embed(ids, *kinds).to(self.dtype)
+        cos, sin = self.cos_and_sin(clock, start)
         for block in self.blocks:
             x = block(x, cos, sin, cache)                        # (B, T, C)
         if cache is not None:
             cache.length += T
         x = norm(x)
         logits = linear(x, self.head)                            # (B, T, V)
-        on = slice(self.config.first_on, self.config.first_on + self.config.keys)
-        logits[:, :, on] += self.score_degrees(x, home)          # (of text: of no id)
-        gains = self.score_told(x, length, recalled, down)
-        return logits.scatter_add(2, torch.cat((recalled, down), dim=-1), gains.to(logits.dtype))
+        presses = slice(self.config.first_on, self.config.first_on + self.config.keys)
+        logits[:, :, presses] += self.score_presses(x, home)     # (for text no id: it has no keys)
+        scores = torch.cat((self.score_recalled(x, match), self.score_releases(x, held)), dim=-1)
+        told_ids = torch.cat((recalled, held), dim=-1)
+        return logits.scatter_add(2, told_ids, scores.to(logits.dtype))
 
     @torch.inference_mode()
     def generate(self, ids: torch.Tensor, listeners: list, stop: int | None = None,
@@ -344,19 +368,20 @@ class Transformer(nn.Module):
         until every row has drawn `stop` (a finished row repeats it). `drawing` is handed on to
         `draw`: temperature, top_k and so on.
 
-        Each row has a listener, which hears its ids: it says what is told after each, and which ids
-        may come next. The probability of those that may not is added up in its `forbidden`.
+        Each row has a listener, which hears its ids: from it comes what the model is told after
+        each, and which ids may come next. It adds up, in `forbidden`, the probability of those that
+        may not.
         When the context is full, its later half is read again as a new beginning: any length can be
         drawn, and from then on each id has at least half a context before it.
-        `cached=False` is the plain path, to read and to test against: more work, and the same ids
-        but for rounding (none differed in float32). The model is in eval mode afterwards.
+        `cached=False` is the plain path, to read and to test against: more work, and the same ids,
+        except where rounding decides. The model is in eval mode afterwards.
         """
         self.eval()
         context = self.config.context
-        heard = []
+        says = []
         for listener, row in zip(listeners, ids.tolist()):
-            heard.append([listener.hear(id) for id in row])
-        told = ids.new_tensor(heard)                             # (B, T, F)
+            says.append([listener.hear(one) for one in row])
+        told = ids.new_tensor(says)                              # (B, T, F)
         ids, told = ids[:, -context:], told[:, -context:]
         cache = Cache(self, len(ids)) if cached else None
         done = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
@@ -374,11 +399,11 @@ class Transformer(nn.Module):
             yield id
             if stop is not None and done.all():
                 return
-            heard = [listener.hear(one) for listener, one in zip(listeners, id.tolist())]
+            says = [listener.hear(one) for listener, one in zip(listeners, id.tolist())]
             ids = torch.cat((ids, id[:, None]), dim=1)
-            told = torch.cat((told, told.new_tensor(heard)[:, None]), dim=1)
+            told = torch.cat((told, told.new_tensor(says)[:, None]), dim=1)
             new = 1
-            if ids.size(1) > context:
+            if ids.size(1) > context:                            # begin anew with the later half
                 new = context // 2
                 ids, told = ids[:, -new:], told[:, -new:]
                 if cached:
@@ -395,9 +420,9 @@ class Cache:
         like = {'dtype': model.dtype, 'device': model.head.device}
         self.k = [torch.zeros(shape, **like) for _ in model.blocks]
         self.v = [torch.zeros(shape, **like) for _ in model.blocks]
-        self.length = 0                                          # positions filled
+        self.length = 0          # positions filled: forward adds to it when all layers have written
 
-    def append(self, layer: int, k: torch.Tensor, v: torch.Tensor):
+    def write(self, layer: int, k: torch.Tensor, v: torch.Tensor):
         """Write k, v (B, H, T, D) after what is there; return all (B, H, length + T, D)."""
         end = self.length + k.size(2)
         self.k[layer][:, :, self.length:end] = k
@@ -409,12 +434,13 @@ class Cache:
 
 def forbid(logits: torch.Tensor, listeners: list) -> torch.Tensor:
     """logits (B, V) with -inf for the ids that may not come next, as the listener of each row says.
-    The probability that they would have had is added up in its `forbidden`."""
-    masks = [listener.allowed() for listener in listeners]
-    if masks[0] is None:
+    It adds up in `forbidden` the probability that they would have had (at temperature 1)."""
+    masks = [listener.allowed() for listener in listeners]       # (V,) each
+    if masks[0] is None:                                         # of text: all may come
         return logits
-    allowed = torch.from_numpy(np.stack(masks)).to(logits.device)
-    masked = logits.masked_fill(~allowed, float('-inf'))
+    may_come = torch.from_numpy(np.stack(masks)).to(logits.device)       # (B, V)
+    masked = logits.masked_fill(~may_come, float('-inf'))
+    # 1 - the share of those that may come; expm1 keeps it exact where it is tiny
     lost = -torch.expm1(masked.logsumexp(-1) - logits.logsumexp(-1))     # (B,)
     for listener, share in zip(listeners, lost.tolist()):
         listener.forbidden += share
@@ -446,14 +472,14 @@ def draw(logits: torch.Tensor, temperature: float = 1.0, top_k: int = 0, top_p: 
     if top_k > 0:
         kept[:, top_k:] = False
     if top_p < 1:
-        kept &= p.cumsum(dim=-1) - p < top_p                     # those before it don't reach it
+        kept &= p.cumsum(dim=-1) - p < top_p                     # likelier ones don't reach top_p
     rank = torch.multinomial(p * kept, 1, generator=generator)   # (B, 1)
     return ids.gather(1, rank)[:, 0]
 
 
 # --------------------------------------------------------------------------------- save and load
 
-FORMAT = 8               # of a checkpoint: what another version of this repo would not understand
+FORMAT = 9               # of checkpoints: one more whenever older ones can't be read any more
 CONTENTS = {'model': dict, 'model_config': dict, 'train_config': dict, 'tokenizer': dict,
             'dtype': str, 'optimizers': list, 'progress': dict}
 
@@ -470,7 +496,8 @@ def save(path: str, checkpoint: dict):
 
 def load(path: str, device: str = 'cpu', dropout: float = 0.0) -> tuple[Transformer, dict]:
     """The model of a checkpoint, and the checkpoint. Raises ValueError, in one line, for a file
-    that is missing, damaged, foreign or of another version. No code in it is run."""
+    that is missing, damaged, foreign or of another version. No code in it is run. The dropout that
+    it was trained with is replaced."""
     if not os.path.isfile(path):
         raise ValueError(f'{path}: no such checkpoint; train a model first, and give its folder')
     try:
@@ -487,21 +514,21 @@ def load(path: str, device: str = 'cpu', dropout: float = 0.0) -> tuple[Transfor
         raise ValueError(f'{path}: permission denied') from None
     except (pickle.UnpicklingError, zipfile.BadZipFile, zlib.error, RuntimeError, OSError, EOFError,
             LookupError, TypeError, AttributeError, ValueError, NotImplementedError) as error:
-        raise ValueError(f'{path}: damaged, or not a checkpoint of this repo '
-                         f'({" ".join(str(error).split()):.80})') from None
-    if not all(torch.isfinite(weights).all() for weights in model.parameters()):
-        raise ValueError(f'{path}: some weights are no numbers any more: train again, with lower '
-                         'learning rates')
+        reason = ' '.join(str(error).split())[:80]   # of those raised here, too
+        raise ValueError(f'{path}: damaged, or no checkpoint of this version ({reason})') from None
+    if not all(parameter.isfinite().all() for parameter in model.parameters()):
+        raise ValueError(f'{path}: some weights are not finite: train again, with lower learning '
+                         'rates')
     return model.to(device), checkpoint
 
 
 def check_contents(checkpoint):
     """Raise ValueError unless it has what train.py puts into a checkpoint."""
     if not isinstance(checkpoint, dict):
-        raise ValueError('it is no dictionary')
+        raise ValueError('it is not a dictionary')
     version = checkpoint.get('format')
     if version != FORMAT:
         raise ValueError(f'format {version}, and this version reads {FORMAT}: train again')
     for name, kind in CONTENTS.items():
         if not isinstance(checkpoint.get(name), kind):
-            raise ValueError(f'{name} is missing')
+            raise ValueError(f'{name} is missing or of another type')

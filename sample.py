@@ -35,7 +35,7 @@ from lib.tonality import name_of
 from model import load
 from page import Piece, Text, read_curve, write_page
 from tokenizer_bpe import BPETokenizer
-from tokenizer_midi import MidiTokenizer
+from tokenizer_midi import MOST_VOICES, MidiTokenizer, count_voices
 
 
 @dataclass
@@ -51,6 +51,8 @@ class Config(Settings):
                            at_least=0, at_most=320)
     key: str = setting('', 'music: such as G, Bb or F#m, where it begins and ends; else the model '
                        'chooses')
+    voices: int = setting(0, 'music: how many, 1 to 6; 0: the model chooses', at_least=0,
+                          at_most=MOST_VOICES)
     transpose: int = setting(0, 'music: semitones by which all is played higher',
                              at_least=-24, at_most=24)
     # how much
@@ -110,7 +112,7 @@ def draw_pieces(model, tokenizer: MidiTokenizer, prompt: Prompt, config: Config)
     and the listeners. Ctrl-C ends all pieces where they are."""
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(config.seed)
-    wishes = {'bars': config.bars, 'begin': prompt.until, 'lasting': prompt.lasting(),
+    wishes = {'bars': config.bars, 'prompt_end': prompt.until, 'lasting': prompt.lasting(),
               **prompt.wishes}
     listeners = [tokenizer.listener(**wishes) for _ in range(config.num_samples)]
     rows = torch.tensor([prompt.ids] * config.num_samples, device=device)
@@ -160,7 +162,7 @@ def describe(score: Score, bits: list[float], origin, least: int) -> dict[str, s
     tempos = [tempo for _, tempo in score.tempos] or [120]
     facts = {'bars': str(len(find_bars(score))), 'notes': str(len(score.notes)),
              'metre': '{}/{}'.format(*metres[0]), 'tempo': f'{tempos[0]:.0f}',
-             'key': name_of(*score.home) if score.home else 'none',
+             'key': name_of(*score.home) if score.home else 'none', 'voices': str(count_voices(score.notes)),
              'surprise': f'{np.mean(bits):.2f} bits a note' if bits else 'none'}
     if origin:
         facts['longest run in the training pieces'] = say_run(origin, least)
@@ -180,7 +182,7 @@ def compose(model, tokenizer: MidiTokenizer, index, least: int, config: Config) 
     `training_index`."""
     # encode what they begin with
     prompt = read_prompt(tokenizer, config.start, config.prompt_bars, config.metre, config.tempo,
-                         config.key, config.transpose)
+                         config.key, config.voices, config.transpose)
 
     # generate
     print(f'composing {config.num_samples:,} side by side ...', flush=True)
@@ -301,7 +303,7 @@ def settings_of(config: Config, checkpoint: dict) -> dict[str, str]:
     return facts
 
 
-FOR_MUSIC = 'prompt_bars metre tempo key transpose bars colour soundfont'.split()
+FOR_MUSIC = 'prompt_bars metre tempo key voices transpose bars colour soundfont'.split()
 
 
 def check(config: Config, music: bool):

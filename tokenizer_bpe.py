@@ -238,7 +238,7 @@ class BPETokenizer(Tokenizer):
         return Listener()
 
     def shape_of_told(self) -> dict:
-        return {'told': Listener.TOLD, 'lengths': Listener.LONGEST}
+        return {'told': Listener.TOLD, 'matches': Listener.LONGEST}
 
     def to_dict(self) -> dict:
         """Plain JSON values; a merge reads "256 = 117 + 103 'ug'"."""
@@ -284,11 +284,13 @@ class Listener:
     """What follows from the ids of one document so far: what it hears is what the model is told.
 
         clock       ids since the beginning; after 6,144 it begins again
-        length      how many ids before this moment stood the same once before, less 1; 0: none did
+        match       how long the match was: the last ids up to now, which once stood the same
+                    before. 1: two ids (SHORTEST), 7: eight (LONGEST), 0: none
         recalled    the id that came next, that time
     """
     CLOCK_ROUND = 6144
-    TOLD = {'clock': 1, 'left': 0, 'length': 1, 'home': 0, 'recalled': 1, 'down': 0}
+    TOLD = {'clock': 1, 'to_end': 0, 'match': 1, 'home': 0, 'voices': 0,
+            'recalled': 1, 'held': 0}
     SHORTEST, LONGEST = 2, 8     # ids that have to be the same
     FORGETS = 1 << 16            # ids after which it begins anew, so that memory is bounded
 
@@ -296,7 +298,7 @@ class Listener:
         self.heard = 0
         self.last = ()           # the last ids, LONGEST at most
         self.memory = {}         # ids -> the one that came next
-        self.forbidden = 0.0
+        self.forbidden = 0.0     # `model.forbid` adds to it; of text nothing is forbidden
 
     def hear(self, id: int) -> list[int]:
         """Take note of the next id; returns what the model is told after it."""

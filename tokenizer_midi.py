@@ -3,21 +3,22 @@ writes MIDI files.)
 
 The words come in the order of time, as on the roll of a player piano. The Aria begins:
 
-    begin  metre 3/4  tempo 71  home G major  on G3  on G5  shift 24  off G5  on B3  on G5  ...
+    begin  metre 3/4  tempo 71  home G major  voices 3  on G3  on G5  shift 24  off G5  on B3  ...
 
 `on` presses a key and `off` lets it go; `shift 24` waits for 24 steps, a quarter note (STEPS; a
 whole note is WHOLE). On this grid 16ths, 32nds and triplets all land. At one step keys are let go
 first, then pressed, the lowest first. A tempo is in quarters a minute; the words for tempos are 3 %
-apart. `home` is the key of the piece in the musician's sense, G major, in which it begins and ends.
-These are the words of Performance RNN (Oore et al. 2018), but time is counted in parts of a beat,
-not in seconds.
+apart. `home` is the key of the piece in the musician's sense, G major, in which it begins and ends;
+`voices` says how many keys are held, in the mean. `on`, `off` and `shift` are words of Performance
+RNN (Oore et al. 2018), but time is counted in parts of a beat, not in seconds.
 
 Not kept: instruments and tracks (all is one keyboard), percussion, pitch bends, what is off the
-grid.
+grid, and, if there are no words for it (`velocity`), how hard a key is struck.
 
     MidiTokenizer    the words, and notes <-> ids
     Recall           what came next last time, when the music was as it is now
-    Listener         all that follows from the words so far: the model is told, the guard rules
+    Listener         follows the words of a piece: it tells the model what it knows (`told`), and
+                     says which words may come next (`allowed`, the guard)
     explain          python tokenizer_midi.py FILE.mid shows the words of a file
 """
 
@@ -26,7 +27,7 @@ from bisect import bisect_right
 from collections import defaultdict
 from dataclasses import dataclass
 
-from config.settings import Settings, run, setting       # first: it quiets Ctrl-C during the rest
+from config.settings import Settings, run, setting       # first: it quiets Ctrl-C in slow imports
 
 import numpy as np
 
@@ -36,11 +37,23 @@ from data.tokenizer import Tokenizer
 from lib.tonality import MODES, home_key, name_of, raised
 
 HOMES = [(tonic, mode) for mode in MODES for tonic in range(12)]
+MOST_VOICES = 6
 LOUDNESS = [4 + 8 * i for i in range(16)]        # a velocity is rounded to one of these
+
+OPENING = ('metre', 'tempo', 'home', 'voices')   # the order of words at the beginning
+# the kind of word that was heard last -> the kinds that may come next, after the opening
+FOLLOW = {'metre': 'tempo shift off velocity on',
+          'tempo': 'shift off velocity on',
+          'voices': 'shift velocity on',
+          'shift': 'metre tempo off velocity on',
+          'whole shift': 'metre tempo shift off velocity on',    # a long wait is said in parts
+          'off': 'shift off velocity on end',
+          'velocity': 'on',
+          'on': 'shift velocity on'}
 
 
 class MidiTokenizer(Tokenizer):
-    """Score <-> ids: one vocabulary for every corpus; `velocity` adds 16 words to it."""
+    """Score <-> ids: the same vocabulary for every corpus, with 16 words more for `velocity`."""
     unit = 'note'
     is_music = True
 
@@ -50,6 +63,7 @@ class MidiTokenizer(Tokenizer):
         self.words += [('metre', metre) for metre in METRES]
         self.words += [('tempo', number) for number in range(TEMPOS)]
         self.words += [('home', key) for key in HOMES]
+        self.words += [('voices', number) for number in range(1, MOST_VOICES + 1)]
         self.words += [('shift', steps) for steps in range(1, WHOLE + 1)]
         self.words += [('off', pitch) for pitch in range(128)]
         self.words += [('on', pitch) for pitch in range(128)]
@@ -58,22 +72,28 @@ class MidiTokenizer(Tokenizer):
         self.ids = {word: id for id, word in enumerate(self.words)}
         self.vocab_size = len(self.words)
         self.end = self.ids['end', 0]
-        # where the words of a kind lie, and which may follow which: for the guard
+        # for the guard: where the words of a kind lie, and which may follow which, as masks (V,)
         self.on = slice(self.ids['on', 0], self.ids['on', 127] + 1)
-        self.press = slice(self.ids['on', 0], None)      # and how hard
+        self.press = slice(self.ids['on', 0], None)      # on and, behind it, velocity
         self.off = slice(self.ids['off', 0], self.ids['off', 127] + 1)
         self.shift = slice(self.ids['shift', 1], self.ids['shift', WHOLE] + 1)
         kinds = np.array([kind for kind, _ in self.words])
         self.is_kind = {kind: kinds == kind for kind in OPENING}
-        self.follow = make_follow(self)
+        self.follow = {kind: np.isin(kinds, after.split()) for kind, after in FOLLOW.items()}
+        if velocity:                             # then no key is pressed without one
+            for kind, mask in self.follow.items():
+                if kind != 'velocity':
+                    mask &= kinds != 'on'
 
     def encode(self, score: Score) -> list[int]:
-        """Tempo and velocity are rounded to a word. `read_midi` takes care that there is one for
-        each tempo and time signature; those of other Scores are put right here (`fit_metre`)."""
-        METRE, TEMPO, HOME, OFF, ON = range(5)   # the order of words at one step
+        """Tempo and velocity are rounded to a word. A Score from `read_midi` has only tempos and
+        time signatures that a word can say; those of any other are corrected here."""
+        METRE, TEMPO, HOME, VOICES, OFF, ON = range(6)   # the order of words at one step
         events = []                              # (step, which of these, pitch, words)
         home = score.home or home_key(score.notes)
+        voices = score.voices or count_voices(score.notes)
         events.append((0, HOME, 0, [('home', home)]))
+        events.append((0, VOICES, 0, [('voices', voices)]))
         for step, *metre in score.metres:
             events.append((step, METRE, 0, [('metre', fit_metre(*metre))]))
         for step, tempo in score.tempos:
@@ -82,7 +102,7 @@ class MidiTokenizer(Tokenizer):
         for start, pitch, duration, velocity in score.notes:
             words = [('on', pitch)]
             if self.velocity:
-                words.insert(0, ('velocity', velocity // 8 * 8 + 4))
+                words.insert(0, ('velocity', LOUDNESS[velocity // 8]))
             events.append((start, ON, pitch, words))
             events.append((start + duration, OFF, pitch, [('off', pitch)]))
         events.sort(key=lambda event: event[:3])
@@ -98,11 +118,12 @@ class MidiTokenizer(Tokenizer):
         return ids + [self.ids['end', 0]]
 
     def decode(self, ids) -> Score:
-        """Of any ids: an `off` too many does nothing, a key left down is let go, `end` ends it."""
+        """Takes any ids: an `off` too many does nothing, a key that is still held at the end is
+        released there, and what follows the word `end` is ignored."""
         score = Score()
         now = 0
         velocity = 80                            # until a word says otherwise
-        down = defaultdict(list)                 # pitch -> the notes that sound: (start, velocity)
+        held = defaultdict(list)                 # pitch -> the notes that sound: (start, velocity)
         for id in ids:
             kind, value = self.words[id]
             if kind == 'shift':
@@ -113,17 +134,19 @@ class MidiTokenizer(Tokenizer):
                 score.tempos.append((now, quarters_a_minute(value)))
             elif kind == 'home':
                 score.home = value
+            elif kind == 'voices':
+                score.voices = value
             elif kind == 'velocity':
                 velocity = value
             elif kind == 'on':
-                down[value].append((now, velocity))
-            elif kind == 'off' and down[value]:
-                start, loud = down[value].pop(0)
+                held[value].append((now, velocity))
+            elif kind == 'off' and held[value]:
+                start, loud = held[value].pop(0)         # of two, the one that was struck first
                 score.notes.append(Note(start, value, max(1, now - start), loud))
             elif kind == 'end':
                 break
-        for pitch, left in down.items():
-            for start, loud in left:
+        for pitch, rest in held.items():
+            for start, loud in rest:
                 score.notes.append(Note(start, pitch, max(1, now - start), loud))
         score.notes.sort()
         return score
@@ -133,7 +156,7 @@ class MidiTokenizer(Tokenizer):
         return sum(self.words[id][0] == 'on' for id in ids)
 
     def augment_table(self) -> list[list[int]]:
-        """(12, V): row i is the music i - 5 semitones higher."""
+        """(12, V): row i has, for each id, that of the word i - 5 semitones higher (-5 to 6)."""
         table = []
         for semitones in range(-5, 7):
             row = list(range(self.vocab_size))
@@ -149,37 +172,52 @@ class MidiTokenizer(Tokenizer):
         return Listener(self, **wishes)
 
     def listen(self, ids) -> np.ndarray:
-        """(N, F): what a listener that knows where the piece ends says after each of its ids (N)."""
-        moves = [self.words[id] for id in ids]
-        end = sum(steps for kind, steps in moves if kind == 'shift')
+        """(N, F): what the model is told after each of the ids (N) of a whole piece, by a listener
+        that knows where it ends. (While training, that is hidden in half of the rows.)"""
+        words = [self.words[id] for id in ids]
+        end = sum(value for kind, value in words if kind == 'shift')
         listener = self.listener(end=end)
         return np.array([listener.hear(id) for id in ids])
 
     def shape_of_told(self) -> dict:
         return {'told': Listener.TOLD, 'beat': STEPS, 'levels': 1 + len(END_LEVELS),
-                'lengths': Recall.LONGEST, 'keys': 128, 'first_on': self.ids['on', 0],
+                'matches': Recall.LONGEST,               # 1 to LONGEST - 1, and 0 for none
+                'keys': 128, 'first_on': self.ids['on', 0],
                 'first_home': self.ids['home', HOMES[0]]}
 
     def to_dict(self) -> dict:
-        return {'kind': 'midi', 'version': 2, 'velocity': self.velocity}
+        return {'kind': 'midi', 'version': 3, 'velocity': self.velocity}
 
     @classmethod
     def from_dict(cls, d: dict):
         """Raises ValueError if `d` is not what this version's `to_dict` gives."""
         tokenizer = cls(bool(d.get('velocity')))
         if d != tokenizer.to_dict():
-            raise ValueError(f'not a MIDI tokenizer of version 2: {d!r:.60}')
+            raise ValueError(f'not a MIDI tokenizer of version 3: {d!r:.60}')
         return tokenizer
 
 
 def transpose(pitch: int, semitones: int) -> int:
-    """A pitch so much higher; what leaves the 128 of MIDI, some octaves back: (126, 5) -> 119."""
+    """The pitch, so much higher; if that leaves MIDI's 128, back by octaves: (126, 5) -> 119."""
     pitch += semitones
     while pitch > 127:
         pitch -= 12
     while pitch < 0:
         pitch += 12
     return pitch
+
+
+def count_voices(notes: list[Note]) -> int:
+    """How many keys are held, in the mean over the time in which any is; rounded, 1 to
+    MOST_VOICES."""
+    sounding = 0
+    until = 0
+    for start, _, duration, _ in sorted(notes):
+        end = start + duration
+        sounding += max(0, end - max(start, until))
+        until = max(until, end)
+    mean = sum(note.duration for note in notes) / max(1, sounding)
+    return min(MOST_VOICES, max(1, round(mean)))
 
 
 def quarters_a_minute(number: int) -> float:
@@ -190,15 +228,15 @@ def quarters_a_minute(number: int) -> float:
 # ----------------------------------------------------------------------------------- the listener
 
 def scale_step(interval: int) -> int:
-    """Semitones -> steps of a scale: a third is a third, be it major or minor: 3 and 4 -> 2, a
-    tritone as the fourth 5 -> 3, -12 -> -7."""
+    """Semitones -> steps of a scale, major or minor alike: 3 and 4 (thirds) -> 2, 5 and 6 (fourth
+    and tritone) -> 3, -12 -> -7."""
     octaves, rest = divmod(abs(interval), 12)
     step = 7 * octaves + (0, 1, 1, 2, 2, 3, 3, 4, 5, 5, 6, 6)[rest]
     return step if interval >= 0 else -step
 
 
 def of_one_step(interval: int) -> list[int]:
-    """The interval and the other one of the same scale step: 3 -> [3, 4]. A fifth, an octave and 0
+    """An interval and the other one of as many scale steps: 3 -> [3, 4]. A fifth, an octave and 0
     have no other: 7 -> [7]."""
     others = [other for other in (interval - 1, interval + 1)
               if scale_step(other) == scale_step(interval)]
@@ -210,13 +248,14 @@ class Recall:
     model does not find that by itself, so it is told.
 
     Of each onset two notes are kept, the highest (line 0) and the lowest (line 1). A line is its
-    moves, each the wait before a note and the scale step to it, so that a sequence on another
-    degree of the scale looks the same. Both lines are remembered together: after which moves, and
-    the wait that followed them, came which interval.
+    moves, each the wait before a note and how many scale steps it lies higher, so that a sequence
+    on another degree of the scale looks the same. The lines share one memory: for some moves and
+    the wait after them, the interval that came then, in semitones.
 
         heard            C4 12 D4 12 E4 12 F4 48 | G4 12 A4 12 B4 12
-        last two moves   (12, 1) (12, 1), then a wait of 12
-        last time        F4, an interval of 1: so C5 is proposed, and C#5, the other second
+        last two moves   12 and a scale step up, twice; then a wait of 12
+        last time        F4 came, one semitone higher than E4. So C5 is proposed, and also C#5, two
+                         semitones higher than B4: as many scale steps
     """
     SHORTEST, LONGEST = 2, 8     # the fewest and the most moves that are compared
 
@@ -225,7 +264,7 @@ class Recall:
         self.lines = [None, None]        # (step, pitch, moves) of the last note of each line
 
     def remember(self, line: int, now: int, pitch: int):
-        """Take note that this is a line's note at the step `now`."""
+        """The line has come to `pitch` at the step `now`: store what came after its moves."""
         moves = ()
         if self.lines[line]:
             before, last_pitch, moves = self.lines[line]
@@ -237,9 +276,9 @@ class Recall:
         self.lines[line] = now, pitch, moves
 
     def propose(self, line: int, now: int) -> tuple[int, list[int]]:
-        """The most moves that were the same at some earlier time, and the pitches that may come at
-        the step `now`: one by the interval that came then, one by the other interval of the same
-        scale step, if there is one. (0, []) if there was no such time."""
+        """How many of the last moves were heard before (of the longest match, the latest), and the
+        pitches that may come at the step `now`: one by the interval that came then, one by the
+        other interval of as many scale steps, if there is one. (0, []) if there is no match."""
         if not self.lines[line]:
             return 0, []
         before, pitch, moves = self.lines[line]
@@ -251,53 +290,62 @@ class Recall:
         return 0, []
 
 
-# How far it still is to the end is told as one of 16 levels, the farther the coarser: level 1 from
-# 0 steps on, level 2 from 10, then from 24, 44, 72 ..., the last from 45 bars of 4/4 on.
+# The distance to the end is told as one of 16 levels, the farther the coarser: level 1 from 0 steps
+# on, level 2 from 10, then from 24, 44, 72 ..., the last from about 45 bars of 4/4 on.
 END_LEVELS = [24 * (2 ** (level / 2) - 1) for level in range(16)]
 
 
 class Listener:
-    """All that follows from the words of one piece so far. It hears them one by one, both when a
-    corpus is prepared and when a piece is composed, and after each it tells the model the same
-    (`told`): a row of numbers, the last three kinds of which are ids.
+    """Follows the words of one piece. It hears them one by one, both when a corpus is prepared and
+    when a piece is composed, so that the model is told the same in both: after each word a row of
+    numbers (`told`).
 
-        clock      steps since the beginning; after 64 bars of 4/4 it begins again
-        left       how far it is to the end, one of END_LEVELS counted from 1; 0: not told
-        length     for each word recalled, how many moves were the same, less 1
-        home       the home word
-        recalled   the `on` words that each line of `Recall` proposes, two each
-        down       the `off` words of the keys that are down, 12 at most, those pressed last
+        clock       steps since the beginning; after 64 bars of 4/4 it begins again at 0
+        to_end      how far it is to the end, one of END_LEVELS counted from 1; 0: not told
+        match       for each word recalled, how many moves were the same: 1 for the fewest (two), 7
+                    for the most (eight); 0 for an empty slot
 
-    Empty slots hold 0, the id of `begin`.
+    And ids, 0 for an empty slot:
+
+        home        the home word
+        voices      the word for voices
+        recalled    the `on` words that each line of `Recall` proposes, two each at most
+        held        the `off` words of the keys that are held, 12 at most, those pressed last
     """
     CLOCK_ROUND = 64 * WHOLE
-    TOLD = {'clock': 1, 'left': 1, 'length': 4, 'home': 1, 'recalled': 4, 'down': 12}
+    TOLD = {'clock': 1, 'to_end': 1, 'match': 4, 'home': 1, 'voices': 1, 'recalled': 4, 'held': 12}
     MAX_HOLD = 3 * WHOLE // 2                    # in Bach's keyboard works 1 note in 800 is longer
 
-    def __init__(self, tokenizer: MidiTokenizer, end: int = 0, bars: int = 0, begin: int = 0,
+    def __init__(self, tokenizer: MidiTokenizer, end: int = 0, bars: int = 0, prompt_end: int = 0,
                  lasting: dict | None = None, **wishes):
-        """`end`: the step at which the piece ends, if it is to be told; or `bars`: so many from the
-        step `begin` on, where the prompt is over. `lasting`: the notes of the prompt that last
-        beyond it, (start, pitch) -> ends. `wishes`: words for the beginning, metre=(3, 4)."""
+        """`end`: the step at which the piece ends, if it is to be told. Or `bars`: so many are
+        wished for from the step `prompt_end` on. `lasting`: the notes of the prompt that last
+        beyond its end, {(start, pitch): [steps at which they end]}; two voices in unison have two.
+        `wishes`: what a word of the OPENING is to say, such as metre=(3, 4), tempo=44 (the number
+        of a tempo word), home=(7, 'major')."""
+        unknown = set(wishes) - set(OPENING)
+        if unknown:
+            raise TypeError(f'no such wish: {unknown}')
         self.tokenizer = tokenizer
         self.words = tokenizer.words
         self.end = end
         self.bars = bars
-        self.wishes = wishes                     # kind -> value
-        self.now = 0                             # steps since the beginning
-        self.begin = begin
-        self.played = 0.0                        # bars from there on
+        self.prompt_end = prompt_end
         self.lasting = lasting or {}
-        self.bar = WHOLE                         # steps of a bar
-        self.home = 0                            # id of the home word
-        self.last = 'begin'                      # kind of the last word
-        # key -> the earliest and the latest step to let it go, a pair for each voice that holds it
-        self.down = {}
-        self.struck = []                         # pitches of the onset that is now
+        self.wishes = wishes
+        self.forbidden = 0.0         # `model.forbid` adds to it the probability it takes away
+        self.now = 0                 # steps since the beginning
+        self.bar = WHOLE             # steps of a bar
+        self.bars_composed = 0.0     # since the end of the prompt
+        self.last_kind = 'begin'     # of the words
+        self.home = 0                # id of the home word
+        self.voices = 0              # ... and of the word for voices
+        # key -> the earliest and the latest step to release it, a pair for each voice that holds it
+        self.held = {}
+        self.struck = []             # pitches struck at this step
         self.recall = Recall()
-        self.lengths = [0, 0]
-        self.proposed = [[], []]
-        self.forbidden = 0.0                     # probability that the guard took away, summed up
+        self.matches = [0, 0]        # what it proposes now, for each line: how many moves are the
+        self.proposed = [[], []]     # same, and the pitches
 
     def hear(self, id: int) -> list[int]:
         """Take note of the next word; returns what the model is told after it."""
@@ -307,13 +355,15 @@ class Listener:
         elif kind == 'on':
             self.press(value)
         elif kind == 'off':
-            self.let_go(value)
+            self.release(value)
         elif kind == 'metre':
             beats, unit = value
             self.bar = WHOLE * beats / unit
         elif kind == 'home':
             self.home = id
-        self.last = 'whole shift' if (kind, value) == ('shift', WHOLE) else kind
+        elif kind == 'voices':
+            self.voices = id
+        self.last_kind = 'whole shift' if (kind, value) == ('shift', WHOLE) else kind
         return self.told()
 
     def wait(self, steps: int):
@@ -321,155 +371,144 @@ class Listener:
             self.recall.remember(0, self.now, max(self.struck))
             self.recall.remember(1, self.now, min(self.struck))
             self.struck = []
-        if self.now >= self.begin:
-            self.played += steps / self.bar
+        if self.now >= self.prompt_end:
+            self.bars_composed += steps / self.bar
         self.now += steps
         for line in (0, 1):
-            self.lengths[line], self.proposed[line] = self.recall.propose(line, self.now)
+            self.matches[line], self.proposed[line] = self.recall.propose(line, self.now)
 
     def press(self, key: int):
+        nth = self.struck.count(key)             # of the voices in unison at this step
         ends = self.lasting.get((self.now, key), [])
-        before = self.struck.count(key)          # at this step: two voices in unison
-        if before < len(ends):                   # a note of the prompt ends as it did there
-            when = ends[before], ends[before]
+        latest = self.latest_end()
+        if nth < len(ends):                      # a note of the prompt ends as it did there
+            end = min(ends[nth], latest)
+            window = end, end
         else:
-            when = self.now + 1, min(self.now + self.MAX_HOLD, self.latest_end())
-        self.down[key] = sorted([*self.down.get(key, []), when])
+            window = self.now + 1, min(self.now + self.MAX_HOLD, latest)
+        self.held[key] = sorted([*self.held.get(key, []), window])
         self.struck.append(key)
         for line in (0, 1):
-            if key in self.proposed[line]:       # it has come
-                self.lengths[line], self.proposed[line] = 0, []
+            if key in self.proposed[line]:       # it has come: it is not proposed any more
+                self.matches[line], self.proposed[line] = 0, []
 
-    def let_go(self, key: int):
-        if key in self.down:                     # of a unison, the one that is over first
-            self.down[key].pop(0)
-            if not self.down[key]:
-                del self.down[key]
+    def release(self, key: int):
+        if key in self.held:                     # of a unison, the one that is over first
+            self.held[key].pop(0)
+            if not self.held[key]:
+                del self.held[key]
 
     def told(self) -> list[int]:
+        """The row of numbers, in the order of TOLD."""
         ids = self.tokenizer.ids
-        lengths, recalled = [], []
-        for length, pitches in zip(self.lengths, self.proposed):
-            mine = [ids['on', pitch] for pitch in pitches]
-            none = [0] * (2 - len(mine))
-            recalled += mine + none
-            lengths += [length - 1] * len(mine) + none
-        most = self.TOLD['down']
-        down = [ids['off', key] for key in self.down][-most:]
-        down += [0] * (most - len(down))
-        return [self.now % self.CLOCK_ROUND, self.left(), *lengths, self.home, *recalled, *down]
+        matches, recalled = [], []
+        for count, pitches in zip(self.matches, self.proposed):
+            empty = [0] * (2 - len(pitches))
+            recalled += [ids['on', pitch] for pitch in pitches] + empty
+            matches += [count - 1] * len(pitches) + empty
+        most = self.TOLD['held']
+        held = [ids['off', key] for key in self.held][-most:]
+        held += [0] * (most - len(held))
+        return [self.now % self.CLOCK_ROUND, self.to_end(), *matches, self.home, self.voices,
+                *recalled, *held]
 
-    def left(self) -> int:
-        """The level of the time that is left; 0 if no end is wished for."""
-        if not self.bars and not self.end:
-            return 0
-        steps = self.end - self.now
+    def to_end(self) -> int:
+        """The level of the time that is left; 0 if that is not to be told."""
         if self.bars:
-            steps = max(0, self.begin - self.now) + (self.bars - self.played) * self.bar
-        return bisect_right(END_LEVELS, round(max(0, steps), 6))     # thirds of bars do not add up
+            steps = self.steps_until(self.bars)
+        elif self.end:
+            steps = self.end - self.now
+        else:
+            return 0
+        return bisect_right(END_LEVELS, max(0, steps))
+
+    def steps_until(self, bars: float) -> float:
+        """How long it is until so many bars are composed."""
+        steps = max(0, self.prompt_end - self.now) + (bars - self.bars_composed) * self.bar
+        return round(steps, 6)                   # since 1/3 + 1/3 + 1/3 may fall short of 1
 
     # ---- the guard: which words may come next, for those who compose
 
     def allowed(self) -> np.ndarray:
         """(V,), True for the words that may come next: those that make sense after the last one,
-        that a keyboard can do, and that end the piece in time.
+        that a keyboard can do, and with which the piece can still end in time.
 
-        For example:
+        A piece begins, and after each of its first words:
 
-            begin           the words of the OPENING come first
-            on C4           no `on C4`, since it is down; no `off`, as no time has passed; no `end`
-            shift 96        `off C4`, but no other; a wait of 48 at most: C4 is due by then
+            begin           only words of the OPENING may come (which are left out here)
+            on C4           no `on C4`, since it is held; no `off`, as no time has passed; no `end`
+            shift 96        of the `off`s, only that of C4; a wait of 48 at most, since a key is
+                            held for 144 at most (MAX_HOLD)
         """
-        if self.last == 'end':                   # nobody hears what comes after it
-            return np.full(self.tokenizer.vocab_size, True)
-        if not self.home:
+        if self.last_kind == 'end':              # other pieces go on beside it; what comes after
+            return np.full(self.tokenizer.vocab_size, True)      # it is thrown away
+        if not self.voices:
             return self.opening()
-        mask = self.tokenizer.follow[self.last].copy()
+        mask = self.tokenizer.follow[self.last_kind].copy()
         on, off, shift = self.tokenizer.on, self.tokenizer.off, self.tokenizer.shift
-        free = [key for key, ends in self.down.items() if ends[0][0] <= self.now]
-        due = min((ends[0][1] for ends in self.down.values()), default=self.latest_end())
-        if due <= self.now:                      # it is let go before anything else
-            free = [key for key in free if self.down[key][0][1] <= self.now]
+        # of each key, the voice that is over first
+        windows = {key: windows[0] for key, windows in self.held.items()}
+        overdue = [key for key, (_, latest) in windows.items() if latest <= self.now]
+        if overdue:                              # they are released before anything else
             mask[:] = False
-            mask[off][free] = True
+            mask[off][overdue] = True            # (mask[off] is a view: this is written to mask)
             return mask
-        # (mask[off] is a view: what is written to it is written to the mask)
-        may_let_go = mask[off][0]                # after the last word: of all keys or of none
-        mask[off] = False
-        mask[off][free] = may_let_go
-        mask[on][list(self.down)] = False        # a key that is down is not pressed again
-        if len(self.down) == 128:                # all of them: no word of loudness either
+        early = [key for key, (earliest, _) in windows.items() if self.now < earliest]
+        released = np.full(128, True)
+        released[list(self.held)] = False
+        mask[off][released] = False              # what is not held
+        mask[off][early] = False
+        mask[on][list(self.held)] = False        # a key that is held is not pressed again
+        if len(self.held) == 128:                # nor, if all are held, is any
             mask[self.tokenizer.press] = False
+        # nothing waits beyond the step at which a key has to be released, or a rest is over
+        due = min((latest for _, latest in windows.values()), default=self.latest_end())
         if due < math.inf:
-            mask[shift][due - self.now:] = False             # no wait goes beyond that step
+            mask[shift][due - self.now:] = False         # its index i is a wait of i + 1
         self.rule_the_end(mask)
         return mask
 
     def rule_the_end(self, mask: np.ndarray):
-        """No piece ends while a key is down. Of the bars that were wished for, if any were,
+        """No piece ends while a key is held. If a number of bars is wished for, then
 
-            up to 3/4    it may not end
-            from 1       it ends as soon as no key is down and the last word let one go
-            from 9/8     no key is pressed any more
-            at 5/4       all keys are let go (`latest_end`)
+            up to 3/4 of it    the piece may not end
+            from 1 on          it ends as soon as no key is held and the last word released one
+            from 9/8 on        no key is pressed any more
+            at 5/4             all keys are released (`latest_end`), unless the metre changed
         """
         end = self.tokenizer.end
-        if self.down:
+        if self.held:
             mask[end] = False
         if not self.bars:
             return
-        played = round(self.played / self.bars, 6)       # thirds of bars do not add up
-        if played < 3 / 4:
+        if self.steps_until(3 / 4 * self.bars) > 0:
             mask[end] = False
-        elif (played >= 1 and mask[end]) or (played >= 9 / 8 and not self.down):
+        no_more = self.steps_until(9 / 8 * self.bars) <= 0
+        if (self.steps_until(self.bars) <= 0 and mask[end]) or (no_more and not self.held):
             mask[:] = False
             mask[end] = True
-        elif played >= 9 / 8:
+        elif no_more:
             mask[self.tokenizer.press] = False
 
     def latest_end(self) -> float:
         """The step up to which a key may be held, or a rest last, if a length is wished for."""
         if not self.bars:
             return math.inf
-        return self.now + max(1, int((5 / 4 * self.bars - self.played) * self.bar))
+        return self.now + max(1, int(self.steps_until(5 / 4 * self.bars)))
 
     def opening(self) -> np.ndarray:
-        """What may come in the OPENING. If only key=G is wished for, the model chooses metre and
-        tempo, or leaves them out; of the home words, only that of G may come."""
-        mask = self.tokenizer.follow['opening'].copy()
-        heard = OPENING.index(self.last) + 1 if self.last in OPENING else 0
-        for place, kind in enumerate(OPENING):
-            if place < heard:
-                mask &= ~self.tokenizer.is_kind[kind]
-            elif kind in self.wishes:
-                for later in OPENING[place:]:
-                    mask &= ~self.tokenizer.is_kind[later]
+        """What may come in the OPENING: the words after the last one, up to the first that must
+        come. Metre and tempo may be left out, unless they are wished for."""
+        mask = np.full(self.tokenizer.vocab_size, False)
+        heard = OPENING.index(self.last_kind) + 1 if self.last_kind in OPENING else 0
+        for kind in OPENING[heard:]:
+            if kind in self.wishes:
                 mask[self.tokenizer.ids[kind, self.wishes[kind]]] = True
                 break
+            mask |= self.tokenizer.is_kind[kind]
+            if kind in ('home', 'voices'):
+                break
         return mask
-
-
-OPENING = ('metre', 'tempo', 'home')             # the order of words at the beginning
-FOLLOW = {'opening': ' '.join(OPENING),          # kind of the last word -> the next
-          'metre': 'tempo shift off velocity on',
-          'tempo': 'shift off velocity on',
-          'home': 'shift velocity on',
-          'shift': 'metre tempo off velocity on',
-          'whole shift': 'metre tempo shift off velocity on',    # a long wait is said in parts
-          'off': 'shift off velocity on end',
-          'velocity': 'on',
-          'on': 'shift velocity on'}
-
-
-def make_follow(tokenizer: MidiTokenizer) -> dict[str, np.ndarray]:
-    """FOLLOW as masks (V,), True for the words that may come."""
-    kinds = np.array([kind for kind, _ in tokenizer.words])
-    follow = {kind: np.isin(kinds, after.split()) for kind, after in FOLLOW.items()}
-    if tokenizer.velocity:                       # then no key is pressed without one
-        for kind, mask in follow.items():
-            if kind != 'velocity':
-                mask &= kinds != 'on'
-    return follow
 
 
 # ------------------------------------------------------------------------------------- explain
@@ -482,17 +521,17 @@ NAMES = 'C C# D D# E F F# G G# A A# B'.split()
 @dataclass
 class Config(Settings):
     midi: str = setting(help='MIDI file to explain')
-    rows: int = setting(30, 'tokens to show', at_least=1)
+    rows: int = setting(30, 'words to show', at_least=1)
 
 
 def explain(config: Config):
-    """Print the first tokens of a file, each beside what it means, and the counts."""
+    """Print the first words of a file, each beside what it means, and counts of the whole."""
     score = read_midi(config.midi)
     tokenizer = MidiTokenizer()
     ids = tokenizer.encode(score)
     lasts = {(note.start, note.pitch): note.duration for note in score.notes}
     now = 0
-    bars = bars_of(score.metres)                 # without end; a time signature may begin one
+    bars = bars_of(score.metres)                 # one after the other, for ever
     bar = next(bars)
     next_bar = next(bars)
     bar_number = 1
@@ -523,7 +562,7 @@ def explain(config: Config):
         print(f'{bar_number}.{beat:<8g} {meaning:20} {word:16} {id}')
         if kind == 'shift':
             now += value
-    print(f'{len(score.notes)} notes, {len(ids)} tokens; {len(score.moved)} notes off the grid')
+    print(f'{len(score.notes)} notes, {len(ids)} words; {len(score.moved)} notes off the grid')
     for change, times in score.changes.items():
         print(f'{times} {change}')
 

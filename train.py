@@ -117,7 +117,7 @@ def get_batch(corpora: list[dict], shares: list[float], rows: int, context: int,
     columns = columns_of_told(corpora[0]['shape_of_told']['told'])
     words = told[:, :, columns['ids']]
     told[:, :, columns['ids']] = transpositions[transposition[..., None], words]
-    told[~end_is_told, :, columns['left']] = 0
+    told[~end_is_told, :, columns['to_end']] = 0
     return ids[:, :-1], ids[:, 1:], told
 
 

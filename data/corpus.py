@@ -13,7 +13,7 @@ from data.score import Score
 from data.tokenizer import Tokenizer, columns_of_told, load_tokenizer
 
 DATA = Path(__file__).parent
-FORMAT = 5               # of a corpus: what another version of this repo would not understand
+FORMAT = 6               # of a corpus: what another version of this repo would not understand
 FIELDS = {'tokenizer': dict, 'vocab_size': int, 'dtype': str, 'unit': str, 'units': dict,
           'tokens': dict, 'pieces': dict, 'end': int, 'augment': list}
 SPLITS = ('train', 'val')
@@ -103,28 +103,34 @@ def check_table(meta: dict, name: str, shape: tuple, ids: int):
         raise Damaged(f'meta.json is damaged: {name}')
 
 
+def map_numbers(path: Path, count: int, meta: dict) -> np.ndarray:
+    """The numbers of a .bin file, mapped into memory, not read. Raises Damaged if they are not so
+    many."""
+    size = path.stat().st_size
+    want = count * np.dtype(meta['dtype']).itemsize
+    if size != want:
+        raise Damaged(f'{path.name} has {size:,} bytes, and {want:,} belong there')
+    return np.memmap(path, meta['dtype'], 'r')
+
+
 def read_ids(path: Path, split: str, meta: dict) -> np.ndarray:
-    """The ids of a split, mapped into memory, not read. Raises Damaged if they are not as many as
-    meta.json says, or not all of the vocabulary."""
-    ids = np.memmap(path, meta['dtype'], 'r')
-    if len(ids) != meta['tokens'][split]:
-        raise Damaged(f'{path.name} has {len(ids):,} ids, and {meta["tokens"][split]:,} belong '
-                      'there')
+    """(N,) the ids of a split. Raises Damaged if they are not as many as meta.json says, or not all
+    of the vocabulary."""
+    ids = map_numbers(path, meta['tokens'][split], meta)
     if ids.max() >= meta['vocab_size']:
         raise Damaged(f'{path.name} is damaged: an id is not in the vocabulary')
     return ids
 
 
 def read_told(path: Path, split: str, meta: dict) -> np.ndarray:
-    """(N, F) what the listener said after each id, mapped into memory, not read. Raises Damaged if
-    these are not as many as the ids, or a number is none that a listener says."""
-    numbers = np.memmap(path, meta['dtype'], 'r')
+    """(N, F) what the listener said after each of the ids (N). Raises Damaged if these are not as
+    many, or a number is none that a listener says."""
     shape = meta['shape_of_told']
-    if len(numbers) != meta['tokens'][split] * sum(shape['told'].values()):
-        raise Damaged(f'{path.name} is damaged: it has {len(numbers):,} numbers')
-    told = numbers.reshape(meta['tokens'][split], -1)
+    count, columns = meta['tokens'][split], sum(shape['told'].values())
+    told = map_numbers(path, count * columns, meta).reshape(count, columns)
     columns = columns_of_told(shape['told'])
-    limits = {'left': shape.get('levels', 1), 'length': shape['lengths'], 'ids': meta['vocab_size']}
+    limits = {'to_end': shape.get('levels', 1), 'match': shape['matches'],
+              'ids': meta['vocab_size']}
     largest = told.max(axis=0)
     for name, limit in limits.items():
         if (largest[columns[name]] >= limit).any():

@@ -27,11 +27,11 @@ class Prompt:
 
 
 def read_prompt(tokenizer: MidiTokenizer, file: str = '', bars: int = 4, metre: str = '',
-                tempo: float = 0.0, key: str = '',
+                tempo: float = 0.0, key: str = '', voices: int = 0,
                 semitones: int = 0) -> Prompt:
     """The first bars of a MIDI file, so many semitones higher. Without a file, nothing but wishes:
-    the metre ('3/4'), the tempo (quarters a minute) and the key ('G', 'F# minor') in which the
-    piece is at home when it is so many semitones higher. Raises ValueError for a file that gives
+    the metre ('3/4'), the tempo (quarters a minute), the key ('G', 'F# minor') in which the piece
+    is at home when it is so many semitones higher, and the number of voices. Raises ValueError for a file that gives
     no note, and for wishes that the vocabulary can't say."""
     if file:
         if metre:
@@ -41,6 +41,7 @@ def read_prompt(tokenizer: MidiTokenizer, file: str = '', bars: int = 4, metre: 
         pitches = [note.pitch for note in score.notes]
         score.home = find_key(pitches, [note.duration for note in score.notes])
         score = transposed(score, semitones)
+        score.voices = voices
         if key:
             score.home = parse_key(key)
         if tempo:
@@ -53,6 +54,8 @@ def read_prompt(tokenizer: MidiTokenizer, file: str = '', bars: int = 4, metre: 
         wishes['tempo'] = tempo_number(tempo)
     if key:
         wishes['home'] = raised(parse_key(key), -semitones)
+    if voices:
+        wishes['voices'] = voices
     return Prompt(Score(), [tokenizer.ids['begin', 0]], 0, wishes)
 
 

@@ -55,6 +55,7 @@ class Score:
     tempos: list[tuple[int, float]] = field(default_factory=list)       # (step, quarters a minute)
     metres: list[tuple[int, int, int]] = field(default_factory=list)    # (step, beats, beat unit)
     home: tuple[int, str] | None = None                 # where it begins and ends: (7, 'major')
+    voices: int = 0                                     # how many, in the mean; 0: not known
     moved: list[float] = field(default_factory=list)    # starts off the grid: by how many steps
     drums: int = 0                                      # percussion notes left out (channel 10)
     changes: Counter = field(default_factory=Counter)   # what else: see DAMAGED and so on

@@ -59,8 +59,8 @@ class Tokenizer(ABC):
 
 
 def columns_of_told(told: dict[str, int]) -> dict[str, slice]:
-    """Where each kind of number stands among those that a listener says: {'clock': 1, 'left': 2}
-    -> clock in column 0, left in 1 and 2; and `ids`: where all that are ids stand."""
+    """Where each kind of number stands among those that a listener says: {'clock': 1, 'match': 2}
+    -> clock in column 0, match in 1 and 2; and `ids`: where all that are ids stand."""
     columns = {}
     begin = 0
     for name, count in told.items():

@@ -48,14 +48,14 @@ def losses_of(model, ids: np.ndarray, told: np.ndarray, rank: int = 0,
     model.eval()
     device = next(model.parameters()).device
     context = model.config.context
-    left = columns_of_told(model.config.told)['left']
+    to_end = columns_of_told(model.config.told)['to_end']
     windows = find_windows(len(ids) - 1, context)[rank::world]
     losses = [np.zeros(0)]
     for i in range(0, len(windows), AT_ONCE):
         some = windows[i:i + AT_ONCE]
         rows = stack([ids[start:start + context + 1] for start, _ in some]).to(device)
         rows_told = stack([told[start:start + context] for start, _ in some]).to(device)
-        rows_told[:, :, left] = 0
+        rows_told[:, :, to_end] = 0
         logits = model(rows[:, :-1], rows_told[:, :rows.size(1) - 1]).float()    # (B, T, V)
         nats = F.cross_entropy(logits.transpose(1, 2), rows[:, 1:], reduction='none')
         for row, (_, first_new) in zip(nats.cpu().numpy(), some):

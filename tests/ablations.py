@@ -39,7 +39,7 @@ from sample import Config, draw_pieces                                  # noqa: 
 class CountsIdsOnly(Transformer):
     """All heads measure distance in ids."""
 
-    def angles(self, clock, start):
+    def cos_and_sin(self, clock, start):
         by_ids = self.by_ids[start:start + clock.size(1)].to(self.dtype)
         return by_ids.chunk(2, dim=-1)
 
@@ -47,7 +47,7 @@ class CountsIdsOnly(Transformer):
 class ReadsTheClockOnly(Transformer):
     """All heads measure distance by the clock."""
 
-    def angles(self, clock, start):
+    def cos_and_sin(self, clock, start):
         by_clock = F.embedding(clock[..., 0], self.by_clock)[:, None]        # (B, 1, T, D)
         return by_clock.to(self.dtype).chunk(2, dim=-1)
 
@@ -59,9 +59,13 @@ def without(*names: str, at_input: bool = True, at_output: bool = True):
         def embed(self, ids, *told):
             return super().embed(ids, *silent(self.config.told, told, names if at_input else ()))
 
-        def score_told(self, x, *told):
-            kinds = ('length', 'recalled', 'down')
-            return super().score_told(x, *silent(kinds, told, names if at_output else ()))
+        def score_recalled(self, x, match):
+            is_told = 'recalled' not in names or not at_output
+            return super().score_recalled(x, match * is_told)
+
+        def score_releases(self, x, held):
+            is_told = 'held' not in names or not at_output
+            return super().score_releases(x, held * is_told)
     return Told
 
 
@@ -76,11 +80,11 @@ class HearsNoBeat(Transformer):
         return super().embed(ids, 0 * clock, *told)
 
 
-class NoDegrees(Transformer):
-    """What is pressed gets no score by its degree in the home scale."""
+class NoScale(Transformer):
+    """What is pressed gets no score by its place in the home scale."""
 
-    def score_degrees(self, x, home):
-        return 0 * super().score_degrees(x, home)
+    def score_presses(self, x, home):
+        return 0 * super().score_presses(x, home)
 
 
 # ---- what is changed or added
@@ -152,16 +156,17 @@ ROWS = {
     'no_clock': ({}, [(train, 'Transformer', CountsIdsOnly)]),
     'clock_only': ({}, [(train, 'Transformer', ReadsTheClockOnly)]),
     'no_beat': ({}, [(train, 'Transformer', HearsNoBeat)]),
-    'no_keyboard': ({}, [(train, 'Transformer', without('down'))]),
-    'offs_by_head': ({}, [(train, 'Transformer', without('down', at_input=False))]),
-    'no_recall': ({}, [(train, 'Transformer', without('length', 'recalled'))]),
+    'no_keyboard': ({}, [(train, 'Transformer', without('held'))]),
+    'offs_by_head': ({}, [(train, 'Transformer', without('held', at_input=False))]),
+    'no_recall': ({}, [(train, 'Transformer', without('match', 'recalled'))]),
     'recall_input_only': ({}, [(train, 'Transformer',
-                                without('length', 'recalled', at_input=False))]),
+                                without('match', 'recalled', at_input=False))]),
     'recall_output_only': ({}, [(train, 'Transformer',
-                                 without('length', 'recalled', at_output=False))]),
+                                 without('match', 'recalled', at_output=False))]),
     'no_home': ({}, [(train, 'Transformer', without('home'))]),
-    'no_degrees': ({}, [(train, 'Transformer', NoDegrees)]),
-    'no_end': ({}, [(train, 'Transformer', without('left'))]),
+    'no_scale': ({}, [(train, 'Transformer', NoScale)]),
+    'no_voices': ({}, [(train, 'Transformer', without('voices'))]),
+    'no_end': ({}, [(train, 'Transformer', without('to_end'))]),
     'look_back': ({}, [(model, 'Block', LooksBack)]),
     'swiglu': ({}, [(model, 'MLP', SwiGLU)]),
     'rmsnorm': ({}, [(model, 'norm', rms_norm)]),

@@ -37,12 +37,12 @@ def test_what_is_told_is_read(corpus):
 
 def test_columns_of_told():
     """Forbids a column taken for another, or an id that is overlooked when ids are transposed."""
-    columns = columns_of_told({'clock': 1, 'left': 0, 'length': 2, 'home': 1, 'recalled': 2,
-                               'down': 3})
-    row = np.array('clock length length home recalled recalled down down down'.split())
+    columns = columns_of_told({'clock': 1, 'to_end': 0, 'match': 2, 'home': 1, 'recalled': 2,
+                               'held': 3})
+    row = np.array('clock match match home recalled recalled held held held'.split())
     for name, column in columns.items():
         assert (row[column] == name).all() or name == 'ids'
-    assert len(row[columns['left']]) == 0 and len(row[columns['down']]) == 3
+    assert len(row[columns['to_end']]) == 0 and len(row[columns['held']]) == 3
     assert row[columns['ids']].tolist() == row[3:].tolist()
 
 
@@ -61,7 +61,7 @@ DAMAGES = {
     'end': (lambda meta: {**meta, 'end': meta['vocab_size']}, 'damaged: end'),
     'no units': (lambda meta: {**meta, 'units': {'train': 9, 'val': 0}}, 'damaged: units of val'),
     'units a list': (lambda meta: {**meta, 'units': [1, 2]}, 'damaged: units'),
-    'tokens': (lambda meta: {**meta, 'tokens': {**meta['tokens'], 'val': 99}}, '99 belong there'),
+    'tokens': (lambda meta: {**meta, 'tokens': {**meta['tokens'], 'val': 99}}, '198 belong there'),
     'pieces': (lambda meta: {**meta, 'pieces': {'train': [1], 'val': []}}, 'pieces of train'),
     'augment': (lambda meta: {**meta, 'augment': [[meta['vocab_size']] * meta['vocab_size']]},
                 'damaged: augment'),
@@ -83,8 +83,8 @@ def test_damaged_meta(corpus, kind):
     assert str(error.value).startswith('data/toy') and 'prepare.py' in str(error.value)
 
 
-@pytest.mark.parametrize('kind, says', [('cut', '100 ids'), ('odd', 'damaged or missing'),
-                                        ('gone', 'damaged or missing'), ('empty', 'damaged'),
+@pytest.mark.parametrize('kind, says', [('cut', '200 bytes'), ('odd', 'belong there'),
+                                        ('gone', 'damaged or missing'), ('empty', ' 0 bytes'),
                                         ('foreign', 'not in the vocabulary')])
 def test_damaged_ids(corpus, kind, says):
     """Forbids fewer ids than were written (a better score for nothing), or ids of no word."""
@@ -99,10 +99,10 @@ def test_damaged_ids(corpus, kind, says):
         load_corpus('toy')
 
 
-@pytest.mark.parametrize('kind, says', [('cut', 'damaged'), ('odd', 'damaged or missing'),
-                                        ('gone', 'damaged or missing'), ('empty', 'damaged'),
+@pytest.mark.parametrize('kind, says', [('cut', 'belong there'), ('odd', 'belong there'),
+                                        ('gone', 'damaged or missing'), ('empty', ' 0 bytes'),
                                         ('foreign', 'val_told.bin is damaged'),
-                                        ('of train', 'val_told.bin is damaged')])
+                                        ('of train', 'belong there')])
 def test_damaged_told(corpus, kind, says):
     """Forbids a traceback, or training on what was told of other ids, for a file of it that is cut,
     gone, or says what no table of a model has a row for."""

@@ -20,8 +20,8 @@ from model import ModelConfig, Transformer, draw, forbid
 from test_score import GOLDBERG
 from tokenizer_bpe import BPETokenizer
 from tokenizer_bpe import Listener as TextListener
-from tokenizer_midi import (END_LEVELS, NAMES, Listener, MidiTokenizer, Recall, of_one_step,
-                            scale_step)
+from tokenizer_midi import (END_LEVELS, NAMES, OPENING, Listener, MidiTokenizer, Recall,
+                            count_voices, of_one_step, scale_step)
 
 PLAIN = MidiTokenizer()
 COLUMNS = columns_of_told(Listener.TOLD)
@@ -83,7 +83,7 @@ def recalled(told: list[int]) -> list[tuple[int, set[str]]]:
     """
     lines = []
     for line in (0, 1):
-        lengths = told[COLUMNS['length']][2 * line:2 * line + 2]
+        lengths = told[COLUMNS['match']][2 * line:2 * line + 2]
         words = [PLAIN.words[id] for id in told[COLUMNS['recalled']][2 * line:2 * line + 2] if id]
         assert all(kind == 'on' for kind, _ in words)
         assert lengths == [lengths[0]] * len(words) + [0] * (2 - len(words))     # one for each
@@ -124,13 +124,13 @@ def same_told(ids: list[int], told: np.ndarray, end: int):
     """The model hears the last id of a piece no more. After the first, `begin`, nobody who composes
     knows how long a bar is, nor how long the piece."""
     in_training = PLAIN.listen(ids)[:-1]
-    left = COLUMNS['left']
+    to_end = COLUMNS['to_end']
     for name, column in COLUMNS.items():
-        if name != 'ids' and name != 'left':
+        if name != 'ids' and name != 'to_end':
             assert np.array_equal(told[:, column], in_training[:, column]), name
     listener = PLAIN.listener(end=end)
     expected = np.array([listener.hear(id) for id in ids[:-1]])
-    assert np.array_equal(told[1:, left], expected[1:, left])
+    assert np.array_equal(told[1:, to_end], expected[1:, to_end])
 
 
 def after_the_bar_line(score: Score, until: int) -> list[int]:
@@ -190,7 +190,8 @@ def test_told_of_a_tangle(monkeypatch, path, bars):
     beyond the bar line, and changes of tempo and of metre, before and after."""
     write_midi(TANGLED, path)
     prompt = read_prompt(PLAIN, str(path), bars)
-    score = Score(TANGLED.notes, TANGLED.tempos, TANGLED.metres, prompt.score.home)
+    score = Score(TANGLED.notes, TANGLED.tempos, TANGLED.metres, prompt.score.home,
+                  count_voices(prompt.score.notes))
     drawn, told = told_while_composing(monkeypatch, prompt, after_the_bar_line(score, prompt.until),
                                        bars=0)
     assert PLAIN.encode(PLAIN.decode(drawn)) == PLAIN.encode(PLAIN.decode(PLAIN.encode(score)))
@@ -204,7 +205,7 @@ def test_the_end_is_told_in_training():
     steps = max(note.start + note.duration for note in score_of(4).notes)
     by_wish = PLAIN.listener(end=steps)
     told = np.array([by_wish.hear(id) for id in ids])
-    assert np.array_equal(PLAIN.listen(ids), told) and told[0, COLUMNS['left']] > 1
+    assert np.array_equal(PLAIN.listen(ids), told) and told[0, COLUMNS['to_end']] > 1
 
 
 # ------------------------------------------------------------------------------------ transposition
@@ -234,7 +235,7 @@ def test_recall_as_its_docstring_says():
     heard, = [line for line in Recall.__doc__.splitlines() if line.strip().startswith('heard')]
     listener = PLAIN.listener()
     told = hear(listener, melody(heard.replace('heard', '').replace('|', '')))
-    assert '(12, 1) (12, 1), then a wait of 12' in Recall.__doc__
+    assert '12 and a scale step up, twice; then a wait of 12' in Recall.__doc__
     # two moves were the same, and that the voice is one makes it both lines
     assert recalled(told) == [(1, {'C5', 'C#5'})] * 2
     assert [PLAIN.words[id] for id in told[COLUMNS['recalled']][:2]] == [('on', 72), ('on', 73)]
@@ -332,7 +333,7 @@ def test_nothing_is_proposed_before_time_has_moved():
     """Forbids proposals at the beginning, and new ones within a moment: what the notes of this
     moment are part of is known when it is over."""
     listener = PLAIN.listener()
-    assert recalled(hear(listener, 'begin 0 metre 3/4 tempo 40 home C on C4')) == [(0, set())] * 2
+    assert recalled(hear(listener, 'begin 0 metre 3/4 tempo 40 home C voices 3 on C4')) == [(0, set())] * 2
     hear(listener, 'shift 12 off C4 on D4 shift 12 off D4 on E4 shift 12 off E4')
     told = hear(listener, 'on F4')               # the scale goes on, but at another time
     assert recalled(told) == [(0, set())] * 2
@@ -386,27 +387,27 @@ def test_how_far_it_is_to_the_end():
     assert END_LEVELS[-1] / WHOLE == pytest.approx(45, abs=0.01) and len(END_LEVELS) == 16
     for bars in (1, 8, 100):
         listener = PLAIN.listener(bars=bars)
-        told = [listener.left()]
+        told = [listener.to_end()]
         steps = 72 * bars
         hear(listener, 'begin 0 metre 3/4')
         for step in range(steps + 10):
-            level, = hear(listener, 'shift 1')[COLUMNS['left']]
+            level, = hear(listener, 'shift 1')[COLUMNS['to_end']]
             left = max(0, steps - step - 1)
             assert END_LEVELS[level - 1] <= left + 1e-3
             assert level == 16 or left + 1e-3 < END_LEVELS[level]
             told.append(level)
         assert told[1:] == sorted(told[1:], reverse=True) and told[-1] == 1
-    assert hear(PLAIN.listener(), 'shift 1')[COLUMNS['left']] == [0]     # not wished for: not told
+    assert hear(PLAIN.listener(), 'shift 1')[COLUMNS['to_end']] == [0]     # not wished for: not told
     assert PLAIN.shape_of_told()['levels'] == 1 + len(END_LEVELS)
 
 
 def test_bars_are_counted_from_the_prompt_on():
     """Forbids that the bars of the prompt count among those to be composed."""
-    listener = PLAIN.listener(bars=1, begin=72)
-    hear(listener, 'begin 0 metre 3/4 home C on C4 shift 72')
-    assert END_LEVELS[listener.left() - 1] <= 72 < END_LEVELS[listener.left()]
+    listener = PLAIN.listener(bars=1, prompt_end=72)
+    hear(listener, 'begin 0 metre 3/4 home C voices 3 on C4 shift 72')
+    assert END_LEVELS[listener.to_end() - 1] <= 72 < END_LEVELS[listener.to_end()]
     hear(listener, 'off C4 on D4 shift 72')
-    assert listener.left() == 1
+    assert listener.to_end() == 1
 
 
 def test_a_bar_is_what_the_metre_says_where_it_stands():
@@ -414,15 +415,15 @@ def test_a_bar_is_what_the_metre_says_where_it_stands():
     the rest of 4/4 or of 3/8."""
     listener = PLAIN.listener(bars=8)
     hear(listener, 'begin 0 metre 4/4' + ' shift 96' * 4)
-    assert listener.left() == PLAIN.listener(end=4 * 96).left()
+    assert listener.to_end() == PLAIN.listener(end=4 * 96).to_end()
     hear(listener, 'metre 3/8')
-    assert listener.left() == PLAIN.listener(end=4 * 36).left()
+    assert listener.to_end() == PLAIN.listener(end=4 * 36).to_end()
 
 
 def test_which_keys_are_down():
     """Forbids a key that is let go and still told, an order that is not that of pressing, more keys
     than there are columns, or the first of them kept instead of the last; a unison is one key."""
-    down = COLUMNS['down']
+    down = COLUMNS['held']
     listener = PLAIN.listener()
 
     def told(text):
@@ -432,7 +433,7 @@ def test_which_keys_are_down():
     assert told('begin 0') == ''
     assert told('on E4 on C4') == 'E4 C4' and told('on C4') == 'E4 C4'
     assert told('shift 1 off E4') == 'C4' and told('off C4') == 'C4' and told('off C4') == ''
-    most = Listener.TOLD['down']
+    most = Listener.TOLD['held']
     names = [f'{name}{octave}' for octave in (3, 4) for name in NAMES][:most + 5]
     assert told(' '.join(f'on {name}' for name in names)) == ' '.join(names[-most:])
     assert told(f'off {names[-1]}') == ' '.join(names[-most - 1:-1])
@@ -443,16 +444,16 @@ def test_what_is_told_fits_the_model():
     shape = PLAIN.shape_of_told()
     told = np.concatenate([PLAIN.listen(ids_of(number)) for number in (0, 10, 25)])
     assert told.shape[1] == sum(shape['told'].values()) and told.min() == 0
-    for name, count in (('clock', Listener.CLOCK_ROUND), ('left', shape['levels']),
-                        ('length', shape['lengths']), ('ids', PLAIN.vocab_size)):
+    for name, count in (('clock', Listener.CLOCK_ROUND), ('to_end', shape['levels']),
+                        ('match', shape['matches']), ('ids', PLAIN.vocab_size)):
         assert told[:, COLUMNS[name]].max() < count
-    assert told[:, COLUMNS['length']].max() == shape['lengths'] - 1
+    assert told[:, COLUMNS['match']].max() == shape['matches'] - 1
     bpe = BPETokenizer()
     shape = bpe.shape_of_told()
     columns = columns_of_told(shape['told'])
     told = bpe.listen(list(b'to be or not to be, to be or not to be' * 9) + [bpe.end])
     assert told.shape[1] == sum(shape['told'].values())
-    assert told[:, columns['length']].max() == shape['lengths'] - 1
+    assert told[:, columns['match']].max() == shape['matches'] - 1
     assert told[:, columns['ids']].max() < bpe.vocab_size
 
 
@@ -491,9 +492,11 @@ def is_playable(tokenizer, row: list[int]):
     """Walk through a piece, by rules that know nothing of the listener."""
     words = [tokenizer.words[id] for id in row]
     kinds = [kind for kind, _ in words]
-    opening = kinds[1:kinds.index('home') + 1]
-    assert opening == [kind for kind in ('metre', 'tempo', 'home') if kind in opening]
-    assert kinds[0] == 'begin' and kinds.count('begin') == kinds.count('home') == 1
+    opening = kinds[1:kinds.index('voices') + 1]
+    assert opening == [kind for kind in OPENING if kind in opening]
+    assert kinds[0] == 'begin'
+    for kind in ('begin', 'home', 'voices'):
+        assert kinds.count(kind) == 1
     now, down = 0, {}
     for (kind, value), (before, last) in zip(words[1:], words):
         if kind == 'shift':
@@ -522,7 +525,7 @@ def test_only_playable_music_is_drawn(path, velocity):
     notes = 0
     for seed, kinds in enumerate(({}, {'on': 3}, {'shift': 3, 'end': 5}, {'end': 4, 'off': 4})):
         listeners = [tokenizer.listener() for _ in range(6)]
-        likely = more_of(tokenizer, **{'home': 2, **kinds})
+        likely = more_of(tokenizer, **{'home': 2, 'voices': 2, **kinds})
         begin = [[tokenizer.ids['begin', 0]]] * 6
         rows = go_on_at_random(listeners, begin, 300, seed, likely)
         for row in rows:
@@ -544,7 +547,7 @@ def test_nearly_all_keys_are_down(velocity):
     tokenizer = MidiTokenizer(velocity)
     listener = tokenizer.listener()
     likely = more_of(tokenizer, on=20, velocity=20, off=-20, shift=-9)
-    begin = ids_from('begin 0 home C', tokenizer)
+    begin = ids_from('begin 0 home C voices 3', tokenizer)
     row, = go_on_at_random([listener], [begin], 900, 0, likely)
     is_playable(tokenizer, row)
     down = most = 0
@@ -556,13 +559,13 @@ def test_nearly_all_keys_are_down(velocity):
 
 WISHES = [{}, {'metre': (3, 8)}, {'tempo': 50}, {'home': (9, 'minor')},
           {'metre': (3, 8), 'home': (9, 'minor')},
-          {'metre': (12, 16), 'tempo': 0, 'home': (11, 'major')}]
+          {'metre': (12, 16), 'tempo': 0, 'home': (11, 'major')}, {'voices': 5}]
 
 
 @pytest.mark.parametrize('wishes', WISHES)
 def test_wishes_are_kept(wishes):
-    """Forbids a piece in another metre, at another speed or in another key than was wished for, and
-    a wish for one of them that takes from the model the choice of the others."""
+    """Forbids a piece in another metre, at another speed, in another key or in other voices than were
+    wished for, and a wish for one of them that takes from the model the choice of the others."""
     listeners = [PLAIN.listener(**wishes) for _ in range(40)]
     rows = go_on_at_random(listeners, [[0]] * 40, 8, 0)
     openings = []
@@ -570,11 +573,11 @@ def test_wishes_are_kept(wishes):
         is_playable(PLAIN, row)
         words = [PLAIN.words[id] for id in row]
         kinds = [kind for kind, _ in words]
-        openings.append(dict(words[1:kinds.index('home') + 1]))
+        openings.append(dict(words[1:kinds.index('voices') + 1]))
         assert wishes.items() <= openings[-1].items()
-    for kind in ('metre', 'tempo', 'home'):
+    for kind in OPENING:
         values = {opening[kind] for opening in openings if kind in opening}
-        assert len(values) == 1 if kind in wishes else len(values) > 10
+        assert len(values) == 1 if kind in wishes else len(values) > 5
 
 
 ONE_BY_ONE = {'end': 9, 'off': 9, 'tempo': -9, 'on': -2}         # so it could end at any time
@@ -586,8 +589,8 @@ def test_a_piece_is_as_long_as_was_asked_for(bars, kinds):
     """Forbids a piece that ends before three quarters of the bars asked for, or goes on after five
     quarters, even if all that the model says is noise."""
     begin = 48                                   # as if a prompt had been there
-    listeners = [PLAIN.listener(bars=bars, begin=begin) for _ in range(4)]
-    prompt = ids_from('begin 0 metre 3/8 home C on C4 shift 48 off C4')
+    listeners = [PLAIN.listener(bars=bars, prompt_end=begin) for _ in range(4)]
+    prompt = ids_from('begin 0 metre 3/8 home C voices 3 on C4 shift 48 off C4')
     likely = more_of(PLAIN, **{'shift': 2, 'metre': -99, **kinds})
     rows = go_on_at_random(listeners, [prompt] * 4, 2000, bars, likely)
     for row in rows:
@@ -615,7 +618,7 @@ def test_notes_of_the_prompt_end_as_in_the_file(path, number, bars):
     prompt = read_prompt(PLAIN, str(path), bars)
     lasting = prompt.lasting()
     assert lasting and (number or bars == 2 or [78, 348] in lasting.values())
-    listeners = [PLAIN.listener(begin=prompt.until, lasting=lasting) for _ in range(4)]
+    listeners = [PLAIN.listener(prompt_end=prompt.until, lasting=lasting) for _ in range(4)]
     likely = more_of(PLAIN, off=4, end=-99, metre=-4, tempo=-4, shift=2)
     rows = go_on_at_random(listeners, [prompt.ids] * 4, 400, 0, likely)
     due = Counter((note.start + note.duration, note.pitch) for note in prompt.score.notes)
@@ -637,8 +640,8 @@ def test_notes_of_the_prompt_end_as_in_the_file(path, number, bars):
 
 def test_a_rest_goes_on_while_a_note_of_the_prompt_sounds():
     """Forbids a time signature or a key that is pressed only since nothing else is allowed."""
-    listener = PLAIN.listener(begin=96, lasting={(0, 60): [700]})
-    hear(listener, 'begin 0 metre 4/4 home C on C4 shift 96')
+    listener = PLAIN.listener(prompt_end=96, lasting={(0, 60): [700]})
+    hear(listener, 'begin 0 metre 4/4 home C voices 3 on C4 shift 96')
     mask = listener.allowed()
     assert mask[PLAIN.ids['shift', 96]] and not mask[PLAIN.ids['off', 60]]
     assert not mask[PLAIN.ids['on', 60]] and mask[PLAIN.ids['on', 61]]
@@ -663,7 +666,7 @@ def test_what_the_guard_takes_away_is_counted():
     first, second = PLAIN.listener(), PLAIN.listener()
     for listener in (first, second):
         listener.hear(0)
-    hear(second, 'metre 3/4 tempo 40 home C on C4 shift 12 off C4')
+    hear(second, 'metre 3/4 tempo 40 home C voices 3 on C4 shift 12 off C4')
     logits = torch.zeros(2, PLAIN.vocab_size)
     masked = forbid(logits, [first, second])
     for row, listener in zip(masked, (first, second)):

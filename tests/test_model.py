@@ -172,8 +172,8 @@ def test_half_of_the_heads_measure_by_the_clock(n_head, n_by_ids):
     model = Transformer(ModelConfig(11, 16, 1, n_head, 8 * n_head))
     times = torch.tensor([0, 6, 30])
     by_ids = torch.tensor([5., 6, 7])[:, None] * 10000 ** (-torch.arange(4) / 4)
-    angles = model.angles(times[None, :, None], start=5)             # (1, H, 3, 4) each
-    for angle, function in zip(angles, (torch.cos, torch.sin)):
+    cos_and_sin = model.cos_and_sin(times[None, :, None], start=5)   # (1, H, 3, 4) each
+    for angle, function in zip(cos_and_sin, (torch.cos, torch.sin)):
         for head in range(n_by_ids):
             assert torch.allclose(angle[0, head], function(by_ids), atol=1e-5)
         for head in range(n_by_ids, n_head):
@@ -187,7 +187,7 @@ def test_every_layer_reads_what_is_normed(monkeypatch):
     block."""
     model, linear = tiny(), model_module.linear
     read = []
-    readers = [model.head, model.let_go, model.trust]
+    readers = [model.head, model.release, model.trust]
     readers += [layer for block in model.blocks for layer in (block.attention.qkv, block.mlp.up)]
 
     def overheard(x, weights):
@@ -230,13 +230,13 @@ def test_what_is_told_is_read():
         for t in range(16):
             kinds = {name: numbers[b, t].tolist() for name, numbers in given.items()}
             rows = [model.embedding[ids[b, t]], model.place_table[kinds['clock'][0] % config.beat]]
-            rows += [model.left_table[level] for level in kinds['left']]
-            for number, (length, id) in enumerate(zip(kinds['length'], kinds['recalled'])):
-                rows.append(model.length_table[number * config.lengths + length])
+            rows += [model.to_end_table[level] for level in kinds['to_end']]
+            for number, (match, id) in enumerate(zip(kinds['match'], kinds['recalled'])):
+                rows.append(model.match_table[number * config.matches + match])
                 rows.append(model.recalled_table[number * config.vocab_size + id])
-            rows += [model.holding_table[id] for id in kinds['home'] + kinds['down']]
+            rows += [model.held_table[id] for id in kinds['home'] + kinds['voices'] + kinds['held']]
             want[b, t] = torch.stack(rows).sum(0)
-    assert given['length'].any()
+    assert given['match'].any()
     assert torch.allclose(model.embed(ids, **given), F.layer_norm(want, (16,)), atol=1e-4)
 
 
@@ -247,25 +247,28 @@ def test_words_that_are_told_and_no_others_gain(tokenizer, given):
     model = tiny(16, tokenizer)
     ids, told = given[0], given[1].clone()
     kinds = by_kind(told, model)                                     # (views of it)
-    for name in ('recalled', 'length'):                              # one word, again and again
+    for name in ('recalled', 'match'):                              # one word, again and again
         kinds[name][1] = kinds[name][1, :, :1].clone()
     heard = []
-    score_told = model.score_told
 
-    def overheard(x, *told):
-        heard.append((x, score_told(x, *told)))
-        return heard[-1][1]
-    model.score_told = overheard
+    def overhear(function):
+        def overheard(x, told):
+            heard.append((x, function(x, told)))
+            return heard[-1][1]
+        return overheard
+    model.score_recalled = overhear(model.score_recalled)
+    model.score_releases = overhear(model.score_releases)
     found = model(ids, told)
-    ((x, gains),) = heard                                            # (B, T, recalled + down)
+    (x, recalled), (_, releases) = heard
+    gains = torch.cat((recalled, releases), dim=-1)                  # (B, T, recalled + held)
     want = x @ model.head
     if tokenizer.is_music:
-        want[:, :, MUSIC.on] += model.score_degrees(x, kinds['home'])
-    is_told = torch.cat((kinds['length'] > 0, kinds['down'] > 0), dim=-1)
-    words = torch.cat((kinds['recalled'], kinds['down']), dim=-1)
+        want[:, :, MUSIC.on] += model.score_presses(x, kinds['home'])
+    is_told = torch.cat((kinds['match'] > 0, kinds['held'] > 0), dim=-1)
+    words = torch.cat((kinds['recalled'], kinds['held']), dim=-1)
     for b, t, i in is_told.nonzero().tolist():
         want[b, t, words[b, t, i]] += gains[b, t, i]
-    assert kinds['length'][1].any() and not is_told.all()
+    assert kinds['match'][1].any() and not is_told.all()
     assert (gains != 0).equal(is_told)
     assert torch.allclose(found, want, atol=1e-4)
 
@@ -275,46 +278,45 @@ def test_what_is_recalled_gains():
     model = tiny()
     _, told = music(3, 16)
     x = torch.randn(3, 16, 16)
-    length, recalled, down = [by_kind(told, model)[name] for name in ('length', 'recalled', 'down')]
-    found = model.score_told(x, length, recalled, down)
-    assert length.any()
-    for b, t, number in length.nonzero().tolist():
-        want = 10 * model.trust_by_length[number, length[b, t, number]]
+    match = by_kind(told, model)['match']
+    found = model.score_recalled(x, match)
+    assert match.any()
+    for b, t, number in match.nonzero().tolist():
+        want = 10 * model.trust_by_match[number, match[b, t, number]]
         want = want + 3 * x[b, t] @ model.trust[:, number]
         assert found[b, t, number].item() == pytest.approx(want.item(), abs=1e-4)
 
 
-def test_keys_are_pressed_by_their_degree():
-    """Forbids a gain that is another's than that of the key's degree in the scale of the home key,
+def test_keys_are_pressed_by_their_place_in_the_scale():
+    """Forbids a gain that is another's than that of the key's place in the scale of the home key,
     major or minor, and one before the home key is known."""
     model = tiny()
     x = torch.randn(1, 1, 16)
-    major, minor = (x @ model.degrees)[0, 0].split(12)
-    for (tonic, mode), degrees in (((0, 'major'), major), ((7, 'major'), major),
+    major, minor = (x @ model.scale)[0, 0].split(12)
+    for (tonic, mode), places in (((0, 'major'), major), ((7, 'major'), major),
                                    ((0, 'minor'), minor), ((11, 'minor'), minor)):
         home = torch.tensor([[[MUSIC.ids['home', (tonic, mode)]]]])
-        want = [degrees[(key - tonic) % 12].item() for key in range(128)]
-        assert model.score_degrees(x, home).flatten().tolist() == pytest.approx(want, abs=1e-5)
-    assert not model.score_degrees(x, 0 * home).any()
+        want = [places[(key - tonic) % 12].item() for key in range(128)]
+        assert model.score_presses(x, home).flatten().tolist() == pytest.approx(want, abs=1e-5)
+    assert not model.score_presses(x, 0 * home).any()
 
 
-def test_letting_go_goes_by_distance():
-    """Forbids a score for letting go of a key that is anything but the sum over all keys that are
-    down, itself among them, of what the model says of their distance; and that changes if all are
+def test_releases_go_by_distance():
+    """Forbids a score for releasing a key that is anything but the sum over all keys that are
+    held, itself among them, of what the model says of their distance; and that changes if all are
     transposed, also round the ends of the keyboard."""
     model = tiny()
     x = torch.randn(1, 1, 16)
-    kernel = (x @ model.let_go)[0, 0]
+    kernel = (x @ model.release)[0, 0]
     K = model.config.keys
     off = MUSIC.off.start
     told = model.config.told
-    none = torch.zeros(1, 1, told['recalled'], dtype=torch.long)
     before = None
     for lowest in (0, 36, 60, K - 13):
         keys = [lowest + 4, lowest, lowest + 12]                     # in the order of their onsets
-        down = torch.zeros(1, 1, told['down'], dtype=torch.long)
-        down[0, 0, :3] = off + torch.tensor(keys)
-        gains = model.score_told(x, none, none, down)[0, 0, none.size(-1):]
+        held = torch.zeros(1, 1, told['held'], dtype=torch.long)
+        held[0, 0, :3] = off + torch.tensor(keys)
+        gains = model.score_releases(x, held)[0, 0]
         want = [sum(kernel[(other - key) % K] for other in keys).item() for key in keys]
         assert gains[:3].tolist() == pytest.approx(want, abs=1e-4)
         assert not gains[3:].any()
@@ -372,7 +374,7 @@ def test_rows_side_by_side_are_each_alone():
     from a row that waits for the others."""
     model = tiny()
     ids, _ = music(8, 20, begin=0)
-    wishes = [{'bars': 1 + number % 3, 'begin': 0} for number in range(8)]
+    wishes = [{'bars': 1 + number % 3, 'prompt_end': 0} for number in range(8)]
 
     def rows(some):
         listeners = [MUSIC.listener(**wishes[number]) for number in some]
@@ -576,13 +578,13 @@ def damage(kind: str, path):
 
 
 @pytest.mark.parametrize('kind, says', [
-    ('empty', 'damaged, or not'), ('text', 'damaged, or not'), ('cut', 'damaged, or not'),
-    ('flipped', 'a checksum is wrong'), ('foreign', 'format None'), ('a list', 'no dictionary'),
-    ('malicious', 'damaged, or not'), ('older', 'format 1, and this version reads'),
+    ('empty', 'damaged, or no'), ('text', 'damaged, or no'), ('cut', 'damaged, or no'),
+    ('flipped', 'a checksum is wrong'), ('foreign', 'format None'), ('a list', 'not a dictionary'),
+    ('malicious', 'damaged, or no'), ('older', 'format 1, and this version reads'),
     ('not finite', 'train again'), ('no model', 'model is missing'),
     ('no tokenizer', 'tokenizer is missing'), ('no progress', 'progress is missing'),
     ('no optimizers', 'optimizers is missing'), ('other tokenizer', 'tokenizer is missing'),
-    ('other train_config', 'train_config is missing'), ('wider', 'damaged, or not'),
+    ('other train_config', 'train_config is missing'), ('wider', 'damaged, or no'),
     ('missing', 'train a model first')])
 def test_damaged_checkpoints_are_refused(tmp_path, kind, says):
     """Forbids a traceback, garbage from damaged weights, or code run from a pickle, for a file that

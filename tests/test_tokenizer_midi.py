@@ -13,10 +13,10 @@ from conftest import ROOT
 from data.score import Note, Score, read_midi, write_midi
 from data.tokenizer import Tokenizer
 from lib.tonality import home_key, name_of, raised
-from model import NOTHING_TOLD, ModelConfig, Transformer
+from model import ONLY_THE_CLOCK, ModelConfig, Transformer
 from test_score import GOLDBERG, midi
 from tokenizer_bpe import BPETokenizer
-from tokenizer_midi import MidiTokenizer, transpose
+from tokenizer_midi import MidiTokenizer, count_voices, transpose
 
 
 @pytest.mark.parametrize('tokenizer', [MidiTokenizer(), MidiTokenizer(True), BPETokenizer()])
@@ -31,7 +31,7 @@ def test_what_a_tokenizer_owes(tokenizer):
     told = tokenizer.listen([tokenizer.end])
     assert told.shape == (1, sum(shape['told'].values()))
     assert model(torch.tensor([[tokenizer.end]]), torch.from_numpy(told)[None]).shape == (1, 1, V)
-    assert list(shape['told']) == list(NOTHING_TOLD)
+    assert list(shape['told']) == list(ONLY_THE_CLOCK)
     for row in tokenizer.augment_table():
         assert len(row) == V and set(row) <= set(range(V)) and row[tokenizer.end] == tokenizer.end
     for name in ('encode', 'decode', 'count_units', 'listener', 'shape_of_told', 'to_dict',
@@ -72,6 +72,7 @@ def test_any_ids_are_music(path, seed):
     loud = [tokenizer.ids['velocity', 84]] if seed % 2 else []
     score = tokenizer.decode(loud + rng.choices(words, k=400))
     score.home = score.home or home_key(score.notes)
+    score.voices = score.voices or count_voices(score.notes)
     assert tokenizer.decode(tokenizer.encode(score)) == score       # tempos and metres as well
     write_midi(score, str(path))
     for row in mido.MidiFile(path).tracks:
@@ -115,10 +116,29 @@ def test_the_home_word():
         tokenizer = MidiTokenizer()
         ids = tokenizer.encode(Score(notes, [(0, 80.0), (24, 90.0)], [(0, 3, 4), (24, 4, 4)], home))
         words = [tokenizer.words[id] for id in ids]
-        assert [kind for kind, _ in words[:5]] == ['begin', 'metre', 'tempo', 'home', 'on']
+        opening = ['begin', 'metre', 'tempo', 'home', 'voices', 'on']
+        assert [kind for kind, _ in words[:6]] == opening
         assert words[3] == ('home', home or (0, 'major'))
         assert [kind for kind, _ in words].count('home') == 1
         assert tokenizer.decode(ids).home == (home or (0, 'major'))
+
+
+@pytest.mark.parametrize('notes, want', [
+    ([(0, 60, 24), (24, 62, 24), (96, 64, 24)], 1),              # a rest is nobody's voice
+    ([(0, 60, 24), (0, 64, 24), (24, 62, 24)], 2),               # 1.5
+    ([(0, 60, 96), (0, 64, 24), (24, 65, 24), (48, 67, 48)], 2),
+    ([(0, pitch, 24) for pitch in range(40, 50)], 6), ([], 1)])
+def test_voices(notes, want):
+    """Forbids another number of voices than keys are held, in the mean, while any is; a word that
+    contradicts what the score says; and more than there are words for."""
+    tokenizer = MidiTokenizer()
+    notes = [Note(*note) for note in notes]
+    assert count_voices(notes) == want
+    for given in (0, 4):
+        ids = tokenizer.encode(Score(notes, voices=given))
+        assert [value for kind, value in map(tokenizer.words.__getitem__, ids)
+                if kind == 'voices'] == [given or want]
+        assert tokenizer.decode(ids).voices == (given or want)
 
 
 def test_augment_table():
@@ -137,10 +157,10 @@ def test_augment_table():
 
 
 @pytest.mark.parametrize('foreign', [
-    {}, {'kind': 'midi'}, {'kind': 'midi', 'version': 2}, {'kind': 'bpe', 'version': 2},
-    {'kind': 'midi', 'version': 1, 'velocity': True},
-    {'kind': 'midi', 'version': 2, 'velocity': 'yes'},
-    {'kind': 'midi', 'version': 2, 'velocity': False, 'steps': 12}])
+    {}, {'kind': 'midi'}, {'kind': 'midi', 'version': 3}, {'kind': 'bpe', 'version': 3},
+    {'kind': 'midi', 'version': 2, 'velocity': True},
+    {'kind': 'midi', 'version': 3, 'velocity': 'yes'},
+    {'kind': 'midi', 'version': 3, 'velocity': False, 'steps': 12}])
 def test_from_dict_refuses_what_is_foreign(foreign):
     """Forbids ids read with another vocabulary than the one they were written with."""
     for velocity in (False, True):
@@ -163,12 +183,12 @@ def test_explain_says_it_in_musical_words(path):
     home = name_of(*home_key(read_midi(str(path)).notes))
     assert [row.split()[:-1] for row in rows] == [
         '1.1 begin 0'.split(), '1.1 metre 3/8'.split(), f'1.1 home {home}'.split(),
-        '1.1 C4 eighth on 60'.split(),
+        '1.1 voices 1'.split(), '1.1 C4 eighth on 60'.split(),
         '1.1 eighth shift 12'.split(), '1.2 C4 off 60'.split(), '1.2 quarter shift 24'.split(),
         '2.1 B3 dotted eighth on 59'.split(), '2.1 dotted eighth shift 18'.split(),
         '2.2.5 B3 off 59'.split(), '2.2.5 end 0'.split()]
     assert [int(row.split()[-1]) for row in rows] == MidiTokenizer().encode(read_midi(str(path)))
-    assert counts == '2 notes, 11 tokens; 0 notes off the grid'
+    assert counts == '2 notes, 12 words; 0 notes off the grid'
     path.write_bytes(midi('0 on 24 off 0 904050'))
     assert explain(path).stdout.endswith('1 notes that nothing ends, left out\n')
     assert len(explain(GOLDBERG[0], '--rows=7').stdout.splitlines()) == 8

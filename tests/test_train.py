@@ -306,7 +306,7 @@ def test_every_parameter_is_trained(corpus):
 
 
 # a listener that tells seven numbers of an id, from which it can be guessed
-TOLD = {'clock': 1, 'left': 1, 'length': 1, 'home': 1, 'recalled': 1, 'down': 2}
+TOLD = {'clock': 1, 'to_end': 1, 'match': 1, 'home': 1, 'voices': 1, 'recalled': 1, 'held': 1}
 COLUMNS = columns_of_told(TOLD)
 
 
@@ -338,8 +338,8 @@ def test_batches():
         assert len(set((x[:, 0] >= 1000).tolist())) == 2
         want = torch.tensor(told_of((x % 1000).numpy()))
         want[:, :, COLUMNS['ids']] += (x - x % 1000)[..., None]
-        left = COLUMNS['left']
-        want[:, :, left] = told[:, :, left]                      # see the next test
+        to_end = COLUMNS['to_end']
+        want[:, :, to_end] = told[:, :, to_end]                  # see the next test
         assert torch.equal(told, want)
     starts = torch.cat(seen)[:, 0] % 1000
     assert starts.min() == 0 and ((starts < 32) | (starts >= 100)).all() and starts.max() == 291
@@ -352,7 +352,7 @@ def test_the_end_is_told_in_half_of_the_rows():
     table = torch.arange(400)[None]
     x, _, told = get_batch([counting(0, 300)], [1.0], 1000, 8, table, torch.Generator())
     whole = torch.tensor(told_of(x.numpy()))
-    found, whole = told[:, :, COLUMNS['left']], whole[:, :, COLUMNS['left']]
+    found, whole = told[:, :, COLUMNS['to_end']], whole[:, :, COLUMNS['to_end']]
     is_told = found.flatten(1).any(dim=1)
     assert torch.equal(found[is_told], whole[is_told])
     assert 420 < is_told.sum() < 580
@@ -367,11 +367,11 @@ def test_a_transposed_row_is_told_what_its_listener_would_say():
              'shape_of_told': tokenizer.shape_of_told()}
     x, y, told = get_batch([piece], [1.0], 6, len(ids) - 1,
                            torch.tensor(tokenizer.augment_table()), torch.Generator())
-    left = columns_of_told(tokenizer.shape_of_told()['told'])['left']
+    to_end = columns_of_told(tokenizer.shape_of_told()['told'])['to_end']
     assert len(set(map(str, x.tolist()))) > 2                    # keys
     for row, last, found in zip(x.tolist(), y[:, -1].tolist(), told):
         want = tokenizer.listen([*row, last])[:-1]
-        want[:, left] = found[:, left]
+        want[:, to_end] = found[:, to_end]
         assert found.tolist() == want.tolist()
 
 
@@ -434,7 +434,7 @@ class Pairs(torch.nn.Linear):
 
     def forward(self, ids, told):
         want = torch.tensor(told_of(ids.numpy()))
-        want[:, :, COLUMNS['left']] = 0
+        want[:, :, COLUMNS['to_end']] = 0
         assert torch.equal(told, want)               # that of these ids, but for the end
         assert not self.training
         return self.table[ids]

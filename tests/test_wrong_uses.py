@@ -119,7 +119,7 @@ ROWS = {
         ('--out_dir=', 'out_dir is empty'),
         ('--out_dir=W/music/ckpt.pt', 'give its folder'),
         ('--out_dir=W/music --checkpoint=none.pt', 'no such checkpoint'),
-        ('--out_dir=W/music --checkpoint=../note.txt', 'damaged, or not a checkpoint'),
+        ('--out_dir=W/music --checkpoint=../note.txt', 'damaged, or no checkpoint'),
         ('W/music', 'W/music: a folder, no config file; did you mean --out_dir=W/music?'),
         ('--outdir=W/music', 'did you mean out_dir?'),
         ('--num_samples=0', 'at least 1'),
