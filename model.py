@@ -1,6 +1,6 @@
 """A decoder-only transformer in one file: the network, drawing from it, saving and loading it.
 
-It reads ids (numbers that stand for words) and gives every id a score, to be the next:
+It reads ids (numbers that stand for words) and gives every id a score for being the next:
 
     ids -> embedding -> block -> block -> ... -> norm -> head -> logits
                         |
@@ -15,16 +15,16 @@ What differs from GPT-2, and why:
 - Rotary positions: a query meets a key by how far apart the two are, not by where they stand.
 - Two kinds of distance: half of the heads (the larger half, if their number is odd) measure it in
   ids, the others by a clock, which for music counts time.
-- Besides the ids, the model is told what can be worked out from them: a small model adds that up
-  badly. After each id a listener (of the tokenizer) says where the clock stands, how far the end is
-  if that is known, the home key, how many voices there are, which keys of the keyboard are held,
-  and what came next the last time that the music was as it is now.
-- At the output, three things change the scores of certain ids: the words that are recalled, those
-  that release the keys that are held, and those that press a key, by its place in the home scale.
+- Besides the ids, the model is told what can be worked out from them, which a small model works out
+  badly. After each id a listener (of the tokenizer) says where the clock stands, the home key, how
+  many voices there are, which keys of the keyboard are held, and what came next the last time that
+  the music moved as it does now; also how far the end is, if a length is wished for.
+- At the output, the scores of three kinds of ids are changed: of words that are recalled, of those
+  that release a key, and of those that press one (by its place in the home scale).
 - Queries and keys are normed, so that no score explodes at high learning rates.
 - The MLP squares its ReLU. No norm has a gain, no matrix a bias: nothing is lost without them.
 
-Legend for shapes: B batch, T positions, S positions with those in the cache, C channels (n_embd),
+Legend for shapes: B batch, T positions, S positions and those in the cache, C channels (n_embd),
 H heads, D head size (C / H), V vocabulary, F numbers told after an id. "Key" has three meanings:
 beside a query or a value, it is attention's, and called k in the code; a major, minor or home key
 is a tonality; any other is a key of the keyboard.
@@ -42,7 +42,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 
-# how many numbers of each kind are told after an id: here none but the clock
+# kind of thing told -> how many numbers; this is the default, a tokenizer gives its own
 ONLY_THE_CLOCK = {'clock': 1, 'to_end': 0, 'match': 0, 'home': 0, 'voices': 0,
                   'recalled': 0, 'held': 0}
 
@@ -87,8 +87,8 @@ def norm(x: torch.Tensor) -> torch.Tensor:
 
 
 def weights(*shape: int, std: float = 0.0) -> nn.Parameter:
-    """Weights to be learned. They begin at random, with this standard deviation, or all at 0, so
-    that they have no effect until training finds a use for them."""
+    """Weights to be learned, random with this standard deviation; or, by default, all 0: then they
+    have no effect until training finds a use for them."""
     return nn.Parameter(std * torch.randn(shape))
 
 
@@ -131,9 +131,9 @@ def rotations_by_clock(head_size: int) -> torch.Tensor:
     """(LONGEST, D): with wavelengths from LONGEST down to SHORTEST. A whole number of each fits
     into LONGEST, so that nothing is felt where the listener sets the clock back to 0."""
     pairs = head_size // 2
-    waves = (LONGEST / SHORTEST) ** torch.linspace(0, 1, pairs).double()
-    waves = waves.round()                        # so many fit: 1 3 7 20 53 141 380 1024, if 8 pairs
-    return rotations(LONGEST, 2 * torch.pi / LONGEST * waves)
+    # how many waves fit into LONGEST; of 8 pairs: 1 3 7 20 53 141 380 1024
+    fit = ((LONGEST / SHORTEST) ** torch.linspace(0, 1, pairs).double()).round()
+    return rotations(LONGEST, 2 * torch.pi / LONGEST * fit)
 
 
 def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
@@ -156,7 +156,8 @@ def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
 
 def attend_fast(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
     """The same from PyTorch, which does not keep the scores of all pairs in memory. It is right
-    only if T is S or 1: the model needs no more. (`attend` is to be read; a test compares them.)
+    only if T is S or 1: the model needs no other case. (`attend` is to be read; a test compares
+    the two.)
     """
     assert q.size(-2) in (1, k.size(-2))
     return F.scaled_dot_product_attention(q, k, v, is_causal=q.size(-2) > 1)
@@ -171,8 +172,8 @@ class Attention(nn.Module):
         super().__init__()
         self.n_head = config.n_head
         self.layer = layer                                       # its place in the cache
-        # random but small: Muon (the optimizer, in train.py) takes steps of one size for all
-        # matrices, and they soon outgrow it
+        # random but small: the optimizer (Muon, in train.py) takes steps of one size for all
+        # matrices, so they soon outgrow this start
         self.qkv = weights(config.n_embd, 3 * config.n_embd, std=0.25 * config.n_embd ** -0.5)
         self.proj = weights(config.n_embd, config.n_embd)        # at first it adds nothing
 
@@ -223,48 +224,52 @@ class Block(nn.Module):
 class Transformer(nn.Module):
     """Embedding, blocks, head.
 
-    What it is told stands in one tensor (B, T, F), a row of numbers after each id:
+    What the model is told stands in one tensor (B, T, F), a row of numbers after each id:
 
-        clock       where the clock stands, below LONGEST: for music the time, for text the id
-        to_end      how far it is to the end, as a level. It is a wish; training hides it in half of
-                    the rows, validation always: then it is 0
-        match       for each id in `recalled`: how long a stretch before now was the same then
+        clock       where the clock stands, below LONGEST: for music the time, for text how many ids
+        to_end      how far it is to the end, as a level from 1; 0: not told. In training it is
+                    true, and hidden in half of the rows; in validation hidden; in composing a wish
+        match       for each id in `recalled`, how long the likeness was: 1 for two notes of a line
+                    (or two ids of a text), 2 for three ...; 0 for an empty slot
         home        the id of the home word, such as G major; 0 before it has come
         voices      the id of the word that says in how many voices the piece is
-        recalled    ids that came next, the last time that all was as it is now
+        recalled    ids to expect: the last time that a line of the music moved as it does now, it
+                    went on like this, brought to where it is now. For each line there are as many
+                    slots as it may propose ids
         held        for each key that is held, the id of the word that releases it
 
-    In a piece in G major (home 93), in which the listener recalls two words (of six slots, four are
-    empty) and G3 and G5 are held, that may be, with fewer slots than there are in truth:
+    Empty slots hold 0, which is not the id of any word that presses or releases a key. In a piece
+    in G major and three voices, if one line proposes C5 or C#5 while G3 and G5 are held:
 
-        clock 48   to_end 7   match 5 5 0   home 93   recalled 479 480 0   held 338 362 0
+        clock 48  to_end 7  match 5 5 0 0  home 170  voices 189  recalled 489 490 0 0
+        held 344 368 0 0 0 0 0 0 0 0 0 0
 
-    An empty slot holds 0, which no word that presses or releases a key has for an id. Of text only
-    clock, match and recalled are told; the other kinds have no column, and whatever is computed
-    from them is empty, or a sum of nothing.
+    Of text only clock, match and recalled are told. The other kinds have no column, and what is
+    computed from them is empty or 0.
     """
 
     def __init__(self, config: ModelConfig):
         super().__init__()
         self.config = config
-        self.dtype = torch.float32               # of all that is computed: train.py may change it
+        self.dtype = torch.float32               # of blocks and logits; train.py may change it
         V, C = config.vocab_size, config.n_embd
         slots = config.told['recalled']
         # tables for the input: a vector for each id, and for each thing that may be told
         self.embedding = weights(V, C, std=1)
         self.place_table = weights(config.beat, C)               # the place in the beat
         self.to_end_table = weights(config.levels, C)
-        self.match_table = weights(slots * config.matches, C)    # for each slot a table of its own,
-        self.recalled_table = weights(slots * V, C)              # one below the other
-        # read by ids: of the home word, of voices, and of keys that are held; text has none
-        self.held_table = weights(V if config.keys else 1, C, std=0.1)
+        # for each slot of `recalled` a table of its own, stacked: slot s begins at row s V
+        self.match_table = weights(slots * config.matches, C)
+        self.recalled_table = weights(slots * V, C)
+        # a second vector for each id, for when it is told: as home, voices, or held (not of text)
+        self.told_table = weights(V if config.keys else 1, C, std=0.1)
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
-        # for the output: what makes the score of each id, and of those that are told
+        # for the output: the score of each id, and what is added to some of them
         self.head = weights(C, V, std=0.5 * C ** -0.5)           # the first loss is about ln V
-        self.scale = weights(C, 24 if config.keys else 0)        # 12 notes of major, 12 of minor
+        self.press = weights(C, 24 if config.keys else 0)        # 12 semitones in major, in minor
         self.release = weights(C, config.keys)                   # by how far other keys are away
         self.trust = weights(C, slots)
-        # (slots, matches), 0.5 more for each step of the match, as it is multiplied by 10 below
+        # (slots, matches); score_recalled multiplies by 10: each step of a match begins at 0.5
         self.trust_by_match = nn.Parameter(0.05 * torch.arange(config.matches).repeat(slots, 1))
         head_size = C // config.n_head
         by_ids = rotations_by_ids(config.context, head_size)
@@ -275,14 +280,14 @@ class Transformer(nn.Module):
     def embed(self, ids, clock, to_end, match, home, voices, recalled, held) -> torch.Tensor:
         """What the first block reads (B, T, C): the ids (B, T), and what is told after each."""
         config = self.config
-        # each slot has its own part of two tables: id 60 in slot 2 is row 60 + 2 V
-        slot = torch.arange(recalled.size(-1), device=ids.device)
+        slot = torch.arange(recalled.size(-1), device=ids.device)        # id 60 in slot 2: 60 + 2 V
         x = F.embedding(ids, self.embedding)
+        # sum(2): over the numbers of a kind. An empty slot adds row 0, learned like any other
         x = x + F.embedding(clock % config.beat, self.place_table).sum(2)
         x = x + F.embedding(to_end, self.to_end_table).sum(2)
         x = x + F.embedding(match + slot * config.matches, self.match_table).sum(2)
         x = x + F.embedding(recalled + slot * config.vocab_size, self.recalled_table).sum(2)
-        x = x + F.embedding(torch.cat((home, voices, held), -1), self.held_table).sum(2)
+        x = x + F.embedding(torch.cat((home, voices, held), -1), self.told_table).sum(2)
         return norm(x)
 
     def cos_and_sin(self, clock: torch.Tensor, start: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -307,30 +312,31 @@ class Transformer(nn.Module):
         known = tonality >= 0
         pitch = torch.arange(self.config.keys, device=x.device)
         place = (pitch - tonality) % 12 + 12 * (tonality // 12)          # (B, T, keys)
-        place = torch.where(known, place, 0)             # some place: it is masked in the next line
-        scores = linear(x, self.scale).gather(2, place)  # (B, T, 24) -> (B, T, keys)
+        place = torch.where(known, place, 0)             # any place: it is masked below
+        scores = linear(x, self.press).gather(2, place)  # (B, T, 24) -> (B, T, keys)
         return scores.masked_fill(~known, 0)
 
     def score_recalled(self, x, match) -> torch.Tensor:
-        """x (B, T, C), normed -> what is added to the scores of the recalled ids (B, T, slots): by
-        how long the match was, and by what the model makes of it. The optimizer's steps are of one
-        size, so the factors say how fast each is learned."""
+        """x (B, T, C), normed -> what is added to the scores of the recalled ids (B, T, slots): a
+        number for the slot and its match, and one from x."""
         slot = torch.arange(match.size(-1), device=x.device)
         by_match = self.trust_by_match[slot, match]                      # (B, T, slots)
+        # 10 and 3 say how fast they are learned, as the optimizer's steps are of one size
         scores = 10 * by_match + 3 * linear(x, self.trust)
         return scores.masked_fill(match == 0, 0)
 
     def score_releases(self, x, held) -> torch.Tensor:
-        """x (B, T, C), normed, and what is held (B, T, N) -> what is added to the scores of
-        releasing each (B, T, N). An interval sounds alike wherever it lies: so what a held key
-        counts, for another or for itself, depends on how far above the other it lies. kernel[d] is
-        what one d semitones above counts, kernel[keys - d] one d below.
+        """x (B, T, C), normed, and what is held (B, T, K) -> what is added to the scores of
+        releasing each (B, T, K). An interval sounds alike wherever it lies. So every key that is
+        held adds a number to the score of releasing another, or itself: kernel[d] if it lies d
+        semitones above, kernel[keys - d] if d below.
 
             C4 and E4 are held:  C4 gets kernel[0] + kernel[4], E4 kernel[0] + kernel[keys - 4]
         """
         kernel = linear(x, self.release)                                 # (B, T, keys)
-        this, other = held[..., :, None], held[..., None, :]             # ids, in the order of keys
-        above = (other - this) % max(1, self.config.keys)                # (B, T, N, N)
+        # these ids are in the order of the keys: their difference is in semitones
+        this, other = held[..., :, None], held[..., None, :]
+        above = (other - this) % max(1, self.config.keys)                # (B, T, K, K)
         counts = kernel.gather(2, above.flatten(2)).view(above.shape)
         scores = counts.masked_fill(other == 0, 0).sum(-1)
         return scores.masked_fill(held == 0, 0)
@@ -364,13 +370,12 @@ class Transformer(nn.Module):
     @torch.inference_mode()
     def generate(self, ids: torch.Tensor, listeners: list, stop: int | None = None,
                  cached: bool = True, **drawing):
-        """Go on from ids (B, T): yield the next id of each row, (B,) at a time, without end or
-        until every row has drawn `stop` (a finished row repeats it). `drawing` is handed on to
-        `draw`: temperature, top_k and so on.
+        """Go on from ids (B, T): yield the next ids, one for each row (B,), without end or until
+        every row has drawn `stop` (a finished row repeats it). `drawing` is handed on to `draw`:
+        temperature, top_k and so on.
 
         Each row has a listener, which hears its ids: from it comes what the model is told after
-        each, and which ids may come next. It adds up, in `forbidden`, the probability of those that
-        may not.
+        each, and which ids may come next.
         When the context is full, its later half is read again as a new beginning: any length can be
         drawn, and from then on each id has at least half a context before it.
         `cached=False` is the plain path, to read and to test against: more work, and the same ids,
@@ -434,23 +439,21 @@ class Cache:
 
 def forbid(logits: torch.Tensor, listeners: list) -> torch.Tensor:
     """logits (B, V) with -inf for the ids that may not come next, as the listener of each row says.
-    It adds up in `forbidden` the probability that they would have had (at temperature 1)."""
+    The probability that they would have had, at temperature 1, is added to `listener.forbidden`."""
     masks = [listener.allowed() for listener in listeners]       # (V,) each
     if masks[0] is None:                                         # of text: all may come
         return logits
     may_come = torch.from_numpy(np.stack(masks)).to(logits.device)       # (B, V)
-    masked = logits.masked_fill(~may_come, float('-inf'))
-    # 1 - the share of those that may come; expm1 keeps it exact where it is tiny
-    lost = -torch.expm1(masked.logsumexp(-1) - logits.logsumexp(-1))     # (B,)
+    lost = logits.softmax(-1).masked_fill(may_come, 0).sum(-1)           # (B,)
     for listener, share in zip(listeners, lost.tolist()):
         listener.forbidden += share
-    return masked
+    return logits.masked_fill(~may_come, float('-inf'))
 
 
 def draw(logits: torch.Tensor, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0,
          min_p: float = 0.0, generator: torch.Generator | None = None) -> torch.Tensor:
     """One id a row from logits (B, V) -> (B,). Temperature 0 takes the likeliest. An id
-    is drawn only if all three keep it, each judging by the probabilities of all ids:
+    is drawn only if these three filters keep it, each judging by the probabilities of all ids:
 
         top_k  keeps the k likeliest (0: all)
         top_p  keeps the likeliest that together reach p (Holtzman et al. 2020)
@@ -502,7 +505,7 @@ def load(path: str, device: str = 'cpu', dropout: float = 0.0) -> tuple[Transfor
         raise ValueError(f'{path}: no such checkpoint; train a model first, and give its folder')
     try:
         with zipfile.ZipFile(path) as archive:       # that is what torch.save writes
-            damaged = archive.testzip()              # the first part whose checksum is wrong
+            damaged = archive.testzip()              # the first member with a wrong checksum
         if damaged:
             raise ValueError('a checksum is wrong')
         checkpoint = torch.load(path, map_location='cpu', weights_only=True)
@@ -514,7 +517,7 @@ def load(path: str, device: str = 'cpu', dropout: float = 0.0) -> tuple[Transfor
         raise ValueError(f'{path}: permission denied') from None
     except (pickle.UnpicklingError, zipfile.BadZipFile, zlib.error, RuntimeError, OSError, EOFError,
             LookupError, TypeError, AttributeError, ValueError, NotImplementedError) as error:
-        reason = ' '.join(str(error).split())[:80]   # of those raised here, too
+        reason = ' '.join(str(error).split())[:80]   # also of what is raised above, in this try
         raise ValueError(f'{path}: damaged, or no checkpoint of this version ({reason})') from None
     if not all(parameter.isfinite().all() for parameter in model.parameters()):
         raise ValueError(f'{path}: some weights are not finite: train again, with lower learning '

@@ -234,10 +234,27 @@ def test_what_is_told_is_read():
             for number, (match, id) in enumerate(zip(kinds['match'], kinds['recalled'])):
                 rows.append(model.match_table[number * config.matches + match])
                 rows.append(model.recalled_table[number * config.vocab_size + id])
-            rows += [model.held_table[id] for id in kinds['home'] + kinds['voices'] + kinds['held']]
+            rows += [model.told_table[id] for id in kinds['home'] + kinds['voices'] + kinds['held']]
             want[b, t] = torch.stack(rows).sum(0)
     assert given['match'].any()
     assert torch.allclose(model.embed(ids, **given), F.layer_norm(want, (16,)), atol=1e-4)
+
+
+def test_the_row_in_the_docstring():
+    """Forbids an example that is not true: ids of other words than it says, or another order."""
+    example = Transformer.__doc__.split('G3 and G5 are held:')[1].split('Of text')[0]
+    kinds = {}
+    for word in example.split():
+        if word.isdigit():
+            kinds[kind].append(int(word))
+        else:
+            kind = word
+            kinds[kind] = []
+    assert {kind: len(numbers) for kind, numbers in kinds.items()} == MUSIC.shape_of_told()['told']
+    words = [MUSIC.words[id] for kind in ('home', 'voices', 'recalled', 'held')
+             for id in kinds[kind] if id]
+    assert words == [('home', (7, 'major')), ('voices', 3), ('on', 72), ('on', 73), ('off', 55),
+                     ('off', 79)]
 
 
 @pytest.mark.parametrize('tokenizer, given', [(MUSIC, music(3, 16)), (TEXT, text(3, 16))])
@@ -292,7 +309,7 @@ def test_keys_are_pressed_by_their_place_in_the_scale():
     major or minor, and one before the home key is known."""
     model = tiny()
     x = torch.randn(1, 1, 16)
-    major, minor = (x @ model.scale)[0, 0].split(12)
+    major, minor = (x @ model.press)[0, 0].split(12)
     for (tonic, mode), places in (((0, 'major'), major), ((7, 'major'), major),
                                    ((0, 'minor'), minor), ((11, 'minor'), minor)):
         home = torch.tensor([[[MUSIC.ids['home', (tonic, mode)]]]])

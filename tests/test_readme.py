@@ -127,7 +127,7 @@ def words_of_the_aria() -> list[str]:
             written.append(f'{NAMES[value % 12]}{value // 12 - 1}')
         elif kind == 'home':
             written += name_of(*value).split()
-        elif kind == 'shift':
+        elif kind in ('shift', 'voices'):
             written.append(str(value))
     return written
 
