@@ -1,7 +1,7 @@
 """Let a trained model compose or write: python sample.py --out_dir out-goldberg
 
 Music becomes MIDI and WAV files; text streams to the terminal and becomes text files. A page shows
-and plays them: out-goldberg/index.html. Without all that can be chosen, `compose` is this:
+and plays them: out-goldberg/index.html. Stripped of all options, `compose` is this:
 
     model, checkpoint = load('out-goldberg/ckpt.pt')
     tokenizer = load_tokenizer(checkpoint['tokenizer'])
@@ -18,7 +18,7 @@ from dataclasses import dataclass, fields
 from itertools import islice
 from pathlib import Path
 
-from config.settings import Settings, run, setting       # first: it quiets Ctrl-C during the rest
+from config.settings import Settings, run, setting       # first: it quiets Ctrl-C in slow imports
 
 import numpy as np
 import torch
@@ -28,7 +28,7 @@ from config.machine import pick_device
 from data.corpus import load_trained_on
 from data.originality import index_training, originality, originality_of_text
 from data.prompt import Prompt, read_prompt, transposed
-from data.score import WHOLE, Score, find_bars, write_midi
+from data.score import Score, find_bars, write_midi
 from data.tokenizer import load_tokenizer
 from lib.heldout import note_bits, surprise
 from lib.tonality import name_of
@@ -41,11 +41,11 @@ from tokenizer_midi import MOST_VOICES, MidiTokenizer, count_voices
 @dataclass
 class Config(Settings):
     out_dir: str = setting('out', 'folder of the checkpoint; samples go there, too')
-    num_samples: int = setting(3, 'how many, drawn side by side', at_least=1, at_most=10_000)
+    num_samples: int = setting(3, 'how many', at_least=1, at_most=10_000)
     seed: int = setting(1, 'another seed, another piece', at_least=0, below=2 ** 32)
     # what to begin with
     start: str = setting('', 'text, FILE:prompt.txt, or a MIDI file to continue')
-    prompt_bars: int = setting(4, 'music: bars that are taken of the MIDI file', at_least=1)
+    prompt_bars: int = setting(4, 'music: bars that are taken from the MIDI file', at_least=1)
     metre: str = setting('', 'music without a file: such as 3/4; else the model chooses')
     tempo: float = setting(0.0, 'music: quarters a minute, 20 to 320; 0: the model chooses',
                            at_least=0, at_most=320)
@@ -53,7 +53,7 @@ class Config(Settings):
                        'chooses')
     voices: int = setting(0, 'music: how many, 1 to 6; 0: the model chooses', at_least=0,
                           at_most=MOST_VOICES)
-    transpose: int = setting(0, 'music: semitones by which all is played higher',
+    transpose: int = setting(0, 'music: how many semitones higher it is played',
                              at_least=-24, at_most=24)
     # how much
     bars: int = setting(32, 'music: about how many bars to compose; 0 leaves it open', at_least=0,
@@ -69,10 +69,10 @@ class Config(Settings):
     min_p: float = setting(0.001, '... from those at least this share as likely as the likeliest',
                            at_least=0, at_most=1)
     # with what
-    checkpoint: str = setting('ckpt.pt', 'or last.pt')
-    colour: str = setting('harpsichord', 'sound; lute: felt on the strings',
+    checkpoint: str = setting('ckpt.pt', 'ckpt.pt is the best one, last.pt the last')
+    colour: str = setting('harpsichord', 'sound; lute: a harpsichord with felt on its strings',
                           one_of=tuple(synth.COLOURS))
-    soundfont: str = setting('', 'an .sf2 file: FluidSynth plays instead of our harpsichord')
+    soundfont: str = setting('', 'an .sf2 file: FluidSynth plays instead of our own sound')
     device: str = setting('cpu', 'where to compute; a GPU pays for many samples at once only',
                           one_of=('auto', 'cpu', 'cuda', 'mps'))
 
@@ -92,12 +92,12 @@ class Progress:
 
     def __init__(self, listeners: list, bars: int):
         self.listeners, self.bars = listeners, bars
-        self.shown = 0.0                                         # when
+        self.shown_at = 0.0
         self.is_terminal = sys.stdout.isatty()
 
     def show(self):
-        if self.is_terminal and time.monotonic() > self.shown + 0.2:
-            self.shown = time.monotonic()
+        if self.is_terminal and time.monotonic() > self.shown_at + 0.2:
+            self.shown_at = time.monotonic()
             bar = int(min(listener.now // listener.bar for listener in self.listeners)) + 1
             of = f' of about {self.bars}' if self.bars else ''
             print(f'\rbar {bar}{of} ', end='', flush=True)
@@ -131,8 +131,9 @@ def draw_pieces(model, tokenizer: MidiTokenizer, prompt: Prompt, config: Config)
 
 def finish(row: list[int], bits: list[float], prompt: Prompt, tokenizer: MidiTokenizer,
            config: Config) -> tuple[Score, list[float]]:
-    """The ids of a piece and the surprise of each -> its score and the surprise of each note. What
-    the prompt gave is as it was there: ids know tempos to 3 % and no velocities."""
+    """The ids of a piece and the surprise of each -> its score and the surprise of each note. Notes
+    and tempos of a prompt are taken from it (where they are transposed already): ids have tempos to
+    3 % only, and no velocities."""
     score = tokenizer.decode(row)
     bits = note_bits(tokenizer, row, bits)
     if not prompt.score.notes:
@@ -162,7 +163,8 @@ def describe(score: Score, bits: list[float], origin, least: int) -> dict[str, s
     tempos = [tempo for _, tempo in score.tempos] or [120]
     facts = {'bars': str(len(find_bars(score))), 'notes': str(len(score.notes)),
              'metre': '{}/{}'.format(*metres[0]), 'tempo': f'{tempos[0]:.0f}',
-             'key': name_of(*score.home) if score.home else 'none', 'voices': str(count_voices(score.notes)),
+             'key': name_of(*score.home) if score.home else 'none',
+             'voices': str(count_voices(score.notes)),
              'surprise': f'{np.mean(bits):.2f} bits a note' if bits else 'none'}
     if origin:
         facts['longest run in the training pieces'] = say_run(origin, least)
@@ -217,14 +219,14 @@ def compose(model, tokenizer: MidiTokenizer, index, least: int, config: Config) 
             facts['the guard took away'] += ' (it has learned too little: train longer)'
         words = ', '.join(f'{name} {fact}' for name, fact in facts.items())
         print(f'{path}.mid and .wav: {words}', flush=True)
-        copied = [False] * given + origin.copied if origin else None
+        copied = ([False] * given + origin.copied) if origin else None
         pieces.append(Piece(name, score, given, bits, copied, facts))
     return pieces
 
 
 # ---- text
 
-def recite(model, tokenizer: BPETokenizer, index, least: int, config: Config) -> list[Text]:
+def write_texts(model, tokenizer: BPETokenizer, index, least: int, config: Config) -> list[Text]:
     """Stream texts to the terminal, one after the other, as they are drawn, and write them. Ctrl-C
     ends the one that is being drawn, and with it the rest."""
     start = config.start
@@ -233,6 +235,7 @@ def recite(model, tokenizer: BPETokenizer, index, least: int, config: Config) ->
     if start.startswith('FILE:'):
         start = Path(start.removeprefix('FILE:')).read_text('utf-8')
     device = next(model.parameters()).device
+    # a text begins after the end of another
     prompt = torch.tensor([[tokenizer.end] + tokenizer.encode(start)], device=device)
     texts = []
     for number in range(1, config.num_samples + 1):
@@ -268,8 +271,8 @@ def recite(model, tokenizer: BPETokenizer, index, least: int, config: Config) ->
 # ---- the page
 
 def training_index(checkpoint: dict, music: bool):
-    """The training pieces, to look up what was drawn, and how long a run must be to be recited. If
-    they are not here, None and 0, and a word."""
+    """The training pieces, to look up what was drawn, and how long a run must be to count as
+    recited. If they are not here, None and 0, and a line says why."""
     trained = checkpoint['train_config']
     try:
         pieces = load_trained_on(trained['dataset'], trained.get('extra', ''))
@@ -307,7 +310,7 @@ FOR_MUSIC = 'prompt_bars metre tempo key voices transpose bars colour soundfont'
 
 
 def check(config: Config, music: bool):
-    """Raise ValueError for settings that are of no use with this model, or can't be."""
+    """Raise ValueError for settings that are of no use with this model, or impossible."""
     if not music:
         for name in FOR_MUSIC:
             if getattr(config, name) != getattr(Config, name):
@@ -331,7 +334,7 @@ def main(config: Config):
     if music:
         samples = compose(model, tokenizer, *index, config)
     else:
-        samples = recite(model, tokenizer, *index, config)
+        samples = write_texts(model, tokenizer, *index, config)
     page = Path(config.out_dir) / 'index.html'
     write_page(page, config.out_dir, settings_of(config, checkpoint), samples,
                read_curve(page.with_name('log.csv')))

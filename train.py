@@ -1,9 +1,9 @@
 """Train the transformer on any prepared corpus: python train.py config/goldberg.py
 
-It knows ids only: what they mean stands in the corpus's meta.json, which goes into the checkpoint.
-On N GPUs, torchrun --nproc_per_node=N train.py config/bach_gpu.py: every process trains on rows of
-its own, and the result is, but for dropout and rounding, that of one process whose batch is N times
-as large.
+This file knows ids, not words: what they mean stands in the corpus's meta.json, which goes into
+the checkpoint. On N GPUs, torchrun --nproc_per_node=N train.py config/bach_gpu.py: every process
+trains on rows of its own, and the result is, but for dropout and rounding, that of one process
+whose batch is N times as large.
 
 In this order: settings, batches, validation, the optimizers, the model to begin with, the log, the
 loop.
@@ -18,7 +18,7 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from config.settings import Settings, run, setting       # first: it quiets Ctrl-C during the rest
+from config.settings import Settings, run, setting       # first: it quiets Ctrl-C in slow imports
 
 import numpy as np
 import torch
@@ -41,7 +41,7 @@ class Config(Settings):
     # data
     dataset: str = setting('goldberg', 'folder under data/, or several: goldberg,wtc')
     extra: str = setting('', 'corpora to learn from at first, less and less, to none')
-    fading: float = setting(2.0, 'power by which they fade: 1 a straight line, 2 sooner',
+    fading: float = setting(2.0, 'their share is (1 - step / max_steps) to this power',
                             at_least=0, at_most=100)
     augment: bool = setting(True, 'transpose every row of a batch at random (music)')
     # model
@@ -49,7 +49,7 @@ class Config(Settings):
     n_head: int = setting(4, 'attention heads', at_least=1, at_most=10_000)
     n_embd: int = setting(128, 'channels', at_least=2)
     context: int = setting(256, 'ids that the model looks back over', at_least=2)
-    dropout: float = setting(0.1, "share of each block's output dropped in training",
+    dropout: float = setting(0.0, 'share dropped, in training, of what a block adds',
                              at_least=0, below=1)
     # optimization
     max_steps: int = setting(600, 'optimizer steps; the learning rate decays over them to 0',
@@ -82,41 +82,40 @@ class Config(Settings):
 
 def draw_places(corpora: list[dict], shares: list[float], rows: int, context: int,
                 generator: torch.Generator) -> list[tuple[dict, int]]:
-    """Where to crop: for each row a corpus, drawn as often as its size times its share says, and a
+    """Where to crop: for each row a corpus, drawn in proportion to its size times its share, and a
     place in its training part, (corpus, start)."""
-    sizes = torch.tensor([len(corpus['train']) - context for corpus in corpora])
-    numbers = torch.multinomial(sizes * torch.tensor(shares), rows, replacement=True,
+    n_starts = torch.tensor([len(corpus['train']) - context for corpus in corpora])
+    numbers = torch.multinomial(n_starts * torch.tensor(shares), rows, replacement=True,
                                 generator=generator)
     fractions = torch.rand(rows, dtype=torch.double, generator=generator)
-    starts = (fractions * sizes[numbers]).long()
+    starts = (fractions * n_starts[numbers]).long()
     return [(corpora[number], start) for number, start in zip(numbers.tolist(), starts.tolist())]
 
 
 def get_batch(corpora: list[dict], shares: list[float], rows: int, context: int,
               transpositions: torch.Tensor, generator: torch.Generator, rank: int = 0,
               world: int = 1):
-    """Random crops of the training parts, each transposed: `transpositions` (R, V) has, in each
-    row, the id that stands for each id in another key. Of `world` processes, whose generators are
-    alike, each gets its part of one large batch.
+    """Random crops of the training parts, each transposed: `transpositions` (R, V) has a row for
+    each other key, in which id i stands for transpositions[row, i]. Of `world` processes, whose
+    generators are alike, each draws the whole batch and keeps its own rows.
 
-    Returns the ids (B, T), the next ids (B, T), and what the listener told after each of the first
-    (B, T, F). How far it is to the end is told in half of the rows only, so that the
-    model can be asked for a length, and need not be.
+    Returns the ids (B, T), the next ids (B, T), and what the listener told after each of the ids
+    (B, T, F). How far it is to the end is told in half of the rows only, so that the model works
+    with and without a wish for a length.
     """
-    # all processes draw the same numbers for the whole batch, and take their share of it
     mine = slice(rank * rows, (rank + 1) * rows)
-    rows = world * rows
-    places = draw_places(corpora, shares, rows, context, generator)[mine]
-    transposition = torch.randint(len(transpositions), (rows, 1), generator=generator)[mine]
-    end_is_told = torch.rand(rows, generator=generator)[mine] < 0.5
+    all_rows = world * rows
+    places = draw_places(corpora, shares, all_rows, context, generator)[mine]
+    key = torch.randint(len(transpositions), (all_rows, 1), generator=generator)[mine]   # (B, 1)
+    end_is_told = torch.rand(all_rows, generator=generator)[mine] < 0.5
 
     crops = [corpus['train'][start:start + context + 1] for corpus, start in places]
     tolds = [corpus['train_told'][start:start + context] for corpus, start in places]
-    ids = transpositions[transposition, stack(crops)]            # (B, T + 1)
+    ids = transpositions[key, stack(crops)]                      # (B, T + 1): one row each
     told = stack(tolds)                                          # (B, T, F)
     columns = columns_of_told(corpora[0]['shape_of_told']['told'])
-    words = told[:, :, columns['ids']]
-    told[:, :, columns['ids']] = transpositions[transposition[..., None], words]
+    told_ids = told[:, :, columns['ids']]
+    told[:, :, columns['ids']] = transpositions[key[..., None], told_ids]
     told[~end_is_told, :, columns['to_end']] = 0
     return ids[:, :-1], ids[:, 1:], told
 
@@ -126,13 +125,13 @@ def get_batch(corpora: list[dict], shares: list[float], rows: int, context: int,
 def validate(model, corpus: dict, rank: int = 0, world: int = 1) -> float:
     """Mean loss in nats of the held-out part, the same in every process."""
     losses = losses_of(model, corpus['val'], corpus['val_told'], rank, world)
-    total = torch.tensor(losses.sum(dtype=np.float64), dtype=torch.float32)
+    total = torch.tensor(losses.sum(), dtype=torch.float32)      # (not every GPU has float64)
     return sum_over(world, total).item() / (len(corpus['val']) - 1)
 
 
 def bits_per_unit(nats: float, corpus: dict) -> float:
-    """Nats a token -> bits a note (or a byte of text): those of all tokens over all notes. Unlike
-    nats a token, that compares tokenizers."""
+    """Nats a token -> bits a note (or a byte of text): the bits of all tokens over the number of
+    notes. Unlike nats a token, that can be compared between tokenizers."""
     tokens = len(corpus['val']) - 1
     return nats / math.log(2) * tokens / corpus['units']['val']
 
@@ -145,7 +144,7 @@ class Muon(torch.optim.Optimizer):
     serves the few that are loudest.
 
     Matrices (inputs, outputs) of one shape are stacked to (N, inputs, outputs) and done at once.
-    `dtype` is the precision of the Newton-Schulz steps, which stand bfloat16.
+    `dtype` is the precision of the Newton-Schulz steps, for which bfloat16 is enough.
     """
 
     def __init__(self, matrices, weight_decay: float = 0.0, dtype=torch.float32):
@@ -153,7 +152,8 @@ class Muon(torch.optim.Optimizer):
         for matrix in matrices:
             by_shape[matrix.shape].append(matrix)
         groups = [{'params': same} for same in by_shape.values()]
-        super().__init__(groups, {'lr': 0.02, 'momentum': 0.95, 'weight_decay': weight_decay})
+        # (the training loop sets lr at every step)
+        super().__init__(groups, {'lr': 0.02, 'beta': 0.95, 'weight_decay': weight_decay})
         self.dtype = dtype
 
     @torch.no_grad()
@@ -163,12 +163,13 @@ class Muon(torch.optim.Optimizer):
             gradient = torch.stack([matrix.grad for matrix in matrices])
             state = self.state[matrices[0]]                  # one tensor for the whole stack
             if not state:
-                state['momentum'] = torch.zeros_like(gradient)
-            momentum = state['momentum'].lerp_(gradient, 1 - group['momentum'])
-            ahead = gradient.lerp(momentum, group['momentum'])           # Nesterov's look ahead
+                state['mean'] = torch.zeros_like(gradient)
+            mean = state['mean'].lerp_(gradient, 1 - group['beta'])      # of the gradients so far
+            ahead = gradient.lerp(mean, group['beta'])       # Nesterov's look ahead
             update = orthogonalize(ahead.to(self.dtype)).to(gradient.dtype)
             inputs, outputs = gradient.shape[1:]
-            # larger for a wide matrix: each of its many outputs moves as far as a square one's
+            # in a wide matrix an output's part of the update is of length sqrt(inputs / outputs),
+            # and else 1: this makes it 1 in both
             step_size = lr * max(1, outputs / inputs) ** 0.5
             for matrix, direction in zip(matrices, update):
                 matrix.mul_(1 - lr * group['weight_decay'])
@@ -185,9 +186,8 @@ def orthogonalize(g: torch.Tensor) -> torch.Tensor:
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
     for _ in range(5):
         square = x @ x.mT                                    # (N, rows, rows), the smaller side
-        # x = a x + (b square + c square square) x, each product with its sum in one call
-        factor = square.baddbmm(square, square, beta=b, alpha=c)
-        x = x.baddbmm(factor, x, beta=a)
+        factor = square.baddbmm(square, square, beta=b, alpha=c)     # b square + c square @ square
+        x = x.baddbmm(factor, x, beta=a)                             # a x + factor @ x
     return x.mT if tall else x
 
 
@@ -201,10 +201,10 @@ def make_optimizers(model, weight_decay: float, dtype) -> list:
 
 
 def schedule(step: int, config: Config) -> float:
-    """Learning rate as a share of the one that is set: the smaller of a linear rise over the warmup
-    and a linear decay to 0 over all steps, so that the set one itself is never quite reached."""
+    """Share of the learning rate in the settings: the smaller of a linear rise over the warmup and
+    a linear decay to 0 over all steps."""
     rise = (step + 1) / max(1, config.warmup_steps)
-    return min(1.0, rise, 1 - step / config.max_steps)
+    return min(rise, 1 - step / config.max_steps)
 
 
 # ---- the model to begin with
@@ -220,14 +220,15 @@ class Progress:
     losses: list = field(default_factory=list)      # of the steps since the last log line
 
 
-# what a run that goes on may have set otherwise than before
-FREE = {'resume', 'overwrite', 'max_steps', 'eval_every', 'log_every', 'patience', 'out_dir',
+# settings that may be others when a run is resumed
+MAY_CHANGE = {'resume', 'overwrite', 'max_steps', 'eval_every', 'log_every', 'patience', 'out_dir',
         'device', 'compile'}
 
 
 def init_model(config: Config, meta: dict, device: str) -> tuple[Transformer, dict]:
-    """The model to train, and the checkpoint to go on from exactly ({} in a new run). Raises
-    ValueError for a checkpoint that does not fit the settings or the corpus."""
+    """The model to train, and the checkpoint of the run to resume ({} in a new run, also in one
+    that begins with the weights of another). Raises ValueError for a checkpoint that does not fit
+    the settings or the corpus."""
     shape = {name: getattr(config, name) for name in ('n_layer', 'n_head', 'n_embd', 'context')}
     if not config.resume and not config.init_from:
         model = Transformer(ModelConfig(meta['vocab_size'], dropout=config.dropout, **shape,
@@ -243,7 +244,7 @@ def init_model(config: Config, meta: dict, device: str) -> tuple[Transformer, di
     had = asdict(Config()) | checkpoint['train_config']
     wanted = asdict(config) if config.resume else shape
     for name, value in wanted.items():
-        if had[name] != value and not (config.resume and name in FREE):
+        if had[name] != value and name not in MAY_CHANGE:
             raise ValueError(f'{path} was trained with {name} = {had[name]!r}: it cannot go on '
                              f'with {value!r}')
     return model, checkpoint if config.resume else {}
@@ -252,10 +253,12 @@ def init_model(config: Config, meta: dict, device: str) -> tuple[Transformer, di
 def check_memory(config: Config, vocab_size: int, device: str):
     """Raise ValueError for sizes that cannot fit, before the machine tries: counted are the weights
     with what the optimizers keep of them, and a few of the arrays that a batch leaves."""
-    weights = 12 * config.n_layer * config.n_embd ** 2 + 2 * vocab_size * config.n_embd
+    in_blocks = 12 * config.n_layer * config.n_embd ** 2         # 4 for attention, 8 for the MLP
+    weights = in_blocks + 2 * vocab_size * config.n_embd         # and embedding and head
     positions = config.batch_size * config.context
     activations = positions * (10 * config.n_layer * config.n_embd + 2 * vocab_size)
-    needed = 16 * weights + 2 * activations                      # in bytes
+    # bytes: of each weight itself, its gradient and two means, in float32; the rest in bfloat16
+    needed = 16 * weights + 2 * activations
     there = memory_of(device)
     if needed > there:
         raise ValueError(f'a model and a batch of this size need over {needed / 1e9:,.0f} GB of '
@@ -264,8 +267,8 @@ def check_memory(config: Config, vocab_size: int, device: str):
 
 
 def compiled(model, config: Config, device: str):
-    """The model as the loop calls it. On a CPU torch.compile gains nothing that a minute of
-    compiling would not cost; what it can't compile on CUDA, runs as it is."""
+    """The model as the loop calls it. On a CPU torch.compile gains less than its minute of
+    compiling costs. With auto, what it can't compile runs as it is."""
     if config.compile == 'false' or (config.compile == 'auto' and device != 'cuda'):
         return model
     if config.compile == 'auto':
@@ -275,29 +278,30 @@ def compiled(model, config: Config, device: str):
 
 # ---- the log
 
-def how_long(config: Config, steps: int, a_step: float, a_validation: float) -> str:
-    """What a run takes in which `steps` steps are still to come, in words; both times in seconds.
-    If that is over ten minutes, what would fit."""
-    a_step += a_validation / config.eval_every
-    minutes = math.ceil(steps * a_step / 60)
+def how_long(config: Config, steps: int, step_seconds: float, validation_seconds: float) -> str:
+    """What the `steps` steps to come will take, in words. If that is over ten minutes, how many
+    would fit into them."""
+    step_seconds += validation_seconds / config.eval_every
+    minutes = math.ceil(steps * step_seconds / 60)
     words = 'less than a minute' if minutes <= 1 else f'about {minutes} minutes'
     words += ' from here on this machine'
     if minutes <= 10:
         return words
-    fit = round(600 / a_step, -2) or round(600 / a_step)         # no figure is that exact
-    return f'{words}; with --max_steps={fit:.0f}, ten, and a somewhat weaker model'
+    fit = config.max_steps - steps + 600 / step_seconds
+    fit = round(fit, -2) or math.ceil(fit)                       # in hundreds
+    return f'{words}; with --max_steps={fit:.0f} ten minutes, and a somewhat weaker model'
 
 
 class Log:
-    """out_dir/log.csv and the terminal, of the first process; the others keep silent. A run that
-    goes on leaves out what a killed one wrote of later steps: they come again."""
+    """Writes out_dir/log.csv and the terminal, in the first process; the others keep silent. A
+    resumed run drops the lines of steps that come again."""
 
     def __init__(self, config: Config, corpora: list[dict], rank: int, progress: Progress):
         self.config = config
         self.first_step = progress.step
         self.line_step, self.line_seconds = progress.step, progress.seconds  # at the last line
-        self.a_validation = 0.0                                  # seconds that one takes
-        self.promised = False                                    # how long the run takes
+        self.validation_seconds = 0.0                            # that one takes
+        self.said_how_long = False
         self.silent = rank > 0
         if self.silent:
             return
@@ -307,8 +311,9 @@ class Log:
         path = Path(config.out_dir) / 'log.csv'
         kept = [','.join(columns)]
         if config.resume and path.exists():
-            *whole_lines, _ = path.read_text('utf-8', 'replace').split('\n')     # the last may
-            for line in whole_lines[1:]:                                         # ... be cut
+            # a run that was killed may have left half a line at the end
+            *whole_lines, _ = path.read_text('utf-8', 'replace').split('\n')
+            for line in whole_lines[1:]:
                 number = line.split(',')[0]
                 if number.isdecimal() and int(number) <= progress.step:
                     kept.append(line)
@@ -327,19 +332,19 @@ class Log:
             self.table.writerow(row)
 
     def training(self, progress: Progress, loss: float, lr: float, rows: int):
-        """A line about the steps since the last one, of so many rows each: their mean loss,
-        Muon's learning rate in the last, how fast they went; once, how long the whole run takes."""
+        """A line about the steps since the last line, of `rows` rows each: their mean loss, the
+        last learning rate of Muon, how fast they went; and once, how long the rest will take."""
         steps_left = self.config.max_steps - progress.step
-        a_step = (progress.seconds - self.line_seconds) / (progress.step - self.line_step)
+        step_seconds = (progress.seconds - self.line_seconds) / (progress.step - self.line_step)
         self.line_step, self.line_seconds = progress.step, progress.seconds
-        tokens = round(rows * self.config.context / a_step)
+        tokens = round(rows * self.config.context / step_seconds)
         self.say(f'step {progress.step:5} | loss {loss:.3f} | lr {lr:.4f} | {tokens:7,} tokens/s | '
-                 f'{steps_left * a_step:.0f} s left')
+                 f'{steps_left * step_seconds:.0f} s left')
         self.write({'step': progress.step, 'loss': loss, 'lr': lr, 'tokens_per_second': tokens,
                     'seconds': round(progress.seconds, 1)})
-        if not self.promised and progress.step >= self.first_step + 10:
-            self.say(how_long(self.config, steps_left, a_step, self.a_validation))
-            self.promised = True
+        if not self.said_how_long and progress.step >= self.first_step + 10:
+            self.say(how_long(self.config, steps_left, step_seconds, self.validation_seconds))
+            self.said_how_long = True
 
 
 # ---- the loop
@@ -350,7 +355,7 @@ def train(config: Config) -> Transformer:
     check_folder(config)
     rank, world = join_processes()
     corpora, extra = load_data(config)
-    device = as_first(world, pick_device(config.device))
+    device = as_first(world, pick_device(config.device))         # that of the first process, in all
     check_memory(config, corpora[0]['vocab_size'], device)
     lock = own_folder(config.out_dir) if rank == 0 else nullcontext()
     with lock:
@@ -358,13 +363,13 @@ def train(config: Config) -> Transformer:
 
 
 def check_folder(config: Config):
-    """Raise ValueError where out_dir holds what would be lost, or not what is to be resumed."""
+    """Raise ValueError if out_dir holds a run that would be lost, or none to resume."""
     if not config.out_dir:
         raise ValueError('out_dir is empty: name a folder')
     if Path(config.out_dir).exists() and not Path(config.out_dir).is_dir():
         raise ValueError(f'out_dir = {config.out_dir}: a file, name a folder')
     last = Path(config.out_dir) / 'last.pt'
-    if config.resume and config.init_from and not last.exists():
+    if config.resume and not last.exists():
         raise ValueError(f'{config.out_dir}: nothing to resume; leave out --resume')
     if last.exists() and not config.resume and not config.overwrite:
         raise ValueError(f'{config.out_dir} holds a trained model: --resume goes on with it, '
@@ -388,7 +393,7 @@ def load_data(config: Config) -> tuple[list[dict], list[dict]]:
 def train_on(config: Config, corpora: list[dict], extra: list[dict], device: str, rank: int,
              world: int) -> Transformer:
     """The set-up that is left, and the loop."""
-    meta = corpora[0]
+    meta = corpora[0]                                            # they agree in what is used of it
     unit = meta['unit']
     out = Path(config.out_dir)
     as_it_is = [list(range(meta['vocab_size']))]
@@ -407,6 +412,7 @@ def train_on(config: Config, corpora: list[dict], extra: list[dict], device: str
     progress = Progress()
     if checkpoint:
         progress = Progress(**checkpoint['progress'])
+        progress.losses = [loss.to(device) for loss in progress.losses]
         for optimizer, state in zip(optimizers, checkpoint['optimizers']):
             optimizer.load_state_dict(state)
     forward = model
@@ -416,8 +422,8 @@ def train_on(config: Config, corpora: list[dict], extra: list[dict], device: str
     log = Log(config, corpora, rank, progress)
     log.say(f'{sum(p.numel() for p in model.parameters()):,} parameters on {device} in {dtype}')
     if checkpoint and checkpoint['train_config']['max_steps'] != config.max_steps:
-        log.say(f'max_steps is {config.max_steps} now: the learning rate decays to 0 there, as in '
-                'no single run')
+        log.say(f'max_steps is {config.max_steps} now: the learning rate decays to 0 there, so the '
+                'result is not that of one run')
 
     def save_as(name: str):
         if not all(parameter.isfinite().all() for parameter in model.parameters()):
@@ -436,16 +442,16 @@ def train_on(config: Config, corpora: list[dict], extra: list[dict], device: str
 
     # ---- the loop
     generator = torch.Generator()                                # draws the batches
-    counted = time.perf_counter()                                # until then, in progress.seconds
+    counted_until = time.perf_counter()      # training until then is counted in progress.seconds
     with Interrupt() as interrupt:
         while True:
             step = progress.step
 
             # validate, and keep the best model
             due = step % config.eval_every == 0 or step == config.max_steps
-            if due and step > progress.evaluated:
+            if due and step > progress.evaluated:                # (not again when resumed)
                 began = time.perf_counter()
-                progress.seconds += began - counted
+                progress.seconds += began - counted_until
                 row = {'step': step, 'seconds': round(progress.seconds, 1)}
                 bits = []
                 for corpus in corpora:
@@ -464,21 +470,21 @@ def train_on(config: Config, corpora: list[dict], extra: list[dict], device: str
                     progress.best_step = step
                     save_as('ckpt.pt')
                 save_as('last.pt')
-                counted = time.perf_counter()                    # validation is left out
-                log.a_validation = counted - began
+                counted_until = time.perf_counter()              # validation is left out
+                log.validation_seconds = counted_until - began
 
             # end?
             stale = step - progress.best_step >= config.patience * config.eval_every
-            interrupted = sum_over(world, torch.tensor(interrupt.pressed_at)).item() > 0
+            pressed = float(interrupt.pressed_at > 0)            # Ctrl-C, in this process
+            interrupted = sum_over(world, torch.tensor(pressed)).item() > 0
             if step >= config.max_steps or stale or interrupted:
                 break
 
             # a batch; what is random in a step depends on the seed and the step alone, so that a
-            # run that goes on draws what it would have drawn. (The factors keep the steps of one
-            # seed, and the processes, apart from those of another.)
-            seed = 1_000_003 * config.seed + step
+            # resumed run draws what it would have drawn
+            seed = 1_000_003 * config.seed + step                # no step of the next seed has it
             generator.manual_seed(seed)
-            torch.manual_seed(seed + 10 ** 9 * rank)             # dropout
+            torch.manual_seed(seed + 10 ** 9 * rank)             # dropout: other in each process
             faded = (1 - step / config.max_steps) ** config.fading
             shares = [1.0] * len(corpora) + [faded] * len(extra)
             batch = get_batch(corpora + extra, shares, config.batch_size, config.context,
@@ -497,7 +503,7 @@ def train_on(config: Config, corpora: list[dict], extra: list[dict], device: str
                     group['lr'] = peak * rate
                 optimizer.step()
                 optimizer.zero_grad()
-            progress.losses.append(loss.detach())    # read at log lines only: a GPU runs ahead
+            progress.losses.append(loss.detach())    # not read here: that would wait for the GPU
             progress.step += 1
 
             # a line in the log
@@ -505,8 +511,8 @@ def train_on(config: Config, corpora: list[dict], extra: list[dict], device: str
                 mean = sum_over(world, torch.stack(progress.losses).mean()).item() / world
                 progress.losses = []
                 now = time.perf_counter()
-                progress.seconds += now - counted
-                counted = now
+                progress.seconds += now - counted_until
+                counted_until = now
                 log.training(progress, mean, config.muon_lr * rate, world * config.batch_size)
                 stop_if_not_finite(mean, progress.step)
 

@@ -31,8 +31,8 @@ def read_prompt(tokenizer: MidiTokenizer, file: str = '', bars: int = 4, metre: 
                 semitones: int = 0) -> Prompt:
     """The first bars of a MIDI file, so many semitones higher. Without a file, nothing but wishes:
     the metre ('3/4'), the tempo (quarters a minute), the key ('G', 'F# minor') in which the piece
-    is at home when it is so many semitones higher, and the number of voices. Raises ValueError for a file that gives
-    no note, and for wishes that the vocabulary can't say."""
+    is at home when it is so many semitones higher, and the number of voices. Raises ValueError for
+    a file that gives no note, and for wishes that the vocabulary can't say."""
     if file:
         if metre:
             raise ValueError(f'metre = {metre}: that of {file} counts, leave it out')

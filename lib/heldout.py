@@ -17,15 +17,15 @@ def stack(rows: list) -> torch.Tensor:
 
 
 def find_windows(count: int, context: int) -> list[tuple[int, int]]:
-    """The windows in which `count` targets are scored: (where the window starts, its first new
-    target). Each target is scored once. Before it stands at least half a context, or, near the
-    beginning, all that there is.
+    """The windows in which `count` targets are scored: (where the window starts, how many of its
+    targets are scored already). Each target is scored once. Before it stands at least half a
+    context, or, near the beginning, all that there is.
 
         ids      0 1 2 3 4 5 6 7 8 9        9 targets, context 4
-        window   0 1 2 3 4                  scored: 1 2 3 4
-        window       2 3 4 5 6                          5 6
-        window           4 5 6 7 8                      7 8
-        window             5 6 7 8 9                    9
+        window   0 1 2 3 4                  scored: 1 2 3 4     (0, 0)
+        window       2 3 4 5 6                          5 6     (2, 2)
+        window           4 5 6 7 8                      7 8     (4, 2)
+        window             5 6 7 8 9                    9       (5, 3)
     """
     windows = []
     scored = 0
@@ -41,16 +41,16 @@ def find_windows(count: int, context: int) -> list[tuple[int, int]]:
 @torch.no_grad()
 def losses_of(model, ids: np.ndarray, told: np.ndarray, rank: int = 0,
               world: int = 1) -> np.ndarray:
-    """(N - 1,) nats of each of the ids (N) but the first, given those before it and what the
-    listener told (N, F), but for how far it is to the end. Of `world` processes, each scores its
-    share of the windows."""
+    """Nats of each of the ids (N) but the first, (N - 1,), given those before it and what the
+    listener told (N, F), how far it is to the end being hidden. Of `world` processes, each scores
+    some windows, and returns theirs."""
     was_training = model.training
     model.eval()
     device = next(model.parameters()).device
     context = model.config.context
     to_end = columns_of_told(model.config.told)['to_end']
     windows = find_windows(len(ids) - 1, context)[rank::world]
-    losses = [np.zeros(0)]
+    losses = [np.zeros(0)]                           # there may be no window for this process
     for i in range(0, len(windows), AT_ONCE):
         some = windows[i:i + AT_ONCE]
         rows = stack([ids[start:start + context + 1] for start, _ in some]).to(device)
@@ -58,8 +58,8 @@ def losses_of(model, ids: np.ndarray, told: np.ndarray, rank: int = 0,
         rows_told[:, :, to_end] = 0
         logits = model(rows[:, :-1], rows_told[:, :rows.size(1) - 1]).float()    # (B, T, V)
         nats = F.cross_entropy(logits.transpose(1, 2), rows[:, 1:], reduction='none')
-        for row, (_, first_new) in zip(nats.cpu().numpy(), some):
-            losses.append(row[first_new:])
+        for row, (_, scored) in zip(nats.cpu().numpy(), some):
+            losses.append(row[scored:])
     model.train(was_training)
     return np.concatenate(losses)
 
@@ -73,9 +73,9 @@ def surprise(model, tokenizer, ids: list[int]) -> list[float]:
 
 
 def note_bits(tokenizer, ids: list[int], bits: list[float]) -> list[float]:
-    """Bits of each note, in the order of decode(ids).notes: what its `on` costs, which says the
-    pitch. What it costs to wait for the note and to let it go is left out: the first is shared by
-    the notes of a chord, the second comes later."""
+    """Bits of each note, in the order of decode(ids).notes: those of its `on`, the word that
+    says the pitch. What it costs to wait for the note and to let it go is left out: the first is
+    shared by the notes of a chord, the second comes later."""
     notes, now = [], 0
     for id, cost in zip(ids, bits):
         kind, value = tokenizer.words[id]
@@ -85,5 +85,5 @@ def note_bits(tokenizer, ids: list[int], bits: list[float]) -> list[float]:
             notes.append((now, value, cost))
         elif kind == 'end':
             break
-    notes.sort(key=lambda note: note[:2])           # of two alike, the first let go stays first
+    notes.sort(key=lambda note: note[:2])           # two alike stay in the order of their words
     return [cost for _, _, cost in notes]

@@ -333,7 +333,8 @@ def test_nothing_is_proposed_before_time_has_moved():
     """Forbids proposals at the beginning, and new ones within a moment: what the notes of this
     moment are part of is known when it is over."""
     listener = PLAIN.listener()
-    assert recalled(hear(listener, 'begin 0 metre 3/4 tempo 40 home C voices 3 on C4')) == [(0, set())] * 2
+    told = hear(listener, 'begin 0 metre 3/4 tempo 40 home C voices 3 on C4')
+    assert recalled(told) == [(0, set())] * 2
     hear(listener, 'shift 12 off C4 on D4 shift 12 off D4 on E4 shift 12 off E4')
     told = hear(listener, 'on F4')               # the scale goes on, but at another time
     assert recalled(told) == [(0, set())] * 2
@@ -397,7 +398,7 @@ def test_how_far_it_is_to_the_end():
             assert level == 16 or left + 1e-3 < END_LEVELS[level]
             told.append(level)
         assert told[1:] == sorted(told[1:], reverse=True) and told[-1] == 1
-    assert hear(PLAIN.listener(), 'shift 1')[COLUMNS['to_end']] == [0]     # not wished for: not told
+    assert hear(PLAIN.listener(), 'shift 1')[COLUMNS['to_end']] == [0]    # not told
     assert PLAIN.shape_of_told()['levels'] == 1 + len(END_LEVELS)
 
 
@@ -564,8 +565,9 @@ WISHES = [{}, {'metre': (3, 8)}, {'tempo': 50}, {'home': (9, 'minor')},
 
 @pytest.mark.parametrize('wishes', WISHES)
 def test_wishes_are_kept(wishes):
-    """Forbids a piece in another metre, at another speed, in another key or in other voices than were
-    wished for, and a wish for one of them that takes from the model the choice of the others."""
+    """Forbids a piece in another metre, at another speed, in another key or in other voices than
+    were wished for, and a wish for one of them that takes from the model the choice of the others.
+    """
     listeners = [PLAIN.listener(**wishes) for _ in range(40)]
     rows = go_on_at_random(listeners, [[0]] * 40, 8, 0)
     openings = []

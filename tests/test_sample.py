@@ -179,7 +179,8 @@ def test_each_piece_has_a_listener_of_its_own(tmp_path, overheard):
     nothing = read_prompt(tokenizer, metre='3/8', tempo=20.0, key='Bb')
     config = Config(num_samples=1, max_tokens=9, bars=0)
     sample.draw_pieces(model, tokenizer, nothing, config)
-    assert overheard[-1] == {'bars': 0, 'prompt_end': 0, 'lasting': {}, 'metre': (3, 8), 'tempo': 0, 'home': (10, 'major')}
+    assert overheard[-1] == {'bars': 0, 'prompt_end': 0, 'lasting': {}, 'metre': (3, 8),
+                             'tempo': 0, 'home': (10, 'major')}
 
 
 @pytest.mark.parametrize('bars', [1, 4, 10 ** 12])
