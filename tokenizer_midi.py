@@ -5,15 +5,17 @@ The words come in the order of time, as on the roll of a player piano. The Aria 
 
     begin  metre 3/4  tempo 71  home G major  voices 3  on G3  on G5  shift 24  off G5  on B3  ...
 
-`on` presses a key and `off` lets it go; `shift 24` waits for 24 steps, a quarter note (STEPS; a
-whole note is WHOLE). On this grid 16ths, 32nds and triplets all land. At one step keys are let go
+`on` presses a key and `off` releases it; `shift 24` waits for 24 steps, a quarter note (STEPS; a
+whole note is WHOLE). On this grid 16ths, 32nds and triplets all land. At one step keys are released
 first, then pressed, the lowest first. A tempo is in quarters a minute; the words for tempos are 3 %
 apart. `home` is the key of the piece in the musician's sense, G major, in which it begins and ends;
-`voices` says how many keys are held, in the mean. `on`, `off` and `shift` are words of Performance
-RNN (Oore et al. 2018), but time is counted in parts of a beat, not in seconds.
+`voices` says how many notes sound, in the mean over the time in which any does. `on`, `off` and
+`shift` are words of Performance RNN (Oore et al. 2018), but time is counted in parts of a beat, not
+in seconds.
 
-Not kept: instruments and tracks (all is one keyboard), percussion, pitch bends, what is off the
-grid, and, if there are no words for it (`velocity`), how hard a key is struck.
+Not kept: instruments and tracks (all is one keyboard), percussion, pitch bends, what lies between
+two steps (it is moved to the nearest), and, if there are no words for it (`velocity`), how hard a
+key is struck.
 
     MidiTokenizer    the words, and notes <-> ids
     Recall           what came next last time, when the music was as it is now
@@ -46,7 +48,7 @@ FOLLOW = {'metre': 'tempo shift off velocity on',
           'tempo': 'shift off velocity on',
           'voices': 'shift velocity on',
           'shift': 'metre tempo off velocity on',
-          'whole shift': 'metre tempo shift off velocity on',    # a long wait is said in parts
+          'whole shift': 'metre tempo shift off velocity on',    # of a WHOLE: the wait may go on
           'off': 'shift off velocity on end',
           'velocity': 'on',
           'on': 'shift velocity on'}
@@ -72,9 +74,10 @@ class MidiTokenizer(Tokenizer):
         self.ids = {word: id for id, word in enumerate(self.words)}
         self.vocab_size = len(self.words)
         self.end = self.ids['end', 0]
-        # for the guard: where the words of a kind lie, and which may follow which, as masks (V,)
+        # for the guard: where the words of a kind lie, and which may follow which, as masks (V,),
+        # V = vocab_size
         self.on = slice(self.ids['on', 0], self.ids['on', 127] + 1)
-        self.press = slice(self.ids['on', 0], None)      # on and, behind it, velocity
+        self.on_and_velocity = slice(self.ids['on', 0], None)
         self.off = slice(self.ids['off', 0], self.ids['off', 127] + 1)
         self.shift = slice(self.ids['shift', 1], self.ids['shift', WHOLE] + 1)
         kinds = np.array([kind for kind, _ in self.words])
@@ -87,7 +90,7 @@ class MidiTokenizer(Tokenizer):
 
     def encode(self, score: Score) -> list[int]:
         """Tempo and velocity are rounded to a word. A Score from `read_midi` has only tempos and
-        time signatures that a word can say; those of any other are corrected here."""
+        time signatures that a word can say; those of any other are forced into range here."""
         METRE, TEMPO, HOME, VOICES, OFF, ON = range(6)   # the order of words at one step
         events = []                              # (step, which of these, pitch, words)
         home = score.home or home_key(score.notes)
@@ -156,7 +159,7 @@ class MidiTokenizer(Tokenizer):
         return sum(self.words[id][0] == 'on' for id in ids)
 
     def augment_table(self) -> list[list[int]]:
-        """(12, V): row i has, for each id, that of the word i - 5 semitones higher (-5 to 6)."""
+        """(12, V): row i maps each id to that of its word (i - 5) semitones higher, -5 to 6."""
         table = []
         for semitones in range(-5, 7):
             row = list(range(self.vocab_size))
@@ -172,16 +175,19 @@ class MidiTokenizer(Tokenizer):
         return Listener(self, **wishes)
 
     def listen(self, ids) -> np.ndarray:
-        """(N, F): what the model is told after each of the ids (N) of a whole piece, by a listener
-        that knows where it ends. (While training, that is hidden in half of the rows.)"""
+        """(N, F): what the model is told after each of the ids (N) of a whole piece, F numbers, by
+        a listener that knows where the piece ends. (train.py hides that in half of the rows of
+        a batch.)"""
         words = [self.words[id] for id in ids]
         end = sum(value for kind, value in words if kind == 'shift')
         listener = self.listener(end=end)
         return np.array([listener.hear(id) for id in ids])
 
     def shape_of_told(self) -> dict:
+        """What ModelConfig has to know to read what is told: its columns, how many values each has,
+        and where the words lie that it speaks of."""
         return {'told': Listener.TOLD, 'beat': STEPS, 'levels': 1 + len(END_LEVELS),
-                'matches': Recall.LONGEST,               # 1 to LONGEST - 1, and 0 for none
+                'matches': 2 + Recall.LONGEST - Recall.SHORTEST,         # one of them for none
                 'keys': 128, 'first_on': self.ids['on', 0],
                 'first_home': self.ids['home', HOMES[0]]}
 
@@ -208,8 +214,8 @@ def transpose(pitch: int, semitones: int) -> int:
 
 
 def count_voices(notes: list[Note]) -> int:
-    """How many keys are held, in the mean over the time in which any is; rounded, 1 to
-    MOST_VOICES."""
+    """How many notes sound, in the mean over the time in which any does; rounded, 1 to MOST_VOICES.
+    """
     sounding = 0
     until = 0
     for start, _, duration, _ in sorted(notes):
@@ -248,14 +254,15 @@ class Recall:
     model does not find that by itself, so it is told.
 
     Of each onset two notes are kept, the highest (line 0) and the lowest (line 1). A line is its
-    moves, each the wait before a note and how many scale steps it lies higher, so that a sequence
-    on another degree of the scale looks the same. The lines share one memory: for some moves and
-    the wait after them, the interval that came then, in semitones.
+    moves, each the wait before a note and how many scale steps it lies above the note before, so
+    that a sequence on another degree of the scale looks the same. The lines share one memory: for
+    some moves and the wait after them, the interval that came then, in semitones. Where one note
+    alone is struck, it is in both lines.
 
-        heard            C4 12 D4 12 E4 12 F4 48 | G4 12 A4 12 B4 12
-        last two moves   12 and a scale step up, twice; then a wait of 12
-        last time        F4 came, one semitone higher than E4. So C5 is proposed, and also C#5, two
-                         semitones higher than B4: as many scale steps
+        heard            C4 12 D4 12 E4 12 F4 48 | G4 12 A4 12 B4 12   (the numbers are waits)
+        last two moves   (12, +1) (12, +1), then a wait of 12
+        last time        F4 came, one semitone above E4. So C5 is proposed, and also C#5, which is
+                         two semitones above B4, but one scale step as well
     """
     SHORTEST, LONGEST = 2, 8     # the fewest and the most moves that are compared
 
@@ -276,9 +283,9 @@ class Recall:
         self.lines[line] = now, pitch, moves
 
     def propose(self, line: int, now: int) -> tuple[int, list[int]]:
-        """How many of the last moves were heard before (of the longest match, the latest), and the
-        pitches that may come at the step `now`: one by the interval that came then, one by the
-        other interval of as many scale steps, if there is one. (0, []) if there is no match."""
+        """The length of the longest match of the last moves with earlier ones, and the pitches that
+        may come at the step `now`: one by the interval that came when these were heard last, one by
+        the other interval of as many scale steps, if there is one. (0, []) if there is no match."""
         if not self.lines[line]:
             return 0, []
         before, pitch, moves = self.lines[line]
@@ -302,8 +309,8 @@ class Listener:
 
         clock       steps since the beginning; after 64 bars of 4/4 it begins again at 0
         to_end      how far it is to the end, one of END_LEVELS counted from 1; 0: not told
-        match       for each word recalled, how many moves were the same: 1 for the fewest (two), 7
-                    for the most (eight); 0 for an empty slot
+        match       for each word recalled, the length of the match, counted from the shortest (two
+                    moves: 1, eight: 7); 0 for an empty slot
 
     And ids, 0 for an empty slot:
 
@@ -311,29 +318,31 @@ class Listener:
         voices      the word for voices
         recalled    the `on` words that each line of `Recall` proposes, two each at most
         held        the `off` words of the keys that are held, 12 at most, those pressed last
+
+    Two voices may hold one key (a unison). Then it is struck twice and released twice, and told
+    once.
     """
     CLOCK_ROUND = 64 * WHOLE
     TOLD = {'clock': 1, 'to_end': 1, 'match': 4, 'home': 1, 'voices': 1, 'recalled': 4, 'held': 12}
     MAX_HOLD = 3 * WHOLE // 2                    # in Bach's keyboard works 1 note in 800 is longer
 
     def __init__(self, tokenizer: MidiTokenizer, end: int = 0, bars: int = 0, prompt_end: int = 0,
-                 lasting: dict | None = None, **wishes):
+                 lasting: dict | None = None, metre: tuple | None = None,
+                 tempo: int | None = None, home: tuple | None = None, voices: int | None = None):
         """`end`: the step at which the piece ends, if it is to be told. Or `bars`: so many are
         wished for from the step `prompt_end` on. `lasting`: the notes of the prompt that last
-        beyond its end, {(start, pitch): [steps at which they end]}; two voices in unison have two.
-        `wishes`: what a word of the OPENING is to say, such as metre=(3, 4), tempo=44 (the number
-        of a tempo word), home=(7, 'major')."""
-        unknown = set(wishes) - set(OPENING)
-        if unknown:
-            raise TypeError(f'no such wish: {unknown}')
+        beyond its end, {(start, pitch): [steps at which they end]}; a unison has two. The rest are
+        wishes, what a word of the OPENING is to say: metre=(3, 4), tempo=44 (the number of a tempo
+        word), home=(7, 'major'), voices=3."""
         self.tokenizer = tokenizer
         self.words = tokenizer.words
         self.end = end
         self.bars = bars
         self.prompt_end = prompt_end
         self.lasting = lasting or {}
-        self.wishes = wishes
-        self.forbidden = 0.0         # `model.forbid` adds to it the probability it takes away
+        wishes = {'metre': metre, 'tempo': tempo, 'home': home, 'voices': voices}
+        self.wishes = {kind: value for kind, value in wishes.items() if value is not None}
+        self.forbidden = 0.0         # probability that `model.forbid` took from words, summed up
         self.now = 0                 # steps since the beginning
         self.bar = WHOLE             # steps of a bar
         self.bars_composed = 0.0     # since the end of the prompt
@@ -344,8 +353,9 @@ class Listener:
         self.held = {}
         self.struck = []             # pitches struck at this step
         self.recall = Recall()
-        self.matches = [0, 0]        # what it proposes now, for each line: how many moves are the
-        self.proposed = [[], []]     # same, and the pitches
+        # what it proposes now, for each line: the length of the match, and the pitches
+        self.matches = [0, 0]
+        self.proposed = [[], []]
 
     def hear(self, id: int) -> list[int]:
         """Take note of the next word; returns what the model is told after it."""
@@ -378,7 +388,7 @@ class Listener:
             self.matches[line], self.proposed[line] = self.recall.propose(line, self.now)
 
     def press(self, key: int):
-        nth = self.struck.count(key)             # of the voices in unison at this step
+        nth = self.struck.count(key)             # so many voices have struck it at this step
         ends = self.lasting.get((self.now, key), [])
         latest = self.latest_end()
         if nth < len(ends):                      # a note of the prompt ends as it did there
@@ -389,7 +399,7 @@ class Listener:
         self.held[key] = sorted([*self.held.get(key, []), window])
         self.struck.append(key)
         for line in (0, 1):
-            if key in self.proposed[line]:       # it has come: it is not proposed any more
+            if key in self.proposed[line]:       # it has come: no more until time moves on
                 self.matches[line], self.proposed[line] = 0, []
 
     def release(self, key: int):
@@ -402,10 +412,10 @@ class Listener:
         """The row of numbers, in the order of TOLD."""
         ids = self.tokenizer.ids
         matches, recalled = [], []
-        for count, pitches in zip(self.matches, self.proposed):
+        for length, pitches in zip(self.matches, self.proposed):
             empty = [0] * (2 - len(pitches))
             recalled += [ids['on', pitch] for pitch in pitches] + empty
-            matches += [count - 1] * len(pitches) + empty
+            matches += [length - Recall.SHORTEST + 1] * len(pitches) + empty
         most = self.TOLD['held']
         held = [ids['off', key] for key in self.held][-most:]
         held += [0] * (most - len(held))
@@ -425,44 +435,45 @@ class Listener:
     def steps_until(self, bars: float) -> float:
         """How long it is until so many bars are composed."""
         steps = max(0, self.prompt_end - self.now) + (bars - self.bars_composed) * self.bar
-        return round(steps, 6)                   # since 1/3 + 1/3 + 1/3 may fall short of 1
+        return round(steps, 6)                   # six times 1/6 falls short of 1
 
     # ---- the guard: which words may come next, for those who compose
 
     def allowed(self) -> np.ndarray:
         """(V,), True for the words that may come next: those that make sense after the last one,
-        that a keyboard can do, and with which the piece can still end in time.
+        that a keyboard can do (on which no unison is struck), and with which the piece can still
+        end in time. The first words of a piece, and what may come after each:
 
-        A piece begins, and after each of its first words:
-
-            begin           only words of the OPENING may come (which are left out here)
+            begin           words of the OPENING (they are left out here)
             on C4           no `on C4`, since it is held; no `off`, as no time has passed; no `end`
             shift 96        of the `off`s, only that of C4; a wait of 48 at most, since a key is
                             held for 144 at most (MAX_HOLD)
         """
-        if self.last_kind == 'end':              # other pieces go on beside it; what comes after
-            return np.full(self.tokenizer.vocab_size, True)      # it is thrown away
+        # after the end, other pieces of the batch go on: what is drawn here is thrown away
+        if self.last_kind == 'end':
+            return np.full(self.tokenizer.vocab_size, True)
         if not self.voices:
             return self.opening()
         mask = self.tokenizer.follow[self.last_kind].copy()
         on, off, shift = self.tokenizer.on, self.tokenizer.off, self.tokenizer.shift
-        # of each key, the voice that is over first
-        windows = {key: windows[0] for key, windows in self.held.items()}
-        overdue = [key for key, (_, latest) in windows.items() if latest <= self.now]
+        # when each key may be released: of a unison, the voice that is over first
+        window_of = {key: windows[0] for key, windows in self.held.items()}
+        overdue = [key for key, (_, latest) in window_of.items() if latest <= self.now]
         if overdue:                              # they are released before anything else
             mask[:] = False
             mask[off][overdue] = True            # (mask[off] is a view: this is written to mask)
             return mask
-        early = [key for key, (earliest, _) in windows.items() if self.now < earliest]
-        released = np.full(128, True)
-        released[list(self.held)] = False
-        mask[off][released] = False              # what is not held
+        early = [key for key, (earliest, _) in window_of.items() if self.now < earliest]
+        is_held = np.full(128, False)
+        is_held[list(self.held)] = True
+        mask[on][is_held] = False                # a key that is held is not pressed again
+        mask[off][~is_held] = False
         mask[off][early] = False
-        mask[on][list(self.held)] = False        # a key that is held is not pressed again
-        if len(self.held) == 128:                # nor, if all are held, is any
-            mask[self.tokenizer.press] = False
-        # nothing waits beyond the step at which a key has to be released, or a rest is over
-        due = min((latest for _, latest in windows.values()), default=self.latest_end())
+        if is_held.all():                        # then no word of loudness either: no `on` follows
+            mask[self.tokenizer.on_and_velocity] = False
+        # no wait goes beyond the step at which a key has to be released or, if none is held, the
+        # piece has to end
+        due = min((latest for _, latest in window_of.values()), default=self.latest_end())
         if due < math.inf:
             mask[shift][due - self.now:] = False         # its index i is a wait of i + 1
         self.rule_the_end(mask)
@@ -472,9 +483,9 @@ class Listener:
         """No piece ends while a key is held. If a number of bars is wished for, then
 
             up to 3/4 of it    the piece may not end
-            from 1 on          it ends as soon as no key is held and the last word released one
-            from 9/8 on        no key is pressed any more
-            at 5/4             all keys are released (`latest_end`), unless the metre changed
+            from 1 on          it ends as soon as the last key is released
+            from 9/8 on        no key is pressed any more, and it ends if none is held
+            by 5/4             all keys are released: `press` sees to it, in the metre of its moment
         """
         end = self.tokenizer.end
         if self.held:
@@ -483,12 +494,13 @@ class Listener:
             return
         if self.steps_until(3 / 4 * self.bars) > 0:
             mask[end] = False
+        may_end = mask[end]                      # the last word released the last key
         no_more = self.steps_until(9 / 8 * self.bars) <= 0
-        if (self.steps_until(self.bars) <= 0 and mask[end]) or (no_more and not self.held):
+        if (self.steps_until(self.bars) <= 0 and may_end) or (no_more and not self.held):
             mask[:] = False
             mask[end] = True
         elif no_more:
-            mask[self.tokenizer.press] = False
+            mask[self.tokenizer.on_and_velocity] = False
 
     def latest_end(self) -> float:
         """The step up to which a key may be held, or a rest last, if a length is wished for."""
