@@ -11,6 +11,7 @@ and plays them: out-goldberg/index.html. Stripped of all options, `compose` is t
     write_midi(tokenizer.decode(ids), 'piece.mid')
 """
 
+import copy
 import json
 import sys
 import time
@@ -61,6 +62,10 @@ class Config(Settings):
     max_tokens: int = setting(4000, 'ids a sample at most, should it not end before', at_least=1,
                               at_most=10_000_000)
     # how bold
+    recall: float = setting(1.5, 'music: how much it makes of what it recalls; 1: as it learned',
+                            at_least=0, at_most=10)
+    scale: float = setting(1.1, 'music: how closely it keeps to the home scale; 1: as it learned',
+                           at_least=0, at_most=10)
     temperature: float = setting(1.0, 'below 1: likelier, above: wilder, 0: the likeliest always',
                                  at_least=0, at_most=100)
     top_k: int = setting(0, 'draw from the k likeliest ids only, 0 for all', at_least=0)
@@ -107,10 +112,24 @@ class Progress:
             print('\r' + ' ' * 40 + '\r', end='', flush=True)
 
 
+def strengthened(model, recall: float, scale: float):
+    """A copy of the model that makes so many times as much of what is recalled, and of the home
+    scale. Bach's own past is clearer than that of a piece by the model, and training shows it
+    nothing but Bach: so while composing it goes back to its themes, and stays in its key, too
+    seldom."""
+    model = copy.deepcopy(model)
+    with torch.no_grad():
+        model.trust *= recall
+        model.trust_by_match *= recall
+        model.press *= scale
+    return model
+
+
 def draw_pieces(model, tokenizer: MidiTokenizer, prompt: Prompt, config: Config):
     """Go on from the prompt, in num_samples rows: the ids of each piece, the prompt's among them,
     and the listeners. Ctrl-C ends all pieces where they are."""
     device = next(model.parameters()).device
+    model = strengthened(model, config.recall, config.scale)
     generator = torch.Generator(device).manual_seed(config.seed)
     wishes = {'bars': config.bars, 'prompt_end': prompt.until, 'lasting': prompt.lasting(),
               **prompt.wishes}
@@ -306,7 +325,8 @@ def settings_of(config: Config, checkpoint: dict) -> dict[str, str]:
     return facts
 
 
-FOR_MUSIC = 'prompt_bars metre tempo key voices transpose bars colour soundfont'.split()
+FOR_MUSIC = ('prompt_bars metre tempo key voices transpose bars recall scale colour '
+             'soundfont').split()
 
 
 def check(config: Config, music: bool):

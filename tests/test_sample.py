@@ -183,6 +183,27 @@ def test_each_piece_has_a_listener_of_its_own(tmp_path, overheard):
                              'tempo': 0, 'home': (10, 'major')}
 
 
+def test_recall_and_scale():
+    """Forbids an option that does nothing, or more than it says, and a model that is another
+    afterwards."""
+    tokenizer = MidiTokenizer()
+    model = small_model(tokenizer)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    x, home = torch.randn(1, 1, 16), torch.tensor([[[tokenizer.ids['home', (0, 'major')]]]])
+    match = torch.tensor([[[3, 0, 1, 7]]])
+    for parameter in (model.trust, model.press):
+        torch.nn.init.normal_(parameter)
+    for recall, scale in ((1, 1), (2, 1), (1, 1.5), (0, 0)):
+        stronger = sample.strengthened(model, recall, scale)
+        assert torch.allclose(stronger.score_recalled(x, match),
+                              recall * model.score_recalled(x, match), atol=1e-4)
+        assert torch.allclose(stronger.score_presses(x, home),
+                              scale * model.score_presses(x, home), atol=1e-4)
+        for name, tensor in stronger.state_dict().items():
+            if name not in ('trust', 'trust_by_match', 'press'):
+                assert torch.equal(tensor, before[name])
+
+
 @pytest.mark.parametrize('bars', [1, 4, 10 ** 12])
 @pytest.mark.parametrize('number', ['01-variatio-1', '13-variatio-13', '16-variatio-16'])
 def test_the_prompt_comes_back(tmp_path, mute, number, bars):
