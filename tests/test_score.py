@@ -187,7 +187,7 @@ def test_what_comes_after_the_last_note(path):
     score = read(path, '0 ff510307a120 0 on 12 ff51030927c0 12 off 0 ff580403021808' + tail)
     assert [step for step, _ in score.tempos] == [0, 12] and not score.metres
     assert score.changes == {score_module.LATE: 51}
-    assert len(MidiTokenizer().encode(score)) == 9
+    assert len(MidiTokenizer().encode(score)) == 10
 
 
 @pytest.mark.parametrize('division, ticks', [

@@ -105,7 +105,7 @@ ROWS = {
         (TOY + '--out_dir=', 'out_dir is empty'),
         (TOY + '--out_dir=W/music', '--overwrite'),
         (TOY + '--out_dir=W/note.txt', 'note.txt'),
-        (NEW + '--resume', 'no such checkpoint'),
+        (NEW + '--resume', 'nothing to resume'),
         (NEW + '--init_from=none', 'no such checkpoint'),
         (NEW + '--init_from=W/music/ckpt.pt', 'give its folder'),
         (NEW + '--init_from=W/text', 'their tokenizers differ'),
