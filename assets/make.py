@@ -1,19 +1,14 @@
-"""The samples and pictures in this folder: python assets/make.py
+"""The samples in this folder: python assets/make.py
 
 Three pieces, two by config/goldberg.py and one by config/bach.py, both trained before with the seed
 that they have. Of 16 pieces that `sample.py --num_samples=16` draws, those are taken whose mean
 surprise lies nearest to that of held-out Bach: not the likeliest, not the strangest, and not by
 taste. One that recites, or does not end, is left out. The program ffmpeg makes the sound small.
-
-And the theme of a held-out piece, continued by config/bach.py with and without recall, 16 times
-each: recall.svg and no-recall.svg are those in the middle, by how much of the theme comes back.
 """
 
 import subprocess
 import sys
-from contextlib import nullcontext
 from pathlib import Path
-from unittest import mock
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
@@ -24,18 +19,14 @@ import synth                                                            # noqa: 
 from data.corpus import load_trained_on                                  # noqa: E402
 from data.originality import index_training, originality                # noqa: E402
 from data.prompt import read_prompt                                     # noqa: E402
-from lib.form import figures_at                                         # noqa: E402
 from lib.heldout import note_bits, surprise                             # noqa: E402
 from model import load                                                  # noqa: E402
 from page import Piece, piano_roll, write_page                          # noqa: E402
 from data.tokenizer import load_tokenizer                               # noqa: E402
 from sample import Config, draw_pieces, say_run                         # noqa: E402
-from tokenizer_midi import Recall                                       # noqa: E402
 from data.score import find_bars, write_midi                            # noqa: E402
 
 WANTED = {'out-goldberg': 2, 'out-bach': 1}      # folder -> how many of its pieces
-THEME = HERE.parent / 'data' / 'goldberg' / '10-variatio-10.mid'         # a fughetta, held out
-THEME_BARS = 4
 LARGEST = 480_000                                # bytes of sound
 
 
@@ -78,36 +69,8 @@ def compress(wav: Path, mp3: Path, seconds: float):
     wav.unlink()
 
 
-def share_of_theme(score) -> float:
-    """Of the figures of both lines from bar THEME_BARS on, the share that stood in the theme."""
-    figures = figures_at(score)
-    theme = {figure for bar, figure in figures if bar < THEME_BARS}
-    later = [figure for bar, figure in figures if bar >= THEME_BARS]
-    return sum(figure in theme for figure in later) / max(1, len(later))
-
-
-def continue_the_theme():
-    """Write recall.svg and no-recall.svg, and print how much of the theme came back."""
-    model, checkpoint = load(HERE.parent / 'out-bach' / 'ckpt.pt')
-    tokenizer = load_tokenizer(checkpoint['tokenizer'])
-    prompt = read_prompt(tokenizer, str(THEME), THEME_BARS)
-    config = Config(num_samples=16, bars=12)
-    nothing = mock.patch.object(Recall, 'propose', lambda *where: (0, []))
-    for name, recalls in (('recall', nullcontext()), ('no-recall', nothing)):
-        with recalls:
-            rows, _ = draw_pieces(model, tokenizer, prompt, config)
-        scores = sorted(map(tokenizer.decode, rows), key=share_of_theme)
-        shares = [share_of_theme(score) for score in scores]
-        middle = scores[len(scores) // 2]
-        roll = piano_roll(Piece(name, middle), pace=32, bars=16)
-        (HERE / f'{name}.svg').write_text(roll, 'utf-8')
-        print(f'{name}: {sum(shares) / len(shares):.3f} of the figures are of the theme, in the '
-              f'piece shown {share_of_theme(middle):.3f}')
-
-
 def main():
     torch.set_num_threads(1)
-    continue_the_theme()
     pieces = []
     for folder, count in WANTED.items():
         name = folder.removeprefix('out-')
