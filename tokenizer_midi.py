@@ -518,7 +518,7 @@ class Listener:
                 mask[self.tokenizer.ids[kind, self.wishes[kind]]] = True
                 break
             mask |= self.tokenizer.is_kind[kind]
-            if kind in ('home', 'voices'):
+            if kind == 'home':                   # (voices comes last, and must come, too)
                 break
         return mask
 

@@ -652,6 +652,18 @@ def test_a_rest_goes_on_while_a_note_of_the_prompt_sounds():
     assert not mask[PLAIN.ids['on', 60]] and mask[PLAIN.ids['on', 61]]
 
 
+def test_a_long_note_of_the_prompt_does_not_put_off_the_end():
+    """Forbids a piece that waits, with nothing but tempos and time signatures to say, for a note of
+    the prompt that lasts far beyond the bars that were wished for."""
+    listeners = [PLAIN.listener(bars=2, prompt_end=96, lasting={(0, 60): [5000]}) for _ in range(6)]
+    prompt = ids_from('begin 0 home C voices 3 on C4 shift 96')
+    rows = go_on_at_random(listeners, [prompt] * 6, 600, 0, more_of(PLAIN, metre=-99, shift=2))
+    for row, listener in zip(rows, listeners):
+        assert row[-1] == PLAIN.end
+        assert 3 / 2 <= listener.bars_composed + 1e-9 and listener.bars_composed <= 5 / 2 + 1e-9
+    assert sum(PLAIN.words[id][0] == 'tempo' for row in rows for id in row) < 100
+
+
 def test_the_guard_allows_all_of_bach():
     """Forbids a guard stricter than the music: apart from voices in unison on one key, and notes
     longer than any of a hundred, every word of every movement is allowed where it stands."""
