@@ -24,7 +24,7 @@ What differs from GPT-2, and why:
 - Queries and keys are normed, so that no score explodes at high learning rates.
 - The MLP squares its ReLU. No norm has a gain, no matrix a bias: nothing is lost without them.
 
-Legend for shapes: B batch, T positions, S positions and those in the cache, C channels (n_embd),
+Legend for shapes: B batch, T positions read now, S those and the cached ones, C channels (n_embd),
 H heads, D head size (C / H), V vocabulary, F numbers told after an id. "Key" has three meanings:
 beside a query or a value, it is attention's, and called k in the code; a major, minor or home key
 is a tonality; any other is a key of the keyboard.
@@ -42,7 +42,8 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 
-# kind of thing told -> how many numbers; this is the default, a tokenizer gives its own
+# for each kind of thing that the listener tells (see Transformer): how many columns it has; this is
+# the default, a tokenizer gives its own
 ONLY_THE_CLOCK = {'clock': 1, 'to_end': 0, 'match': 0, 'home': 0, 'voices': 0,
                   'recalled': 0, 'held': 0}
 
@@ -116,7 +117,7 @@ SHORTEST, LONGEST = 6, 6144
 
 def rotations(positions: int, frequencies: torch.Tensor) -> torch.Tensor:
     """(positions, D): D / 2 cosines of the angles at each position, then as many sines.
-    frequencies (D / 2) are in radians a position."""
+    frequencies (D / 2) are in radians per position."""
     angles = torch.arange(positions).double()[:, None] * frequencies
     return torch.cat((angles.cos(), angles.sin()), dim=1).float()
 
@@ -128,8 +129,9 @@ def rotations_by_ids(context: int, head_size: int) -> torch.Tensor:
 
 
 def rotations_by_clock(head_size: int) -> torch.Tensor:
-    """(LONGEST, D): with wavelengths from LONGEST down to SHORTEST. A whole number of each fits
-    into LONGEST, so that nothing is felt where the listener sets the clock back to 0."""
+    """(LONGEST, D): with wavelengths from LONGEST down to SHORTEST. The clock runs to
+    LONGEST - 1 and then from 0 again: a whole number of each wave fits in, so that no angle jumps
+    there."""
     pairs = head_size // 2
     # how many waves fit into LONGEST; of 8 pairs: 1 3 7 20 53 141 380 1024
     fit = ((LONGEST / SHORTEST) ** torch.linspace(0, 1, pairs).double()).round()
@@ -149,7 +151,7 @@ def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
     # nobody sees what comes later: -inf above the diagonal; if S is 4 and T 2, the rows are
     # 0 0 0 -inf and 0 0 0 0
     later = torch.full((T, S), float('-inf'), dtype=q.dtype, device=q.device).triu(S - T + 1)
-    # positive shares that sum to 1, and with them the mean of the values
+    # shares that sum to 1, and with them the weighted mean of the values
     shares = (scores + later).softmax(dim=-1)                    # (B, H, T, S)
     return shares @ v                                            # (B, H, T, D)
 
@@ -234,8 +236,8 @@ class Transformer(nn.Module):
         home        the id of the home word, such as G major; 0 before it has come
         voices      the id of the word that says in how many voices the piece is
         recalled    ids to expect: the last time that a line of the music moved as it does now, it
-                    went on like this, brought to where it is now. For each line there are as many
-                    slots as it may propose ids
+                    went on like this (transposed to where it is now). Each line has two slots, as
+                    it may propose two ids: a second higher, C or C#
         held        for each key that is held, the id of the word that releases it
 
     Empty slots hold 0, which is not the id of any word that presses or releases a key. In a piece
@@ -244,7 +246,7 @@ class Transformer(nn.Module):
         clock 48  to_end 7  match 5 5 0 0  home 170  voices 189  recalled 489 490 0 0
         held 344 368 0 0 0 0 0 0 0 0 0 0
 
-    Of text only clock, match and recalled are told. The other kinds have no column, and what is
+    For text only clock, match and recalled are told. The other kinds have no column, and what is
     computed from them is empty or 0.
     """
 
@@ -258,18 +260,19 @@ class Transformer(nn.Module):
         self.embedding = weights(V, C, std=1)
         self.place_table = weights(config.beat, C)               # the place in the beat
         self.to_end_table = weights(config.levels, C)
-        # for each slot of `recalled` a table of its own, stacked: slot s begins at row s V
+        # for each slot of `recalled` a table of its own, stacked: slot s begins at row s * matches,
+        # or s V
         self.match_table = weights(slots * config.matches, C)
         self.recalled_table = weights(slots * V, C)
-        # a second vector for each id, for when it is told: as home, voices, or held (not of text)
+        # a second vector for each id, for when it is told: as home, voices, or held (not for text)
         self.told_table = weights(V if config.keys else 1, C, std=0.1)
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
         # for the output: the score of each id, and what is added to some of them
         self.head = weights(C, V, std=0.5 * C ** -0.5)           # the first loss is about ln V
         self.press = weights(C, 24 if config.keys else 0)        # 12 semitones in major, in minor
-        self.release = weights(C, config.keys)                   # by how far other keys are away
+        self.release = weights(C, config.keys)                   # by how far away other keys are
         self.trust = weights(C, slots)
-        # (slots, matches); score_recalled multiplies by 10: each step of a match begins at 0.5
+        # (slots, matches); score_recalled multiplies by 10: so at first a match m adds 0.5 m
         self.trust_by_match = nn.Parameter(0.05 * torch.arange(config.matches).repeat(slots, 1))
         head_size = C // config.n_head
         by_ids = rotations_by_ids(config.context, head_size)
@@ -282,7 +285,7 @@ class Transformer(nn.Module):
         config = self.config
         slot = torch.arange(recalled.size(-1), device=ids.device)        # id 60 in slot 2: 60 + 2 V
         x = F.embedding(ids, self.embedding)
-        # sum(2): over the numbers of a kind. An empty slot adds row 0, learned like any other
+        # sum(2): over the columns. An empty slot adds row 0 of its table, learned like any other
         x = x + F.embedding(clock % config.beat, self.place_table).sum(2)
         x = x + F.embedding(to_end, self.to_end_table).sum(2)
         x = x + F.embedding(match + slot * config.matches, self.match_table).sum(2)
@@ -321,15 +324,16 @@ class Transformer(nn.Module):
         number for the slot and its match, and one from x."""
         slot = torch.arange(match.size(-1), device=x.device)
         by_match = self.trust_by_match[slot, match]                      # (B, T, slots)
-        # 10 and 3 say how fast they are learned, as the optimizer's steps are of one size
+        # the optimizer's steps are of one size, whatever the gradient: times 10, each of them moves
+        # the score ten times as far
         scores = 10 * by_match + 3 * linear(x, self.trust)
         return scores.masked_fill(match == 0, 0)
 
     def score_releases(self, x, held) -> torch.Tensor:
         """x (B, T, C), normed, and what is held (B, T, K) -> what is added to the scores of
-        releasing each (B, T, K). An interval sounds alike wherever it lies. So every key that is
-        held adds a number to the score of releasing another, or itself: kernel[d] if it lies d
-        semitones above, kernel[keys - d] if d below.
+        releasing each (B, T, K). An interval sounds alike wherever it lies. So the score of
+        releasing a key is a sum over all keys that are held, itself included: kernel[d] for one
+        that lies d semitones above it, kernel[keys - d] for one d below.
 
             C4 and E4 are held:  C4 gets kernel[0] + kernel[4], E4 kernel[0] + kernel[keys - 4]
         """
@@ -337,8 +341,8 @@ class Transformer(nn.Module):
         # these ids are in the order of the keys: their difference is in semitones
         this, other = held[..., :, None], held[..., None, :]
         above = (other - this) % max(1, self.config.keys)                # (B, T, K, K)
-        counts = kernel.gather(2, above.flatten(2)).view(above.shape)
-        scores = counts.masked_fill(other == 0, 0).sum(-1)
+        added = kernel.gather(2, above.flatten(2)).view(above.shape)
+        scores = added.masked_fill(other == 0, 0).sum(-1)
         return scores.masked_fill(held == 0, 0)
 
     def forward(self, ids: torch.Tensor, told: torch.Tensor, cache: 'Cache | None' = None):
@@ -365,7 +369,7 @@ class Transformer(nn.Module):
         logits[:, :, presses] += self.score_presses(x, home)     # (for text no id: it has no keys)
         scores = torch.cat((self.score_recalled(x, match), self.score_releases(x, held)), dim=-1)
         told_ids = torch.cat((recalled, held), dim=-1)
-        return logits.scatter_add(2, told_ids, scores.to(logits.dtype))
+        return logits.scatter_add(2, told_ids, scores.to(logits.dtype))  # (empty slots: 0 to id 0)
 
     @torch.inference_mode()
     def generate(self, ids: torch.Tensor, listeners: list, stop: int | None = None,
@@ -441,7 +445,7 @@ def forbid(logits: torch.Tensor, listeners: list) -> torch.Tensor:
     """logits (B, V) with -inf for the ids that may not come next, as the listener of each row says.
     The probability that they would have had, at temperature 1, is added to `listener.forbidden`."""
     masks = [listener.allowed() for listener in listeners]       # (V,) each
-    if masks[0] is None:                                         # of text: all may come
+    if masks[0] is None:                                         # for text: all may come
         return logits
     may_come = torch.from_numpy(np.stack(masks)).to(logits.device)       # (B, V)
     lost = logits.softmax(-1).masked_fill(may_come, 0).sum(-1)           # (B,)

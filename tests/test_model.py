@@ -242,7 +242,7 @@ def test_what_is_told_is_read():
 
 def test_the_row_in_the_docstring():
     """Forbids an example that is not true: ids of other words than it says, or another order."""
-    example = Transformer.__doc__.split('G3 and G5 are held:')[1].split('Of text')[0]
+    example = Transformer.__doc__.split('G3 and G5 are held:')[1].split('For text')[0]
     kinds = {}
     for word in example.split():
         if word.isdigit():
