@@ -125,7 +125,7 @@ def get_batch(corpora: list[dict], shares: list[float], rows: int, context: int,
 def validate(model, corpus: dict, rank: int = 0, world: int = 1) -> float:
     """Mean loss in nats of the held-out part, the same in every process."""
     losses = losses_of(model, corpus['val'], corpus['val_told'], rank, world)
-    total = torch.tensor(losses.sum(), dtype=torch.float32)      # (not every GPU has float64)
+    total = torch.tensor(losses.sum(), dtype=torch.float32)
     return sum_over(world, total).item() / (len(corpus['val']) - 1)
 
 
@@ -482,7 +482,7 @@ def train_on(config: Config, corpora: list[dict], extra: list[dict], device: str
 
             # a batch; what is random in a step depends on the seed and the step alone, so that a
             # resumed run draws what it would have drawn
-            seed = 1_000_003 * config.seed + step                # no step of the next seed has it
+            seed = 1_000_003 * config.seed + step    # (apart from those of other seeds)
             generator.manual_seed(seed)
             torch.manual_seed(seed + 10 ** 9 * rank)             # dropout: other in each process
             faded = (1 - step / config.max_steps) ** config.fading
