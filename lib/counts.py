@@ -1,7 +1,7 @@
-"""What can be counted in eight bars of music: some hundred plain figures that need no taste.
+"""What can be counted in eight bars of music: plain figures that need no taste.
 
     cut(score)       a piece -> its windows, of eight bars each
-    count(window)    a window -> {'16ths': 0.41, 'parallel fifths and octaves': 0.0, ...}
+    count(window)    a window -> {'notes on the beat': 0.41, 'parallel fifths and octaves': 0.0, ...}
 
 Most are shares: of the notes, of the time, of the onsets (the moments at which a note is struck).
 None of them knows how high a piece lies or how fast it is marked: transposed, or at another tempo,
@@ -17,7 +17,6 @@ from lib.tonality import ALL_PROFILES, find_key, in_key, keys_apart, time_in_sca
 
 BARS = 8                 # in a window
 FEWEST = 24              # notes in a window; one with fewer says too little
-FIGURE = 4               # steps in a figure
 
 
 # ---- windows
@@ -75,13 +74,11 @@ def count(window: Window) -> dict[str, float]:
     onsets = np.unique(window.struck[:, 0])
     down = keys_down(window.sounding, onsets)
     top, bass = highest(down), lowest(down)
-    found = count_durations(window) | count_waits(onsets) | count_places(window, onsets)
-    found |= count_texture(window) | count_range(window)
+    found = count_places(window, onsets) | count_texture(window)
     found |= count_line('top', newly_struck(top, window, onsets))
     found |= count_line('bass', newly_struck(bass, window, onsets))
     found |= count_moves(top, bass) | count_intervals(window, onsets, down)
-    found |= count_chords(down, on_beat(onsets, window)) | count_keys(window)
-    found |= count_figures(window) | count_bars(window) | count_neighbours(window)
+    found |= count_keys(window) | count_bars(window)
     return {name: float(value) for name, value in found.items()}
 
 
@@ -92,44 +89,7 @@ def share(flags) -> float:
     return total / max(1, flags.size)
 
 
-def evenness(values: np.ndarray) -> float:
-    """How evenly different values occur: their entropy in bits, 0 if all are the same."""
-    _, counts = np.unique(values, return_counts=True)
-    shares = counts / max(1, counts.sum())
-    return -(shares * np.log2(shares)).sum()
-
-
 # ---- time
-
-def count_durations(window: Window) -> dict:
-    durations = window.struck[:, 2]
-    plain = durations % 12
-    return {
-        'shorter than a 16th': share(durations < 6),
-        '16ths': share(durations == 6),
-        'between a 16th and an 8th': share((durations > 6) & (durations < 12)),
-        '8ths': share(durations == 12),
-        'between an 8th and a quarter': share((durations > 12) & (durations < 24)),
-        'quarters': share(durations == 24),
-        'halves and longer': share(durations >= 48),
-        'no multiple of a 32nd or a triplet': share((plain % 3 > 0) & (plain % 4 > 0)),
-        'mean duration, in quarters': share(durations) / STEPS,
-        'evenness of durations': evenness(durations),
-    }
-
-
-def count_waits(onsets: np.ndarray) -> dict:
-    """How long it is from one onset (T,) to the next."""
-    waits = np.diff(onsets)
-    return {
-        'waits under a 16th': share(waits < 6),
-        'waits of a 16th': share(waits == 6),
-        'waits of an 8th': share(waits == 12),
-        'waits of a quarter': share(waits == 24),
-        'waits as the one before': share(waits[1:] == waits[:-1]),
-        'evenness of waits': evenness(waits),
-    }
-
 
 def on_beat(moments: np.ndarray, window: Window) -> np.ndarray:
     """True for the moments that are on a beat."""
@@ -189,32 +149,16 @@ def count_texture(window: Window) -> dict:
     """How many keys are down, as shares of the time, and how many are struck at once."""
     keys, lasts = texture_of(window.sounding)
     whole = lasts.sum()
-    mean = (keys * lasts).sum() / whole
     _, at_once = np.unique(window.struck[:, 0], return_counts=True)
-    bars = bar_of(window.struck[:, 0], window.lines)
-    notes_a_bar = np.bincount(bars, minlength=BARS)
-    different = np.unique(window.struck[:, 0] * 128 + window.struck[:, 1])
     found = {}
     for number in range(4):
         found[f'time with {number} keys down'] = lasts[keys == number].sum() / whole
     found |= {
         'time with 4 or more keys down': lasts[keys > 3].sum() / whole,
-        'keys down': mean,
         'one note struck at once': share(at_once == 1),
-        'one key struck twice at once': 1 - len(different) / len(bars),
-        'notes a quarter': len(bars) * STEPS / whole,
-        'spread of notes a bar': notes_a_bar.std() / notes_a_bar.mean(),
+        'notes a quarter': len(window.struck) * STEPS / whole,
     }
     return found
-
-
-def count_range(window: Window) -> dict:
-    """How far the notes lie apart, and the bars."""
-    bars = bar_of(window.struck[:, 0], window.lines)
-    pitches = window.struck[:, 1]
-    means = [pitches[bars == number].mean() for number in np.unique(bars)]
-    return {'range': np.ptp(pitches),
-            'from a bar\'s mean pitch to the next': share(abs(np.diff(means)))}
 
 
 # ---- the outer voices: the highest and the lowest key that is down
@@ -250,7 +194,6 @@ def count_line(name: str, pitches: np.ndarray) -> dict:
         f'{name}: two steps on': share(is_step[:-1] & is_step[1:] & (first * second > 0)),
         f'{name}: leaps with a step back': share((turns & is_step[1:])[abs(first) > 4]),
         f'{name}: back where it was': share(first == -second),
-        f'{name}: evenness of intervals': evenness(intervals),
     }
 
 
@@ -323,41 +266,6 @@ def count_intervals(window: Window, onsets: np.ndarray, down: np.ndarray) -> dic
     return found
 
 
-TRIADS = ((0, 4, 7), (0, 3, 7))
-SEVENTHS = ((0, 3, 6), (0, 4, 7, 10), (0, 4, 7, 11), (0, 3, 7, 10), (0, 3, 6, 10), (0, 3, 6, 9))
-
-
-def parts_of(shapes: tuple) -> np.ndarray:
-    """(4096,), True for each set of pitch classes, a number of 12 bits, that is one of these chords
-    or a part of one, in any key."""
-    found = np.zeros(4096, bool)
-    sets = np.arange(4096)
-    for shape in shapes:
-        for tonic in range(12):
-            whole = sum(1 << (tonic + degree) % 12 for degree in shape)
-            found |= sets & whole == sets
-    return found
-
-
-IN_TRIAD = parts_of(TRIADS)
-IN_CHORD = parts_of(TRIADS + SEVENTHS)
-
-
-def count_chords(down: np.ndarray, strong: np.ndarray) -> dict:
-    """What sounds at the onsets, down (T, 128); strong (T,): those on the beat."""
-    classes = np.zeros((len(down), 12), bool)
-    for octave in range(0, 128, 12):
-        keys = down[:, octave:octave + 12]
-        classes[:, :keys.shape[1]] |= keys
-    sets = classes @ (1 << np.arange(12))
-    return {
-        'triads or parts of one, on the beat': share(IN_TRIAD[sets[strong]]),
-        'triads or parts of one, off the beat': share(IN_TRIAD[sets[~strong]]),
-        'full triads': share(IN_TRIAD[sets] & (classes.sum(axis=1) > 2)),
-        'no chord, on the beat': share(~IN_CHORD[sets[strong]]),
-    }
-
-
 def count_keys(window: Window) -> dict:
     """Notes in and out of the key of their bar, of these bars and of the piece."""
     starts, pitches, durations = window.struck.T
@@ -379,7 +287,6 @@ def count_keys(window: Window) -> dict:
         'fifths from a bar\'s key to the next':
             share([keys_apart(one, other) for one, other in zip(keys, keys[1:])]),
         'fifths from the key of the piece': keys_apart(whole, window.home),
-        'evenness of pitch classes': evenness(pitches % 12),
     }
 
 
@@ -403,52 +310,6 @@ def share_in_key(notes: np.ndarray, bars: np.ndarray) -> float:
 
 
 # ---- what comes again
-
-def struck_lines(notes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Notes (N, 3) -> the onsets, and the highest and the lowest note struck at each, (T,) each.
-    """
-    onsets, when = np.unique(notes[:, 0], return_inverse=True)
-    top = np.zeros(len(onsets), int)
-    bottom = np.full(len(onsets), 127)
-    np.maximum.at(top, when, notes[:, 1])
-    np.minimum.at(bottom, when, notes[:, 1])
-    return onsets, top, bottom
-
-
-def figures_of(onsets: np.ndarray, line: np.ndarray) -> list[tuple | None]:
-    """The figures of a line (T,), one from each onset on: four intervals and their waits. None
-    where fewer than three of the intervals differ: a scale or a trill is nobody's."""
-    intervals, waits = np.diff(line).tolist(), np.diff(onsets).tolist()
-    figures = []
-    for first in range(len(intervals) - FIGURE + 1):
-        steps = tuple(intervals[first:first + FIGURE])
-        figure = steps + tuple(waits[first:first + FIGURE])
-        figures.append(figure if len(set(steps)) > 2 else None)
-    return figures
-
-
-def count_figures(window: Window) -> dict:
-    """Of the figures of a line, those that were heard before in these bars: in the same line, and
-    in the other one. Where one note alone is struck, it belongs to both lines: such a figure is not
-    another line's."""
-    onsets, top, bottom = struck_lines(window.struck)
-    above, below = figures_of(onsets, top), figures_of(onsets, bottom)
-    found = {}
-    for name, line, other in (('top', above, below), ('bottom', below, above)):
-        heard, heard_there = set(), set()
-        total, again, answers = 0, 0, 0
-        for figure, there in zip(line, other):
-            if figure:
-                total += 1
-                again += figure in heard
-                answers += figure in heard_there
-                heard.add(figure)
-            if there and there != figure:
-                heard_there.add(there)
-        found[f'{name}: figures that come again'] = again / max(1, total)
-        found[f'{name}: figures that answer the other line'] = answers / max(1, total)
-    return found
-
 
 def pairs_apart(moments: np.ndarray, ago: float) -> tuple[np.ndarray, np.ndarray]:
     """Moments (N,) in order -> the numbers of all pairs (P,), (P,), of which the second stands
@@ -502,29 +363,4 @@ def count_bars(window: Window) -> dict:
         'bar like the one before': share(alike[~np.isnan(alike[:, 0]), 0]),
         'bar like the one two before': share(alike[~np.isnan(alike[:, 1]), 1]),
         'bar like the likest before': share(np.nan_to_num(alike[1:]).max(axis=1)),
-    }
-
-
-def count_neighbours(window: Window) -> dict:
-    """Each note against those struck with it, and within a quarter before and after."""
-    starts, pitches, _ = window.struck.T
-    ago = starts[:, None] - starts                                  # (N, N)
-    apart = abs(pitches[:, None] - pitches)
-    folded = apart % 12
-    together = (ago == 0) & (apart > 0)
-    before = (ago > 0) & (ago <= STEPS)
-    after = (ago < 0) & (ago >= -STEPS)
-    step = (apart == 1) | (apart == 2)
-    some, more = before.any(axis=1), after.any(axis=1)
-    nearest = np.where(before, apart, 99).min(axis=1)[some]
-    at_once = np.bincount(folded[together], minlength=12) / max(1, together.sum())
-    false = before & ((folded == 1) | (folded == 11)) & (apart > 2)
-    return {
-        'keys struck a quarter before': share((before & (apart == 0)).any(axis=1)[some]),
-        'struck together: semitones and major sevenths': at_once[1] + at_once[11],
-        'struck together: tritones': at_once[6],
-        'notes that go by a step': share((after & step).any(axis=1)[more]),
-        'notes with no neighbour': share(~((before | after) & step).any(axis=1)),
-        'semitones in another octave, a quarter before': share(false.any(axis=1)[some]),
-        'nearest key struck a quarter before': share(nearest),
     }

@@ -10,10 +10,11 @@ from collections import defaultdict
 import numpy as np
 
 from data.score import STEPS, WHOLE, Score
-from lib.counts import (FEWEST, bar_of, figures_of, highest, keys_down, likeness, lines_of, lowest,
-                        parallels, share, share_in_key, struck_lines, table_of, texture_of)
+from lib.counts import (FEWEST, bar_of, highest, keys_down, likeness, lines_of, lowest, parallels,
+                        share, share_in_key, table_of, texture_of)
 from lib.tonality import find_key
 
+FIGURE = 4               # steps in a figure
 AGO = 4                  # bars; a figure that was heard so long ago, or longer, has come back
 LAGS = 24                # bars that the lag curve looks back
 LONG = 3 * WHOLE // 2    # steps; a note that lasts longer was probably forgotten
@@ -23,6 +24,29 @@ FIGURES = ('home', 'in the key of their bar', 'parallel fifths and octaves',
 
 
 # ---- themes that come back
+
+def struck_lines(notes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Notes (N, 3) -> the onsets, and the highest and the lowest note struck at each, (T,) each.
+    """
+    onsets, when = np.unique(notes[:, 0], return_inverse=True)
+    top = np.zeros(len(onsets), int)
+    bottom = np.full(len(onsets), 127)
+    np.maximum.at(top, when, notes[:, 1])
+    np.minimum.at(bottom, when, notes[:, 1])
+    return onsets, top, bottom
+
+
+def figures_of(onsets: np.ndarray, line: np.ndarray) -> list[tuple | None]:
+    """The figures of a line (T,), one from each onset on: four intervals and their waits. None
+    where fewer than three of the intervals differ: a scale or a trill is nobody's."""
+    intervals, waits = np.diff(line).tolist(), np.diff(onsets).tolist()
+    figures = []
+    for first in range(len(intervals) - FIGURE + 1):
+        steps = tuple(intervals[first:first + FIGURE])
+        figure = steps + tuple(waits[first:first + FIGURE])
+        figures.append(figure if len(set(steps)) > 2 else None)
+    return figures
+
 
 def figures_at(score: Score) -> list[tuple[int, tuple]]:
     """(bar, figure) of all figures of both lines, the highest and the lowest note struck at each

@@ -1,6 +1,6 @@
 """Can a model's pieces be told from Bach's? A judge who only counts tries it.
 
-Pieces are cut into windows of eight bars, and in each some hundred things are counted
+Pieces are cut into windows of eight bars, and in each some eighty things are counted
 (`lib/counts.py`). From windows of both sides the judge learns which counts speak for Bach, by a
 logistic regression. Then it is given pairs that it has not heard, one window by Bach and one of the
 other side, and says which one is Bach's:

@@ -9,10 +9,9 @@ import pytest
 import prepare
 from conftest import ROOT
 from data.score import Note, Score, read_midi
-from lib.counts import (FEWEST, chromatic, count, count_line, cut, figures_of, highest, keys_down,
-                        likeness, lowest, newly_struck, pairs_apart, parallels, share_in_key,
-                        struck_lines, table_of)
-from lib.form import describe, describe_piece, lag_curve, returns
+from lib.counts import (FEWEST, chromatic, count, count_line, cut, highest, keys_down, likeness,
+                        lowest, newly_struck, pairs_apart, parallels, share_in_key, table_of)
+from lib.form import describe, describe_piece, figures_of, lag_curve, returns, struck_lines
 from lib.judge import (RIDGE, Counted, count_pieces, deal, family, fit, gave_away, judge,
                        judge_sides, shuffle_pitches, standard_error, standardise)
 from lib.tonality import find_key, in_key, keys_apart
@@ -270,15 +269,11 @@ def test_counts_by_hand():
     [window] = cut(Score(notes, metres=IN_A_ROW))
     found = count(window)
     want = {
-        '8ths': 2 / 6, 'quarters': 2 / 6, '16ths': 0, 'halves and longer': 1 / 6,
-        'between an 8th and a quarter': 1 / 6, 'mean duration, in quarters': 186 / 6 / 24,
-        'waits of an 8th': 16 / 39, 'waits of a quarter': 23 / 39,
         'notes on the beat': 5 / 6, 'notes on half the beat': 1 / 6,
         'notes on the first beat of a bar': 2 / 6, 'beats with a note struck': 1,
         'notes held over the bar line': 0, 'notes held over the next beat': 0,
-        'time with 1 keys down': 6 / 96, 'time with 2 keys down': 90 / 96, 'keys down': 186 / 96,
-        'one note struck at once': 4 / 5, 'one key struck twice at once': 0,
-        'notes a quarter': 6 / 4, 'spread of notes a bar': 0, 'range': 28,
+        'time with 1 keys down': 6 / 96, 'time with 2 keys down': 90 / 96,
+        'one note struck at once': 4 / 5, 'notes a quarter': 6 / 4,
         'top: semitones': 8 / 39, 'top: whole tones': 8 / 39, 'top: thirds': 8 / 39,
         'top: sixths': 15 / 39, 'top: octaves': 0, 'top: turns': 16 / 38, 'top: two steps on': 0,
         'top: leaps with a step back': 8 / 15, 'bass: repeated': 1,
@@ -287,13 +282,11 @@ def test_counts_by_hand():
         '7 semitones over the bass': 8 / 40, '2 semitones over the bass': 8 / 40,
         'octaves, of all pairs': 0, 'dissonant outer voices on the beat': 2 / 4,
         'dissonant outer voices off the beat': 0,
-        'triads or parts of one, on the beat': 3 / 4, 'full triads': 0,
         'in the key of their bar': 1, 'in the key of the piece': 1,
         'fifths from a bar\'s key to the next': 0,
         'bar rhythms that differ': 1 / 8, 'rhythm as in the bar before': 1,
         'bar like the one before': 1, 'bar like the likest before': 1,
         'three semitones side by side, in a bar': 0,
-        'struck together: tritones': 0,
     }
     for name, value in want.items():
         assert found[name] == pytest.approx(value), name
