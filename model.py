@@ -17,10 +17,11 @@ What differs from GPT-2, and why:
   ids, the others by a clock, which for music counts time.
 - Besides the ids, the model is told what can be worked out from them, which a small model works out
   badly. After each id a listener (of the tokenizer) says where the clock stands, the home key, how
-  many voices there are, which keys of the keyboard are held, and what came next the last time that
-  the music moved as it does now; also how far the end is, if a length is wished for.
+  many voices there are, which keys of the keyboard are held, and what came next when the music had
+  moved like this before; also how far the end is, if a length is wished for.
 - At the output, the scores of three kinds of ids are changed: of words that are recalled, of those
-  that release a key, and of those that press one (by its place in the home scale).
+  that release a key, and of those that press one (by its place in the home scale, and by how far it
+  is from the keys that are held).
 - Queries and keys are normed, so that no score explodes at high learning rates.
 - The MLP squares its ReLU. No norm has a gain, no matrix a bias: nothing is lost without them.
 
@@ -62,7 +63,8 @@ class ModelConfig:
     levels: int = 1       # how many values `to_end` has
     matches: int = 1      # how many values `match` has
     keys: int = 0         # how many keys the keyboard has, the lowest of which is a C; 0 for text
-    first_on: int = 0     # the id that presses the lowest key; the next ids press the others
+    first_on: int = 0     # the id that presses the lowest key; the next ids press the others, the
+                          # ... ids before it release them, in the same order
     first_home: int = 0   # the id of C major; then C sharp major ... B major, C minor ... B minor
 
     def __post_init__(self):
@@ -231,20 +233,21 @@ class Transformer(nn.Module):
         clock       where the clock stands, below LONGEST: for music the time, for text how many ids
         to_end      how far it is to the end, as a level from 1; 0: not told. In training it is
                     true, and hidden in half of the rows; in validation hidden; in composing a wish
-        match       for each id in `recalled`, how long the likeness was: 1 for two notes of a line
-                    (or two ids of a text), 2 for three ...; 0 for an empty slot
+        match       how sure what is recalled is, from 1; 0: nothing is. For music three numbers, for
+                    the three voices of which most is known, the surest first. For text one: how
+                    many of the last ids stood before what is recalled, less 1
         home        the id of the home word, such as G major; 0 before it has come
         voices      the id of the word that says in how many voices the piece is
-        recalled    ids to expect: the last time that a line of the music moved as it does now, it
-                    went on like this (transposed to where it is now). Each line has two slots, as
-                    it may propose two ids: a second higher, C or C#
+        recalled    ids to expect: when a voice had moved like this before, it went on like this. For
+                    each number in `match` three slots: two that press a key (a second higher, C or
+                    C#), and the one that releases the key that the voice still holds
         held        for each key that is held, the id of the word that releases it
 
     Empty slots hold 0, which is not the id of any word that presses or releases a key. In a piece
-    in G major and three voices, if one line proposes C5 or C#5 while G3 and G5 are held:
+    in G major and three voices, if one voice may go from B4 to C5 or C#5, while G3 is held, too:
 
-        clock 48  to_end 7  match 5 5 0 0  home 170  voices 189  recalled 489 490 0 0
-        held 344 368 0 0 0 0 0 0 0 0 0 0
+        clock 48  to_end 7  match 5 0 0  home 170  voices 189
+        recalled 489 490 360 0 0 0 0 0 0  held 344 360 0 0 0 0 0 0 0 0 0 0
 
     For text only clock, match and recalled are told. The other kinds have no column, and what is
     computed from them is empty or 0.
@@ -255,14 +258,14 @@ class Transformer(nn.Module):
         self.config = config
         self.dtype = torch.float32               # of blocks and logits; train.py may change it
         V, C = config.vocab_size, config.n_embd
-        slots = config.told['recalled']
+        voices, slots = config.told['match'], config.told['recalled']
         # tables for the input: a vector for each id, and for each thing that may be told
         self.embedding = weights(V, C, std=1)
         self.place_table = weights(config.beat, C)               # the place in the beat
         self.to_end_table = weights(config.levels, C)
-        # for each slot of `recalled` a table of its own, stacked: slot s begins at row s * matches,
-        # or s V
-        self.match_table = weights(slots * config.matches, C)
+        # for each column of `match` and of `recalled` a table of its own, stacked: that of column i
+        # begins at row i * matches, or i V
+        self.match_table = weights(voices * config.matches, C)
         self.recalled_table = weights(slots * V, C)
         # a second vector for each id, for when it is told: as home, voices, or held (not for text)
         self.told_table = weights(V if config.keys else 1, C, std=0.1)
@@ -271,6 +274,7 @@ class Transformer(nn.Module):
         self.head = weights(C, V, std=0.5 * C ** -0.5)           # the first loss is about ln V
         self.press = weights(C, 24 if config.keys else 0)        # 12 semitones in major, in minor
         self.release = weights(C, config.keys)                   # by how far away other keys are
+        self.interval = weights(2 * config.keys)                 # for pressing: the same, without x
         self.trust = weights(C, slots)
         # (slots, matches); score_recalled multiplies by 10: so at first a match m adds 0.5 m
         self.trust_by_match = nn.Parameter(0.05 * torch.arange(config.matches).repeat(slots, 1))
@@ -283,12 +287,13 @@ class Transformer(nn.Module):
     def embed(self, ids, clock, to_end, match, home, voices, recalled, held) -> torch.Tensor:
         """What the first block reads (B, T, C): the ids (B, T), and what is told after each."""
         config = self.config
+        voice = torch.arange(match.size(-1), device=ids.device)
         slot = torch.arange(recalled.size(-1), device=ids.device)        # id 60 in slot 2: 60 + 2 V
         x = F.embedding(ids, self.embedding)
         # sum(2): over the columns. An empty slot adds row 0 of its table, learned like any other
         x = x + F.embedding(clock % config.beat, self.place_table).sum(2)
         x = x + F.embedding(to_end, self.to_end_table).sum(2)
-        x = x + F.embedding(match + slot * config.matches, self.match_table).sum(2)
+        x = x + F.embedding(match + voice * config.matches, self.match_table).sum(2)
         x = x + F.embedding(recalled + slot * config.vocab_size, self.recalled_table).sum(2)
         x = x + F.embedding(torch.cat((home, voices, held), -1), self.told_table).sum(2)
         return norm(x)
@@ -319,15 +324,31 @@ class Transformer(nn.Module):
         scores = linear(x, self.press).gather(2, place)  # (B, T, 24) -> (B, T, keys)
         return scores.masked_fill(~known, 0)
 
-    def score_recalled(self, x, match) -> torch.Tensor:
-        """x (B, T, C), normed -> what is added to the scores of the recalled ids (B, T, slots): a
-        number for the slot and its match, and one from x."""
-        slot = torch.arange(match.size(-1), device=x.device)
+    def score_intervals(self, held) -> torch.Tensor:
+        """What is held (B, T, K) -> what is added to the score of pressing each key (B, T, keys), by
+        its intervals to the keys that are held: a sum over these, interval[d] for one that lies d
+        semitones below it, interval[-d] (counted from the end) for one d above. So nobody has to
+        learn anew for every pair of keys that a semitone is harsh."""
+        keys, first_on = self.config.keys, self.config.first_on
+        is_held = torch.zeros(*held.shape[:2], self.config.vocab_size, dtype=self.dtype,
+                              device=held.device)
+        # 1 for each key that is held (B, T, keys); its `off` is so many ids below its `on`
+        is_held = is_held.scatter(2, held, 1)[:, :, first_on - keys:first_on]
+        key = torch.arange(keys, device=held.device)
+        by_pair = 10 * self.interval[key - key[:, None]]         # (held, pressed); 10: see below
+        return linear(is_held, by_pair)
+
+    def score_recalled(self, x, match, recalled) -> torch.Tensor:
+        """x (B, T, C), normed, and what is told -> what is added to the scores of the recalled ids
+        (B, T, slots): a number for the slot and the match of its voice, and one from x."""
+        slots = recalled.size(-1)
+        match = match.repeat_interleave(slots // max(1, match.size(-1)), -1)  # that of the voice
+        slot = torch.arange(slots, device=x.device)
         by_match = self.trust_by_match[slot, match]                      # (B, T, slots)
         # the optimizer's steps are of one size, whatever the gradient: times 10, each of them moves
         # the score ten times as far
         scores = 10 * by_match + 3 * linear(x, self.trust)
-        return scores.masked_fill(match == 0, 0)
+        return scores.masked_fill(recalled == 0, 0)
 
     def score_releases(self, x, held) -> torch.Tensor:
         """x (B, T, C), normed, and what is held (B, T, K) -> what is added to the scores of
@@ -365,9 +386,10 @@ class Transformer(nn.Module):
             cache.length += T
         x = norm(x)
         logits = linear(x, self.head)                            # (B, T, V)
+        # (for text these are no ids: it has no keys)
         presses = slice(self.config.first_on, self.config.first_on + self.config.keys)
-        logits[:, :, presses] += self.score_presses(x, home)     # (for text no id: it has no keys)
-        scores = torch.cat((self.score_recalled(x, match), self.score_releases(x, held)), dim=-1)
+        logits[:, :, presses] += self.score_presses(x, home) + self.score_intervals(held)
+        scores = torch.cat((self.score_recalled(x, match, recalled), self.score_releases(x, held)), dim=-1)
         told_ids = torch.cat((recalled, held), dim=-1)
         return logits.scatter_add(2, told_ids, scores.to(logits.dtype))  # (empty slots: 0 to id 0)
 
@@ -486,7 +508,7 @@ def draw(logits: torch.Tensor, temperature: float = 1.0, top_k: int = 0, top_p: 
 
 # --------------------------------------------------------------------------------- save and load
 
-FORMAT = 9               # of checkpoints: one more whenever older ones can't be read any more
+FORMAT = 10              # of checkpoints: one more whenever older ones can't be read any more
 CONTENTS = {'model': dict, 'model_config': dict, 'train_config': dict, 'tokenizer': dict,
             'dtype': str, 'optimizers': list, 'progress': dict}
 

@@ -18,7 +18,6 @@ two steps (it is moved to the nearest), and, if there are no words for it (`velo
 key is struck.
 
     MidiTokenizer    the words, and notes <-> ids
-    Recall           what came next last time, when the music was as it is now
     Listener         follows the words of a piece: it tells the model what it knows (`told`), and
                      says which words may come next (`allowed`, the guard)
     explain          python tokenizer_midi.py FILE.mid shows the words of a file
@@ -36,6 +35,7 @@ import numpy as np
 from data.score import (METRES, SLOWEST, STEPS, TEMPOS, WHOLE, Note, Score, bars_of, fit_metre,
                         read_midi, tempo_number)
 from data.tokenizer import Tokenizer
+from lib.recall import Recall
 from lib.tonality import MODES, home_key, name_of, raised
 
 HOMES = [(tonic, mode) for mode in MODES for tonic in range(12)]
@@ -187,19 +187,19 @@ class MidiTokenizer(Tokenizer):
         """What ModelConfig has to know to read what is told: its columns, how many values each has,
         and where the words lie that it speaks of."""
         return {'told': Listener.TOLD, 'beat': STEPS, 'levels': 1 + len(END_LEVELS),
-                'matches': 2 + Recall.LONGEST - Recall.SHORTEST,         # one of them for none
+                'matches': 1 + Recall.LEVELS,                            # one of them for none
                 'keys': 128, 'first_on': self.ids['on', 0],
                 'first_home': self.ids['home', HOMES[0]]}
 
     def to_dict(self) -> dict:
-        return {'kind': 'midi', 'version': 3, 'velocity': self.velocity}
+        return {'kind': 'midi', 'version': 4, 'velocity': self.velocity}
 
     @classmethod
     def from_dict(cls, d: dict):
         """Raises ValueError if `d` is not what this version's `to_dict` gives."""
         tokenizer = cls(bool(d.get('velocity')))
         if d != tokenizer.to_dict():
-            raise ValueError(f'not a MIDI tokenizer of version 3: {d!r:.60}')
+            raise ValueError(f'not a MIDI tokenizer of version 4: {d!r:.60}')
         return tokenizer
 
 
@@ -233,73 +233,14 @@ def quarters_a_minute(number: int) -> float:
 
 # ----------------------------------------------------------------------------------- the listener
 
-def scale_step(interval: int) -> int:
-    """Semitones -> steps of a scale, major or minor alike: 3 and 4 (thirds) -> 2, 5 and 6 (fourth
-    and tritone) -> 3, -12 -> -7."""
-    octaves, rest = divmod(abs(interval), 12)
-    step = 7 * octaves + (0, 1, 1, 2, 2, 3, 3, 4, 5, 5, 6, 6)[rest]
-    return step if interval >= 0 else -step
-
-
-def of_one_step(interval: int) -> list[int]:
-    """An interval and the other one of as many scale steps: 3 -> [3, 4]. A fifth, an octave and 0
-    have no other: 7 -> [7]."""
-    others = [other for other in (interval - 1, interval + 1)
-              if scale_step(other) == scale_step(interval)]
-    return [interval, *others]
-
-
-class Recall:
-    """What came next last time. Bach repeats himself, at other pitches and in other voices; a small
-    model does not find that by itself, so it is told.
-
-    Of each onset two notes are kept, the highest (line 0) and the lowest (line 1). A line is its
-    moves, each the wait before a note and how many scale steps it lies above the note before, so
-    that a sequence on another degree of the scale looks the same. The lines share one memory: for
-    some moves and the wait after them, the interval that came then, in semitones. Where one note
-    alone is struck, it is in both lines.
-
-        heard            C4 12 D4 12 E4 12 F4 48 | G4 12 A4 12 B4 12   (the numbers are waits)
-        last two moves   (12, +1) (12, +1), then a wait of 12
-        last time        F4 came, one semitone above E4. So C5 is proposed, and also C#5, which is
-                         two semitones above B4, but one scale step as well
-    """
-    SHORTEST, LONGEST = 2, 8     # the fewest and the most moves that are compared
-
-    def __init__(self):
-        self.memory = {}         # (moves, the wait after them) -> the interval that came
-        self.lines = [None, None]        # (step, pitch, moves) of the last note of each line
-
-    def remember(self, line: int, now: int, pitch: int):
-        """The line has come to `pitch` at the step `now`: store what came after its moves."""
-        moves = ()
-        if self.lines[line]:
-            before, last_pitch, moves = self.lines[line]
-            wait = now - before
-            interval = pitch - last_pitch
-            for length in range(self.SHORTEST, len(moves) + 1):
-                self.memory[moves[-length:], wait] = interval
-            moves = (*moves, (wait, scale_step(interval)))[-self.LONGEST:]
-        self.lines[line] = now, pitch, moves
-
-    def propose(self, line: int, now: int) -> tuple[int, list[int]]:
-        """The length of the longest match of the last moves with earlier ones, and the pitches that
-        may come at the step `now`: one by the interval that came when these were heard last, one by
-        the other interval of as many scale steps, if there is one. (0, []) if there is no match."""
-        if not self.lines[line]:
-            return 0, []
-        before, pitch, moves = self.lines[line]
-        for length in range(len(moves), self.SHORTEST - 1, -1):
-            interval = self.memory.get((moves[-length:], now - before))
-            if interval is not None:
-                pitches = [pitch + one for one in of_one_step(interval)]
-                return length, [p for p in pitches if 0 <= p < 128]
-        return 0, []
-
-
 # The distance to the end is told as one of 16 levels, the farther the coarser: level 1 from 0 steps
 # on, level 2 from 10, then from 24, 44, 72 ..., the last from about 45 bars of 4/4 on.
 END_LEVELS = [24 * (2 ** (level / 2) - 1) for level in range(16)]
+
+
+def pad(numbers: list[int], count: int) -> list[int]:
+    """[1, 2], 4 -> [1, 2, 0, 0]"""
+    return numbers + [0] * (count - len(numbers))
 
 
 class Listener:
@@ -309,21 +250,22 @@ class Listener:
 
         clock       steps since the beginning; after 64 bars of 4/4 it begins again at 0
         to_end      how far it is to the end, one of END_LEVELS counted from 1; 0: not told
-        match       for each word recalled, the length of the match, counted from the shortest (two
-                    moves: 1, eight: 7); 0 for an empty slot
+        match       for the three voices of `Recall` of which most is known, the surest first, how
+                    sure that is; 0 for none
 
     And ids, 0 for an empty slot:
 
         home        the home word
         voices      the word for voices
-        recalled    the `on` words that each line of `Recall` proposes, two each at most
+        recalled    for each of these voices three words: two `on`s, as two keys are of one scale
+                    step, and the `off` of the key that it holds
         held        the `off` words of the keys that are held, 12 at most, those pressed last
 
     Two voices may hold one key (a unison). Then it is struck twice and released twice, and told
     once.
     """
     CLOCK_ROUND = 64 * WHOLE
-    TOLD = {'clock': 1, 'to_end': 1, 'match': 4, 'home': 1, 'voices': 1, 'recalled': 4, 'held': 12}
+    TOLD = {'clock': 1, 'to_end': 1, 'match': 3, 'home': 1, 'voices': 1, 'recalled': 9, 'held': 12}
     MAX_HOLD = 3 * WHOLE // 2                    # in Bach's keyboard works 1 note in 800 is longer
 
     def __init__(self, tokenizer: MidiTokenizer, end: int = 0, bars: int = 0, prompt_end: int = 0,
@@ -345,6 +287,7 @@ class Listener:
         self.forbidden = 0.0         # probability that `model.forbid` took from words, summed up
         self.now = 0                 # steps since the beginning
         self.bar = WHOLE             # steps of a bar
+        self.bar_from = 0            # the step at which the metre was set
         self.bars_composed = 0.0     # since the end of the prompt
         self.last_kind = 'begin'     # of the words
         self.home = 0                # id of the home word
@@ -353,9 +296,6 @@ class Listener:
         self.held = {}
         self.struck = []             # pitches struck at this step
         self.recall = Recall()
-        # what it proposes now, for each line: the length of the match, and the pitches
-        self.matches = [0, 0]
-        self.proposed = [[], []]
 
     def hear(self, id: int) -> list[int]:
         """Take note of the next word; returns what the model is told after it."""
@@ -369,6 +309,7 @@ class Listener:
         elif kind == 'metre':
             beats, unit = value
             self.bar = WHOLE * beats / unit
+            self.bar_from = self.now
         elif kind == 'home':
             self.home = id
         elif kind == 'voices':
@@ -377,15 +318,11 @@ class Listener:
         return self.told()
 
     def wait(self, steps: int):
-        if self.struck:
-            self.recall.remember(0, self.now, max(self.struck))
-            self.recall.remember(1, self.now, min(self.struck))
-            self.struck = []
+        self.struck = []
         if self.now >= self.prompt_end:
             self.bars_composed += steps / self.bar
         self.now += steps
-        for line in (0, 1):
-            self.matches[line], self.proposed[line] = self.recall.propose(line, self.now)
+        self.recall.wait(self.now, (self.now - self.bar_from) % self.bar)
 
     def press(self, key: int):
         nth = self.struck.count(key)             # so many voices have struck it at this step
@@ -398,11 +335,10 @@ class Listener:
             window = self.now + 1, min(self.now + self.MAX_HOLD, latest)
         self.held[key] = sorted([*self.held.get(key, []), window])
         self.struck.append(key)
-        for line in (0, 1):
-            if key in self.proposed[line]:       # it has come: no more until time moves on
-                self.matches[line], self.proposed[line] = 0, []
+        self.recall.press(key)
 
     def release(self, key: int):
+        self.recall.release(key)
         if key in self.held:                     # of a unison, the one that is over first
             self.held[key].pop(0)
             if not self.held[key]:
@@ -411,16 +347,18 @@ class Listener:
     def told(self) -> list[int]:
         """The row of numbers, in the order of TOLD."""
         ids = self.tokenizer.ids
+        voices = [voice for voice in self.recall.voices if voice.match]
+        voices.sort(key=lambda voice: -voice.match)
         matches, recalled = [], []
-        for length, pitches in zip(self.matches, self.proposed):
-            empty = [0] * (2 - len(pitches))
-            recalled += [ids['on', pitch] for pitch in pitches] + empty
-            matches += [length - Recall.SHORTEST + 1] * len(pitches) + empty
-        most = self.TOLD['held']
-        held = [ids['off', key] for key in self.held][-most:]
-        held += [0] * (most - len(held))
-        return [self.now % self.CLOCK_ROUND, self.to_end(), *matches, self.home, self.voices,
-                *recalled, *held]
+        for voice in voices[:self.TOLD['match']]:
+            matches.append(voice.match)
+            words = [('on', pitch) for pitch in voice.pitches if pitch not in self.held]
+            recalled += pad([ids[word] for word in words], 2)
+            recalled.append(ids['off', voice.pitch] if voice.end is None else 0)
+        held = [ids['off', key] for key in self.held]
+        return [self.now % self.CLOCK_ROUND, self.to_end(), *pad(matches, self.TOLD['match']),
+                self.home, self.voices, *pad(recalled, self.TOLD['recalled']),
+                *pad(held[-self.TOLD['held']:], self.TOLD['held'])]
 
     def to_end(self) -> int:
         """The level of the time that is left; 0 if that is not to be told."""

@@ -59,9 +59,9 @@ def without(*names: str, at_input: bool = True, at_output: bool = True):
         def embed(self, ids, *told):
             return super().embed(ids, *silent(self.config.told, told, names if at_input else ()))
 
-        def score_recalled(self, x, match):
+        def score_recalled(self, x, match, recalled):
             is_told = 'recalled' not in names or not at_output
-            return super().score_recalled(x, match * is_told)
+            return super().score_recalled(x, match, recalled) * is_told
 
         def score_releases(self, x, held):
             is_told = 'held' not in names or not at_output
@@ -85,6 +85,13 @@ class NoScale(Transformer):
 
     def score_presses(self, x, home):
         return 0 * super().score_presses(x, home)
+
+
+class NoIntervals(Transformer):
+    """What is pressed gets no score by its intervals to the keys that are held."""
+
+    def score_intervals(self, held):
+        return 0 * super().score_intervals(held)
 
 
 # ---- what is changed or added
@@ -165,6 +172,7 @@ ROWS = {
                                  without('match', 'recalled', at_output=False))]),
     'no_home': ({}, [(train, 'Transformer', without('home'))]),
     'no_scale': ({}, [(train, 'Transformer', NoScale)]),
+    'no_intervals': ({}, [(train, 'Transformer', NoIntervals)]),
     'no_voices': ({}, [(train, 'Transformer', without('voices'))]),
     'no_end': ({}, [(train, 'Transformer', without('to_end'))]),
     'look_back': ({}, [(model, 'Block', LooksBack)]),

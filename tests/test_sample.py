@@ -190,13 +190,13 @@ def test_recall_and_scale():
     model = small_model(tokenizer)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     x, home = torch.randn(1, 1, 16), torch.tensor([[[tokenizer.ids['home', (0, 'major')]]]])
-    match = torch.tensor([[[3, 0, 1, 7]]])
+    match, recalled = torch.tensor([[[8, 3, 0]]]), torch.tensor([[[9, 8, 7, 6, 0, 5, 0, 0, 0]]])
     for parameter in (model.trust, model.press):
         torch.nn.init.normal_(parameter)
     for recall, scale in ((1, 1), (2, 1), (1, 1.5), (0, 0)):
         stronger = sample.strengthened(model, recall, scale)
-        assert torch.allclose(stronger.score_recalled(x, match),
-                              recall * model.score_recalled(x, match), atol=1e-4)
+        assert torch.allclose(stronger.score_recalled(x, match, recalled),
+                              recall * model.score_recalled(x, match, recalled), atol=1e-4)
         assert torch.allclose(stronger.score_presses(x, home),
                               scale * model.score_presses(x, home), atol=1e-4)
         for name, tensor in stronger.state_dict().items():

@@ -157,10 +157,10 @@ def test_augment_table():
 
 
 @pytest.mark.parametrize('foreign', [
-    {}, {'kind': 'midi'}, {'kind': 'midi', 'version': 3}, {'kind': 'bpe', 'version': 3},
+    {}, {'kind': 'midi'}, {'kind': 'midi', 'version': 4}, {'kind': 'bpe', 'version': 4},
     {'kind': 'midi', 'version': 2, 'velocity': True},
-    {'kind': 'midi', 'version': 3, 'velocity': 'yes'},
-    {'kind': 'midi', 'version': 3, 'velocity': False, 'steps': 12}])
+    {'kind': 'midi', 'version': 4, 'velocity': 'yes'},
+    {'kind': 'midi', 'version': 4, 'velocity': False, 'steps': 12}])
 def test_from_dict_refuses_what_is_foreign(foreign):
     """Forbids ids read with another vocabulary than the one they were written with."""
     for velocity in (False, True):
