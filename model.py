@@ -12,23 +12,25 @@ probabilities (softmax), from which `generate` draws one id, appends it, and ask
 
 What differs from GPT-2, and why:
 
-- Rotary positions: a query meets a key by how far apart the two are, not by where they stand.
+- Rotary positions: how well a query matches a key depends on how far apart the two are, not on
+  where they stand.
 - Two kinds of distance: half of the heads (the larger half, if their number is odd) measure it in
-  ids, the others by a clock, which for music counts time.
-- Besides the ids, the model is told what can be worked out from them, which a small model works out
-  badly. After each id a listener (of the tokenizer) says where the clock stands, the home key, how
-  many voices there are, which keys of the keyboard are held, and what came next when the music had
-  moved like this before; also how far the end is, if a length is wished for.
-- At the output, the scores of three kinds of ids are changed: of words that are recalled, of those
-  that release a key, and of those that press one (by its place in the home scale, and by how far it
-  is from the keys that are held).
+  ids, the others by a clock. In music that counts time; in text ids, so that these heads differ in
+  their wavelengths only.
+- Besides the ids, the model is told what follows from them, which a small model works out badly.
+  After each id a listener (of the tokenizer) says where the clock stands, the home key, how many
+  voices there are, which keys of the keyboard are held, and what came next when the music moved
+  before as it does now. And one thing that does not follow from them: how far the end is.
+- At the output, the scores of three kinds of ids are changed: of words that are recalled; of those
+  that release a key, by its intervals to the keys that are held; and of those that press one, by
+  its interval to the tonic of the home key and to the keys that are held.
 - Queries and keys are normed, so that no score explodes at high learning rates.
 - The MLP squares its ReLU. No norm has a gain, no matrix a bias: nothing is lost without them.
 
 Legend for shapes: B batch, T positions read now, S those and the cached ones, C channels (n_embd),
-H heads, D head size (C / H), V vocabulary, F numbers told after an id. "Key" has three meanings:
-beside a query or a value, it is attention's, and called k in the code; a major, minor or home key
-is a tonality; any other is a key of the keyboard.
+H heads, D head size (C / H), V vocabulary, F numbers told after an id, K of them for the keys that
+are held. "Key" has three meanings: beside a query or a value, it is attention's, and called k in
+the code; a major, minor or home key is a tonality; any other is a key of the keyboard.
 """
 
 import os
@@ -43,10 +45,8 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 
-# for each kind of thing that the listener tells (see Transformer): how many columns it has; this is
-# the default, a tokenizer gives its own
-ONLY_THE_CLOCK = {'clock': 1, 'to_end': 0, 'match': 0, 'home': 0, 'voices': 0,
-                  'recalled': 0, 'held': 0}
+# the kinds of things that the listener tells (see Transformer), in this order
+KINDS = ('clock', 'to_end', 'match', 'home', 'voices', 'recalled', 'held')
 
 
 @dataclass
@@ -57,14 +57,14 @@ class ModelConfig:
     n_head: int = 4
     n_embd: int = 128
     dropout: float = 0.0
-    # what the listener tells (see Transformer): how many numbers of each kind, in this order
-    told: dict = field(default_factory=lambda: dict(ONLY_THE_CLOCK))
+    # how many columns each of KINDS has; by default only the clock has one
+    told: dict = field(default_factory=lambda: {kind: int(kind == 'clock') for kind in KINDS})
     beat: int = 1         # how many units of the clock make a beat
     levels: int = 1       # how many values `to_end` has
     matches: int = 1      # how many values `match` has
     keys: int = 0         # how many keys the keyboard has, the lowest of which is a C; 0 for text
-    first_on: int = 0     # the id that presses the lowest key; the next ids press the others, the
-                          # ... ids before it release them, in the same order
+    first_on: int = 0     # the id that presses the lowest key; the ids after it press the others, a
+                          # ... semitone up each; as many ids just before it release them
     first_home: int = 0   # the id of C major; then C sharp major ... B major, C minor ... B minor
 
     def __post_init__(self):
@@ -72,8 +72,8 @@ class ModelConfig:
             least = {'context': 2, 'keys': 0, 'first_on': 0, 'first_home': 0}.get(name, 1)
             if name not in ('dropout', 'told') and value < least:
                 raise ValueError(f'{name} = {value}: must be at least {least}')
-        if list(self.told) != list(ONLY_THE_CLOCK):
-            raise ValueError(f'told = {list(self.told)}: must be {list(ONLY_THE_CLOCK)}')
+        if tuple(self.told) != KINDS:
+            raise ValueError(f'told = {list(self.told)}: must be {list(KINDS)}')
         if self.n_embd % (2 * self.n_head):
             raise ValueError(f'n_embd = {self.n_embd}: must be divisible by 2 * n_head = '
                              f'{2 * self.n_head}, since rotary positions turn pairs of channels')
@@ -112,8 +112,8 @@ def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tenso
     return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1)
 
 
-# The wavelengths of the heads that read the clock, in its units, of which a quarter note has 24:
-# from a sixteenth (6) to 64 bars of 4/4 (64 * 4 * 24).
+# The wavelengths of the heads that read the clock, in its units (ids of a text; of music, 24 are a
+# quarter note): from a sixteenth (6) to 64 bars of 4/4 (64 * 4 * 24).
 SHORTEST, LONGEST = 6, 6144
 
 
@@ -225,26 +225,35 @@ class Block(nn.Module):
 
 # ------------------------------------------------------------------------------------ the model
 
+# AdamW's steps are of one size, whatever the gradient. A weight that is a score by itself has far
+# to go: times 10, each step moves the score ten times as far. (What comes from x is a sum of C
+# weights, which move together: there times 3 is enough.)
+FASTER = 10
+
+
 class Transformer(nn.Module):
     """Embedding, blocks, head.
 
     What the model is told stands in one tensor (B, T, F), a row of numbers after each id:
 
         clock       where the clock stands, below LONGEST: for music the time, for text how many ids
-        to_end      how far it is to the end, as a level from 1; 0: not told. In training it is
-                    true, and hidden in half of the rows; in validation hidden; in composing a wish
-        match       how sure what is recalled is, from 1; 0: nothing is. For music three numbers, for
-                    the three voices of which most is known, the surest first. For text one: how
-                    many of the last ids stood before what is recalled, less 1
+        to_end      how far it is to the end, as a level from 1; 0: not told. In training it is the
+                    real distance, set to 0 in half of the rows; in validation 0; in composing the
+                    length that is wished for, if any
+        match       how far to trust what is recalled, from 1; 0: nothing is recalled. For music
+                    three columns, for up to three voices, the surest first. For text one: how many
+                    of the last ids stood there before in the same order, less 1
         home        the id of the home word, such as G major; 0 before it has come
         voices      the id of the word that says in how many voices the piece is
-        recalled    ids to expect: when a voice had moved like this before, it went on like this. For
-                    each number in `match` three slots: two that press a key (a second higher, C or
-                    C#), and the one that releases the key that the voice still holds
+        recalled    ids that may be next: they came when a voice (or a text) moved before as it does
+                    now. For music three for each column of `match`: two that press a key (a step
+                    of a scale may be two keys, as C and C#), and one that releases the key which
+                    the voice still holds. For text one
         held        for each key that is held, the id of the word that releases it
 
-    Empty slots hold 0, which is not the id of any word that presses or releases a key. In a piece
-    in G major and three voices, if one voice may go from B4 to C5 or C#5, while G3 is held, too:
+    A column that has nothing to say holds 0, which is the id of no word that presses or releases a
+    key (and of the byte 0 in a text, which is never recalled). In a piece in G major and three
+    voices, if one voice may go from B4 to C5 or C#5, while G3 is held, too:
 
         clock 48  to_end 7  match 5 0 0  home 170  voices 189
         recalled 489 490 360 0 0 0 0 0 0  held 344 360 0 0 0 0 0 0 0 0 0 0
@@ -258,26 +267,27 @@ class Transformer(nn.Module):
         self.config = config
         self.dtype = torch.float32               # of blocks and logits; train.py may change it
         V, C = config.vocab_size, config.n_embd
-        voices, slots = config.told['match'], config.told['recalled']
+        n_match, n_recalled = config.told['match'], config.told['recalled']
         # tables for the input: a vector for each id, and for each thing that may be told
         self.embedding = weights(V, C, std=1)
         self.place_table = weights(config.beat, C)               # the place in the beat
         self.to_end_table = weights(config.levels, C)
         # for each column of `match` and of `recalled` a table of its own, stacked: that of column i
         # begins at row i * matches, or i V
-        self.match_table = weights(voices * config.matches, C)
-        self.recalled_table = weights(slots * V, C)
+        self.match_table = weights(n_match * config.matches, C)
+        self.recalled_table = weights(n_recalled * V, C)
         # a second vector for each id, for when it is told: as home, voices, or held (not for text)
         self.told_table = weights(V if config.keys else 1, C, std=0.1)
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
         # for the output: the score of each id, and what is added to some of them
         self.head = weights(C, V, std=0.5 * C ** -0.5)           # the first loss is about ln V
         self.press = weights(C, 24 if config.keys else 0)        # 12 semitones in major, in minor
-        self.release = weights(C, config.keys)                   # by how far away other keys are
-        self.interval = weights(2 * config.keys)                 # for pressing: the same, without x
-        self.trust = weights(C, slots)
-        # (slots, matches); score_recalled multiplies by 10: so at first a match m adds 0.5 m
-        self.trust_by_match = nn.Parameter(0.05 * torch.arange(config.matches).repeat(slots, 1))
+        self.release = weights(C, config.keys)                   # intervals between two keys
+        self.interval = weights(2 * config.keys)                 # the same for pressing, for any x
+        self.trust = weights(C, n_recalled)
+        # (recalled, matches), times FASTER: so at first a match m adds 0.5 m
+        by_match = 0.05 * torch.arange(config.matches).repeat(n_recalled, 1)
+        self.trust_by_match = nn.Parameter(by_match)
         head_size = C // config.n_head
         by_ids = rotations_by_ids(config.context, head_size)
         by_clock = rotations_by_clock(head_size)
@@ -287,14 +297,15 @@ class Transformer(nn.Module):
     def embed(self, ids, clock, to_end, match, home, voices, recalled, held) -> torch.Tensor:
         """What the first block reads (B, T, C): the ids (B, T), and what is told after each."""
         config = self.config
-        voice = torch.arange(match.size(-1), device=ids.device)
-        slot = torch.arange(recalled.size(-1), device=ids.device)        # id 60 in slot 2: 60 + 2 V
+        match_column = torch.arange(match.size(-1), device=ids.device)
+        recalled_column = torch.arange(recalled.size(-1), device=ids.device)
         x = F.embedding(ids, self.embedding)
-        # sum(2): over the columns. An empty slot adds row 0 of its table, learned like any other
+        # sum(2): over the columns. A 0 adds row 0 of its table, learned like any other
         x = x + F.embedding(clock % config.beat, self.place_table).sum(2)
         x = x + F.embedding(to_end, self.to_end_table).sum(2)
-        x = x + F.embedding(match + voice * config.matches, self.match_table).sum(2)
-        x = x + F.embedding(recalled + slot * config.vocab_size, self.recalled_table).sum(2)
+        x = x + F.embedding(match + match_column * config.matches, self.match_table).sum(2)
+        x = x + F.embedding(recalled + recalled_column * config.vocab_size,
+                            self.recalled_table).sum(2)
         x = x + F.embedding(torch.cat((home, voices, held), -1), self.told_table).sum(2)
         return norm(x)
 
@@ -312,49 +323,50 @@ class Transformer(nn.Module):
 
     def score_presses(self, x, home) -> torch.Tensor:
         """x (B, T, C), normed, and the id of the home word (B, T, 1) -> what is added to the score
-        of pressing each key (B, T, keys), by its place in the home scale: how many semitones it
-        lies above the tonic, octaves aside (F# in D major: 4), and 12 more in a minor key. So what
-        is learned in one home key serves in all. Before the home word has come, nothing is added.
+        of pressing each key (B, T, keys), by its place: how many semitones it lies above the tonic
+        of the home key, octaves aside (F# in D major: 4), and 12 more if that is minor. So what is
+        learned in one home key serves in all. Before the home word has come, nothing is added.
         """
         tonality = home - self.config.first_home         # 0..11 major, 12..23 minor; below 0: none
         known = tonality >= 0
-        pitch = torch.arange(self.config.keys, device=x.device)
-        place = (pitch - tonality) % 12 + 12 * (tonality // 12)          # (B, T, keys)
+        key = torch.arange(self.config.keys, device=x.device)
+        place = (key - tonality) % 12 + 12 * (tonality // 12)          # (B, T, keys)
         place = torch.where(known, place, 0)             # any place: it is masked below
         scores = linear(x, self.press).gather(2, place)  # (B, T, 24) -> (B, T, keys)
         return scores.masked_fill(~known, 0)
 
     def score_intervals(self, held) -> torch.Tensor:
-        """What is held (B, T, K) -> what is added to the score of pressing each key (B, T, keys), by
-        its intervals to the keys that are held: a sum over these, interval[d] for one that lies d
-        semitones below it, interval[-d] (counted from the end) for one d above. So nobody has to
-        learn anew for every pair of keys that a semitone is harsh."""
+        """What is held (B, T, K) -> what is added to the score of pressing each key (B, T, keys).
+        An interval sounds alike wherever it lies. So it is a sum over the keys that are held:
+        interval[d] for each one, above which the pressed key lies by d semitones.
+
+            C4 is held:  E4 gets interval[4], A3 interval[-3], which is counted from the end
+        """
         keys, first_on = self.config.keys, self.config.first_on
         is_held = torch.zeros(*held.shape[:2], self.config.vocab_size, dtype=self.dtype,
                               device=held.device)
-        # 1 for each key that is held (B, T, keys); its `off` is so many ids below its `on`
-        is_held = is_held.scatter(2, held, 1)[:, :, first_on - keys:first_on]
+        is_held = is_held.scatter(2, held, 1)                    # 1 for each `off` that is told
+        is_held = is_held[:, :, first_on - keys:first_on]        # (B, T, keys)
         key = torch.arange(keys, device=held.device)
-        by_pair = 10 * self.interval[key - key[:, None]]         # (held, pressed); 10: see below
-        return linear(is_held, by_pair)
+        semitones = key - key[:, None]                           # (held, pressed)
+        return linear(is_held, FASTER * self.interval[semitones])
 
     def score_recalled(self, x, match, recalled) -> torch.Tensor:
         """x (B, T, C), normed, and what is told -> what is added to the scores of the recalled ids
-        (B, T, slots): a number for the slot and the match of its voice, and one from x."""
-        slots = recalled.size(-1)
-        match = match.repeat_interleave(slots // max(1, match.size(-1)), -1)  # that of the voice
-        slot = torch.arange(slots, device=x.device)
-        by_match = self.trust_by_match[slot, match]                      # (B, T, slots)
-        # the optimizer's steps are of one size, whatever the gradient: times 10, each of them moves
-        # the score ten times as far
-        scores = 10 * by_match + 3 * linear(x, self.trust)
+        (B, T, recalled): a number that is learned for the column and the match that it belongs to,
+        and one from x."""
+        n_recalled = recalled.size(-1)
+        per_match = n_recalled // max(1, match.size(-1))         # (no columns: nothing to divide)
+        match = match.repeat_interleave(per_match, dim=-1)       # (B, T, recalled)
+        column = torch.arange(n_recalled, device=x.device)
+        scores = FASTER * self.trust_by_match[column, match] + 3 * linear(x, self.trust)
         return scores.masked_fill(recalled == 0, 0)
 
     def score_releases(self, x, held) -> torch.Tensor:
         """x (B, T, C), normed, and what is held (B, T, K) -> what is added to the scores of
-        releasing each (B, T, K). An interval sounds alike wherever it lies. So the score of
-        releasing a key is a sum over all keys that are held, itself included: kernel[d] for one
-        that lies d semitones above it, kernel[keys - d] for one d below.
+        releasing each (B, T, K). Here, too, it is a sum over all keys that are held, itself
+        included; but what an interval is worth depends on x: kernel[d] for a key that lies d
+        semitones above the one to be released, kernel[keys - d] for one d below.
 
             C4 and E4 are held:  C4 gets kernel[0] + kernel[4], E4 kernel[0] + kernel[keys - 4]
         """
@@ -386,12 +398,13 @@ class Transformer(nn.Module):
             cache.length += T
         x = norm(x)
         logits = linear(x, self.head)                            # (B, T, V)
-        # (for text these are no ids: it has no keys)
-        presses = slice(self.config.first_on, self.config.first_on + self.config.keys)
+        first_on, keys = self.config.first_on, self.config.keys
+        presses = slice(first_on, first_on + keys)               # of no id, if there are no keys
         logits[:, :, presses] += self.score_presses(x, home) + self.score_intervals(held)
-        scores = torch.cat((self.score_recalled(x, match, recalled), self.score_releases(x, held)), dim=-1)
+        scores = (self.score_recalled(x, match, recalled), self.score_releases(x, held))
+        scores = torch.cat(scores, dim=-1).to(logits.dtype)
         told_ids = torch.cat((recalled, held), dim=-1)
-        return logits.scatter_add(2, told_ids, scores.to(logits.dtype))  # (empty slots: 0 to id 0)
+        return logits.scatter_add(2, told_ids, scores)           # (where none is told, 0 to id 0)
 
     @torch.inference_mode()
     def generate(self, ids: torch.Tensor, listeners: list, stop: int | None = None,
@@ -409,10 +422,9 @@ class Transformer(nn.Module):
         """
         self.eval()
         context = self.config.context
-        says = []
-        for listener, row in zip(listeners, ids.tolist()):
-            says.append([listener.hear(one) for one in row])
-        told = ids.new_tensor(says)                              # (B, T, F)
+        told = [[listener.hear(one) for one in row]
+                for listener, row in zip(listeners, ids.tolist())]
+        told = ids.new_tensor(told)                              # (B, T, F)
         ids, told = ids[:, -context:], told[:, -context:]
         cache = Cache(self, len(ids)) if cached else None
         done = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
@@ -430,9 +442,9 @@ class Transformer(nn.Module):
             yield id
             if stop is not None and done.all():
                 return
-            says = [listener.hear(one) for listener, one in zip(listeners, id.tolist())]
+            last = [[listener.hear(one)] for listener, one in zip(listeners, id.tolist())]
             ids = torch.cat((ids, id[:, None]), dim=1)
-            told = torch.cat((told, told.new_tensor(says)[:, None]), dim=1)
+            told = torch.cat((told, told.new_tensor(last)), dim=1)
             new = 1
             if ids.size(1) > context:                            # begin anew with the later half
                 new = context // 2
@@ -525,8 +537,8 @@ def save(path: str, checkpoint: dict):
 
 def load(path: str, device: str = 'cpu', dropout: float = 0.0) -> tuple[Transformer, dict]:
     """The model of a checkpoint, and the checkpoint. Raises ValueError, in one line, for a file
-    that is missing, damaged, foreign or of another version. No code in it is run. The dropout that
-    it was trained with is replaced."""
+    that is missing, damaged, foreign or of another version. No code in it is run. The model drops
+    out as `dropout` says, whatever it was trained with."""
     if not os.path.isfile(path):
         raise ValueError(f'{path}: no such checkpoint; train a model first, and give its folder')
     try:
@@ -543,7 +555,7 @@ def load(path: str, device: str = 'cpu', dropout: float = 0.0) -> tuple[Transfor
         raise ValueError(f'{path}: permission denied') from None
     except (pickle.UnpicklingError, zipfile.BadZipFile, zlib.error, RuntimeError, OSError, EOFError,
             LookupError, TypeError, AttributeError, ValueError, NotImplementedError) as error:
-        reason = ' '.join(str(error).split())[:80]   # also of what is raised above, in this try
+        reason = ' '.join(str(error).split())[:80]   # (of what this `try` raises itself, too)
         raise ValueError(f'{path}: damaged, or no checkpoint of this version ({reason})') from None
     if not all(parameter.isfinite().all() for parameter in model.parameters()):
         raise ValueError(f'{path}: some weights are not finite: train again, with lower learning '

@@ -9,7 +9,7 @@ The words come in the order of time, as on the roll of a player piano. The Aria 
 whole note is WHOLE). On this grid 16ths, 32nds and triplets all land. At one step keys are released
 first, then pressed, the lowest first. A tempo is in quarters a minute; the words for tempos are 3 %
 apart. `home` is the key of the piece in the musician's sense, G major, in which it begins and ends;
-`voices` says how many notes sound, in the mean over the time in which any does. `on`, `off` and
+`voices` says how many notes sound at once, on average, rests left out. `on`, `off` and
 `shift` are words of Performance RNN (Oore et al. 2018), but time is counted in parts of a beat, not
 in seconds.
 
@@ -185,8 +185,9 @@ class MidiTokenizer(Tokenizer):
 
     def shape_of_told(self) -> dict:
         """What ModelConfig has to know to read what is told: its columns, how many values each has,
-        and where the words lie that it speaks of."""
-        return {'told': Listener.TOLD, 'beat': STEPS, 'levels': 1 + len(END_LEVELS),
+        and the first ids of the kinds of words that it speaks of."""
+        return {'told': Listener.TOLD, 'beat': STEPS,            # (the clock counts steps)
+                'levels': 1 + len(END_LEVELS),
                 'matches': 1 + Recall.LEVELS,                            # one of them for none
                 'keys': 128, 'first_on': self.ids['on', 0],
                 'first_home': self.ids['home', HOMES[0]]}
@@ -214,15 +215,14 @@ def transpose(pitch: int, semitones: int) -> int:
 
 
 def count_voices(notes: list[Note]) -> int:
-    """How many notes sound, in the mean over the time in which any does; rounded, 1 to MOST_VOICES.
-    """
-    sounding = 0
+    """How many notes sound at once, on average, rests left out; rounded, 1 to MOST_VOICES."""
+    time = 0                                     # in which any note sounds
     until = 0
     for start, _, duration, _ in sorted(notes):
         end = start + duration
-        sounding += max(0, end - max(start, until))
+        time += max(0, end - max(start, until))
         until = max(until, end)
-    mean = sum(note.duration for note in notes) / max(1, sounding)
+    mean = sum(note.duration for note in notes) / max(1, time)
     return min(MOST_VOICES, max(1, round(mean)))
 
 
@@ -250,16 +250,18 @@ class Listener:
 
         clock       steps since the beginning; after 64 bars of 4/4 it begins again at 0
         to_end      how far it is to the end, one of END_LEVELS counted from 1; 0: not told
-        match       for the three voices of `Recall` of which most is known, the surest first, how
-                    sure that is; 0 for none
+        match       how sure is what `Recall` has for each of three voices, the surest first; 0:
+                    there is no such voice
 
     And ids, 0 for an empty slot:
 
         home        the home word
         voices      the word for voices
-        recalled    for each of these voices three words: two `on`s, as two keys are of one scale
-                    step, and the `off` of the key that it holds
-        held        the `off` words of the keys that are held, 12 at most, those pressed last
+        recalled    for each of these voices three words: up to two `on`s, the likelier first (two
+                    keys may be of one scale step; a key that is held is left out), and the `off` of
+                    the key that the voice holds
+        held        the `off` words of the keys that are held, 12 at most, those held for the
+                    shortest time
 
     Two voices may hold one key (a unison). Then it is struck twice and released twice, and told
     once.
@@ -284,7 +286,7 @@ class Listener:
         self.lasting = lasting or {}
         wishes = {'metre': metre, 'tempo': tempo, 'home': home, 'voices': voices}
         self.wishes = {kind: value for kind, value in wishes.items() if value is not None}
-        self.forbidden = 0.0         # probability that `model.forbid` took from words, summed up
+        self.forbidden = 0.0         # `model.forbid` adds the probability that it takes from words
         self.now = 0                 # steps since the beginning
         self.bar = WHOLE             # steps of a bar
         self.bar_from = 0            # the step at which the metre was set
@@ -310,6 +312,7 @@ class Listener:
             beats, unit = value
             self.bar = WHOLE * beats / unit
             self.bar_from = self.now
+            self.recall.move_to(self.now, 0.0)           # a bar begins here
         elif kind == 'home':
             self.home = id
         elif kind == 'voices':
@@ -322,7 +325,7 @@ class Listener:
         if self.now >= self.prompt_end:
             self.bars_composed += steps / self.bar
         self.now += steps
-        self.recall.wait(self.now, (self.now - self.bar_from) % self.bar)
+        self.recall.move_to(self.now, (self.now - self.bar_from) % self.bar)
 
     def press(self, key: int):
         nth = self.struck.count(key)             # so many voices have struck it at this step
@@ -347,18 +350,21 @@ class Listener:
     def told(self) -> list[int]:
         """The row of numbers, in the order of TOLD."""
         ids = self.tokenizer.ids
-        voices = [voice for voice in self.recall.voices if voice.match]
-        voices.sort(key=lambda voice: -voice.match)
-        matches, recalled = [], []
-        for voice in voices[:self.TOLD['match']]:
-            matches.append(voice.match)
-            words = [('on', pitch) for pitch in voice.pitches if pitch not in self.held]
-            recalled += pad([ids[word] for word in words], 2)
-            recalled.append(ids['off', voice.pitch] if voice.end is None else 0)
-        held = [ids['off', key] for key in self.held]
-        return [self.now % self.CLOCK_ROUND, self.to_end(), *pad(matches, self.TOLD['match']),
-                self.home, self.voices, *pad(recalled, self.TOLD['recalled']),
-                *pad(held[-self.TOLD['held']:], self.TOLD['held'])]
+        recalled = []                            # (how sure, three ids) for each voice
+        for voice in self.recall.voices:
+            # (beyond the ends of the keyboard there is no word)
+            ons = [0 if pitch in self.held else ids.get(('on', pitch), 0)
+                   for pitch in voice.pitches]
+            off = ids['off', voice.pitch] if voice.end is None else 0
+            if voice.sure and (off or any(ons)):
+                recalled.append((voice.sure, pad(ons, 2) + [off]))
+        recalled.sort(key=lambda one: -one[0])
+        recalled = recalled[:self.TOLD['match']]
+        matches = pad([sure for sure, _ in recalled], self.TOLD['match'])
+        recalled = pad([id for _, three in recalled for id in three], self.TOLD['recalled'])
+        held = pad([ids['off', key] for key in self.held][-self.TOLD['held']:], self.TOLD['held'])
+        return [self.now % self.CLOCK_ROUND, self.to_end(), *matches, self.home, self.voices,
+                *recalled, *held]
 
     def to_end(self) -> int:
         """The level of the time that is left; 0 if that is not to be told."""
@@ -409,12 +415,12 @@ class Listener:
         mask[off][early] = False
         if is_held.all():                        # then no word of loudness either: no `on` follows
             mask[self.tokenizer.on_and_velocity] = False
+        self.rule_the_end(mask)
         # no wait goes beyond the step at which a key has to be released or, if none is held, the
         # piece has to end
         due = min((latest for _, latest in window_of.values()), default=self.latest_end())
         if due < math.inf:
             mask[shift][due - self.now:] = False         # its index i is a wait of i + 1
-        self.rule_the_end(mask)
         return mask
 
     def rule_the_end(self, mask: np.ndarray):
@@ -423,7 +429,8 @@ class Listener:
             up to 3/4 of it    the piece may not end
             from 1 on          it ends as soon as the last key is released
             from 9/8 on        no key is pressed any more, and it ends if none is held
-            by 5/4             all keys are released: `press` sees to it, in the metre of its moment
+            by 5/4             all keys are released: `press` limits each note to that, by the metre
+                               in which it is struck
         """
         end = self.tokenizer.end
         if self.held:
@@ -439,6 +446,8 @@ class Listener:
             mask[end] = True
         elif no_more:
             mask[self.tokenizer.on_and_velocity] = False
+            if not mask[self.tokenizer.off].any():       # a note of the prompt lasts still: wait
+                mask[self.tokenizer.shift] = True
 
     def latest_end(self) -> float:
         """The step up to which a key may be held, or a rest last, if a length is wished for."""

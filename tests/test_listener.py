@@ -15,7 +15,7 @@ from conftest import ROOT
 from data.tokenizer import columns_of_told
 from data.prompt import read_prompt
 from data.score import WHOLE, Note, Score, read_midi, write_midi
-from lib.recall import Recall, of_one_step, scale_step
+from lib.recall import Recall, scale_steps, with_its_like
 from lib.tonality import parse_key
 from model import ModelConfig, Transformer, draw, forbid
 from test_score import GOLDBERG
@@ -248,7 +248,8 @@ def test_recall_as_its_docstring_says():
     heard, = [line for line in Recall.__doc__.splitlines() if line.strip().startswith('heard')]
     listener = PLAIN.listener()
     told = hear(listener, melody(heard.split('(')[0].replace('heard', '').replace('|', '')))
-    sure = level(16 / (16 + Recall.DOUBT))
+    sure = level(17 / (17 + Recall.DOUBT))
+    assert f'sure {sure}' in Recall.__doc__
     assert recalled(told) == [(sure, {'on C5', 'on C#5'})]
     assert [PLAIN.words[id] for id in told[COLUMNS['recalled']][:2]] == [('on', 72), ('on', 73)]
     again = PLAIN.listener()
@@ -257,18 +258,18 @@ def test_recall_as_its_docstring_says():
     assert recalled(hear(again, 'shift 1')) == []                        # the moment is over
 
 
-def test_a_neighbour_is_of_the_same_scale_step():
+def test_a_neighbour_is_of_the_same_scale_steps():
     """Forbids a step that is another in major than in minor, a fifth or an octave that has a
     neighbour, and an interval downwards that is not the mirror of the one upwards."""
     names = 'unison 2 2 3 3 4 4 fifth 6 6 7 7 octave'.split()
     for interval in range(-30, 31):
         neighbours = [other for other in range(-40, 41)
-                      if other != interval and scale_step(other) == scale_step(interval)]
+                      if other != interval and scale_steps(other) == scale_steps(interval)]
         alone = names[abs(interval) % 12] in ('unison', 'fifth')
         assert len(neighbours) == (0 if alone else 1)
-        assert of_one_step(interval) == [interval, *neighbours]
-        assert scale_step(-interval) == -scale_step(interval)
-    assert [scale_step(interval) for interval in (0, 2, 4, 5, 7, 9, 11, 12)] == list(range(8))
+        assert with_its_like(interval) == [interval, *neighbours]
+        assert scale_steps(-interval) == -scale_steps(interval)
+    assert [scale_steps(interval) for interval in (0, 2, 4, 5, 7, 9, 11, 12)] == list(range(8))
 
 
 # a rest after which no voice goes on
@@ -309,6 +310,10 @@ def test_the_same_place_in_the_bar_weighs_more():
     hear(listener, 'metre 4/4')
     hear(listener, melody(FIGURE + 'F4 12') + ' shift 72 metre 3/4')     # 24 steps into a bar
     told = hear(listener, melody(FIGURE))
+    assert recalled(told) == [(level(once / (once + Recall.DOUBT)), {'on F4', 'on F#4'})]
+    listener = PLAIN.listener()
+    hear(listener, 'metre 1/4 ' + melody('C4 24 E4 24 D4 24 F4 12') + ' shift 36')
+    told = hear(listener, melody('C4 24 E4 24 D4 24') + ' metre 4/4')        # a bar begins here
     assert recalled(told) == [(level(once / (once + Recall.DOUBT)), {'on F4', 'on F#4'})]
 
 
@@ -398,6 +403,11 @@ def test_no_key_beyond_the_keyboard_is_recalled():
     hear(listener, melody(FIGURE + 'F4 12') + PAUSE)
     told = hear(listener, melody('D9 12 F9 12 E9 12'))
     assert recalled(told)[0][1] == {'on G9'}             # and no G#9, which is no key any more
+    listener = PLAIN.listener()
+    hear(listener, melody('C4 12 F4 12 D4 12 G#4 12') + PAUSE)
+    told = hear(listener, melody('C9 12 F9 12 D9 12'))
+    assert recalled(told)[0][1] == {'on G9'}
+    assert told[COLUMNS['recalled']][0] == 0             # the likelier one would be G#9
 
 
 def test_how_often_bach_repeats_himself():
@@ -699,6 +709,15 @@ def test_a_rest_goes_on_while_a_note_of_the_prompt_sounds():
     mask = listener.allowed()
     assert mask[PLAIN.ids['shift', 96]] and not mask[PLAIN.ids['off', 60]]
     assert not mask[PLAIN.ids['on', 60]] and mask[PLAIN.ids['on', 61]]
+
+
+def test_a_note_of_the_prompt_is_waited_for_past_the_end():
+    """Forbids a guard that leaves nothing but a new time signature or tempo: no key may be pressed
+    any more, and the only one that is held ends later."""
+    listener = PLAIN.listener(bars=1, prompt_end=96, lasting={(0, 60): [400]})
+    hear(listener, 'begin 0 metre 4/4 home C voices 1 on C4 shift 96 shift 96 shift 13')
+    shifts = np.flatnonzero(listener.allowed()[PLAIN.shift]) + 1
+    assert shifts.tolist() == list(range(1, 216 - 205 + 1))              # to 5/4 of the wish
 
 
 def test_a_long_note_of_the_prompt_does_not_put_off_the_end():

@@ -13,7 +13,7 @@ from conftest import ROOT
 from data.score import Note, Score, read_midi, write_midi
 from data.tokenizer import Tokenizer
 from lib.tonality import home_key, name_of, raised
-from model import ONLY_THE_CLOCK, ModelConfig, Transformer
+from model import KINDS, ModelConfig, Transformer
 from test_score import GOLDBERG, midi
 from tokenizer_bpe import BPETokenizer
 from tokenizer_midi import MidiTokenizer, count_voices, transpose
@@ -31,7 +31,7 @@ def test_what_a_tokenizer_owes(tokenizer):
     told = tokenizer.listen([tokenizer.end])
     assert told.shape == (1, sum(shape['told'].values()))
     assert model(torch.tensor([[tokenizer.end]]), torch.from_numpy(told)[None]).shape == (1, 1, V)
-    assert list(shape['told']) == list(ONLY_THE_CLOCK)
+    assert list(shape['told']) == list(KINDS)
     for row in tokenizer.augment_table():
         assert len(row) == V and set(row) <= set(range(V)) and row[tokenizer.end] == tokenizer.end
     for name in ('encode', 'decode', 'count_units', 'listener', 'shape_of_told', 'to_dict',
