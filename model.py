@@ -57,14 +57,15 @@ class ModelConfig:
     n_head: int = 4
     n_embd: int = 128
     dropout: float = 0.0
-    # how many columns each of KINDS has; by default only the clock has one
+    # how many of the F numbers each of KINDS has; by default only the clock has one
     told: dict = field(default_factory=lambda: {kind: int(kind == 'clock') for kind in KINDS})
     beat: int = 1         # how many units of the clock make a beat
     levels: int = 1       # how many values `to_end` has
     matches: int = 1      # how many values `match` has
     keys: int = 0         # how many keys the keyboard has, the lowest of which is a C; 0 for text
-    first_on: int = 0     # the id that presses the lowest key; the ids after it press the others, a
-                          # ... semitone up each; as many ids just before it release them
+    # the id that presses the lowest key: so many as there are keys, from it on, press one each, and
+    # as many before it release one each, in the order of the keys
+    first_on: int = 0
     first_home: int = 0   # the id of C major; then C sharp major ... B major, C minor ... B minor
 
     def __post_init__(self):
@@ -112,8 +113,8 @@ def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tenso
     return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1)
 
 
-# The wavelengths of the heads that read the clock, in its units (ids of a text; of music, 24 are a
-# quarter note): from a sixteenth (6) to 64 bars of 4/4 (64 * 4 * 24).
+# The wavelengths of the heads that read the clock, in its units (for music 1/24 of a quarter note,
+# for text an id): from a sixteenth (6) to 64 bars of 4/4 (64 * 4 * 24).
 SHORTEST, LONGEST = 6, 6144
 
 
@@ -176,8 +177,8 @@ class Attention(nn.Module):
         super().__init__()
         self.n_head = config.n_head
         self.layer = layer                                       # its place in the cache
-        # random but small: the optimizer (Muon, in train.py) takes steps of one size for all
-        # matrices, so they soon outgrow this start
+        # random, and small: the steps of the optimizer (Muon, in train.py) are of one size, and
+        # soon outgrow so small a start
         self.qkv = weights(config.n_embd, 3 * config.n_embd, std=0.25 * config.n_embd ** -0.5)
         self.proj = weights(config.n_embd, config.n_embd)        # at first it adds nothing
 
@@ -225,9 +226,9 @@ class Block(nn.Module):
 
 # ------------------------------------------------------------------------------------ the model
 
-# AdamW's steps are of one size, whatever the gradient. A weight that is a score by itself has far
-# to go: times 10, each step moves the score ten times as far. (What comes from x is a sum of C
-# weights, which move together: there times 3 is enough.)
+# AdamW, which trains all weights outside the blocks (see train.py), moves each by about the same
+# small step, whatever the gradient. Where one weight is a whole score, that is slow: so it counts
+# ten times.
 FASTER = 10
 
 
@@ -239,21 +240,21 @@ class Transformer(nn.Module):
         clock       where the clock stands, below LONGEST: for music the time, for text how many ids
         to_end      how far it is to the end, as a level from 1; 0: not told. In training it is the
                     real distance, set to 0 in half of the rows; in validation 0; in composing the
-                    length that is wished for, if any
+                    distance to the end that is wished for, if any
         match       how far to trust what is recalled, from 1; 0: nothing is recalled. For music
-                    three columns, for up to three voices, the surest first. For text one: how many
-                    of the last ids stood there before in the same order, less 1
+                    three columns, for up to three voices, the surest first. For text one: 1 if the
+                    last two ids stood side by side before, 2 if the last three did, and so on
         home        the id of the home word, such as G major; 0 before it has come
         voices      the id of the word that says in how many voices the piece is
-        recalled    ids that may be next: they came when a voice (or a text) moved before as it does
-                    now. For music three for each column of `match`: two that press a key (a step
-                    of a scale may be two keys, as C and C#), and one that releases the key which
-                    the voice still holds. For text one
-        held        for each key that is held, the id of the word that releases it
+        recalled    ids that may be next. For text one: the id that came next there. For music three
+                    for each column of `match`: when voices moved as this one does now, they went on
+                    by some step of the scale; from where the voice is, that leads to one key or two
+                    (from B, to C and C#), and first it releases the key that it still holds
+        held        for each key that is held (the latest K), the id of the word that releases it
 
-    A column that has nothing to say holds 0, which is the id of no word that presses or releases a
-    key (and of the byte 0 in a text, which is never recalled). In a piece in G major and three
-    voices, if one voice may go from B4 to C5 or C#5, while G3 is held, too:
+    A column that has nothing to say holds 0. No word that presses or releases a key has the id 0.
+    (In a text it is the byte 0; if that is recalled, it is ignored.) In a piece in G major and
+    three voices, if one voice may go from B4 to C5 or C#5, while G3 is held, too:
 
         clock 48  to_end 7  match 5 0 0  home 170  voices 189
         recalled 489 490 360 0 0 0 0 0 0  held 344 360 0 0 0 0 0 0 0 0 0 0
@@ -282,8 +283,8 @@ class Transformer(nn.Module):
         # for the output: the score of each id, and what is added to some of them
         self.head = weights(C, V, std=0.5 * C ** -0.5)           # the first loss is about ln V
         self.press = weights(C, 24 if config.keys else 0)        # 12 semitones in major, in minor
-        self.release = weights(C, config.keys)                   # intervals between two keys
-        self.interval = weights(2 * config.keys)                 # the same for pressing, for any x
+        self.release = weights(C, config.keys)                   # intervals of two held keys
+        self.interval = weights(2 * config.keys)                 # of a held key and a pressed one
         self.trust = weights(C, n_recalled)
         # (recalled, matches), times FASTER: so at first a match m adds 0.5 m
         by_match = 0.05 * torch.arange(config.matches).repeat(n_recalled, 1)
@@ -337,8 +338,8 @@ class Transformer(nn.Module):
 
     def score_intervals(self, held) -> torch.Tensor:
         """What is held (B, T, K) -> what is added to the score of pressing each key (B, T, keys).
-        An interval sounds alike wherever it lies. So it is a sum over the keys that are held:
-        interval[d] for each one, above which the pressed key lies by d semitones.
+        An interval sounds alike wherever it lies. So each held key adds interval[d], where d is how
+        many semitones the pressed key lies above it.
 
             C4 is held:  E4 gets interval[4], A3 interval[-3], which is counted from the end
         """
@@ -353,20 +354,21 @@ class Transformer(nn.Module):
 
     def score_recalled(self, x, match, recalled) -> torch.Tensor:
         """x (B, T, C), normed, and what is told -> what is added to the scores of the recalled ids
-        (B, T, recalled): a number that is learned for the column and the match that it belongs to,
-        and one from x."""
+        (B, T, recalled). For each that is a learned number, looked up by its column and its match,
+        plus one from x."""
         n_recalled = recalled.size(-1)
         per_match = n_recalled // max(1, match.size(-1))         # (no columns: nothing to divide)
         match = match.repeat_interleave(per_match, dim=-1)       # (B, T, recalled)
         column = torch.arange(n_recalled, device=x.device)
-        scores = FASTER * self.trust_by_match[column, match] + 3 * linear(x, self.trust)
+        learned = FASTER * self.trust_by_match[column, match]
+        scores = learned + 3 * linear(x, self.trust)     # (3: these have to be fast, too)
         return scores.masked_fill(recalled == 0, 0)
 
     def score_releases(self, x, held) -> torch.Tensor:
         """x (B, T, C), normed, and what is held (B, T, K) -> what is added to the scores of
-        releasing each (B, T, K). Here, too, it is a sum over all keys that are held, itself
-        included; but what an interval is worth depends on x: kernel[d] for a key that lies d
-        semitones above the one to be released, kernel[keys - d] for one d below.
+        releasing each (B, T, K). As in score_intervals, each held key (also the one that would be
+        released) adds a number, but here the numbers come from x: kernel[d] if it lies d semitones
+        above the one that would be released, kernel[keys - d] if it lies d below.
 
             C4 and E4 are held:  C4 gets kernel[0] + kernel[4], E4 kernel[0] + kernel[keys - 4]
         """
@@ -389,7 +391,7 @@ class Transformer(nn.Module):
         if start + T > self.config.context:
             raise ValueError(f'{start + T} ids, more than the context of {self.config.context}')
         kinds = told.split(list(self.config.told.values()), dim=-1)
-        clock, to_end, match, home, _, recalled, held = kinds            # (B, T, 0 or more) each
+        clock, _, match, home, _, recalled, held = kinds         # (B, T, 0 or more) each
         x = self.embed(ids, *kinds).to(self.dtype)
         cos, sin = self.cos_and_sin(clock, start)
         for block in self.blocks:
@@ -540,7 +542,7 @@ def load(path: str, device: str = 'cpu', dropout: float = 0.0) -> tuple[Transfor
     that is missing, damaged, foreign or of another version. No code in it is run. The model drops
     out as `dropout` says, whatever it was trained with."""
     if not os.path.isfile(path):
-        raise ValueError(f'{path}: no such checkpoint; train a model first, and give its folder')
+        raise ValueError(f'{path}: no such checkpoint; train a model first')
     try:
         with zipfile.ZipFile(path) as archive:       # that is what torch.save writes
             damaged = archive.testzip()              # the first member with a wrong checksum
