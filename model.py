@@ -19,11 +19,13 @@ What differs from GPT-2, and why:
   their wavelengths only.
 - Besides the ids, the model is told what follows from them, which a small model works out badly.
   After each id a listener (of the tokenizer) says where the clock stands, the home key, how many
-  voices there are, which keys of the keyboard are held, and what came next when the music moved
-  before as it does now. And one thing that does not follow from them: how far the end is.
-- At the output, the scores of three kinds of ids are changed: of words that are recalled; of those
+  voices there are, which keys of the keyboard are held, what came next when the music moved before
+  as it does now, and which notes would make parallels, which Bach avoids. And one thing that does
+  not follow from them: how far the end is.
+- At the output, the scores of these kinds of ids are changed: of words that are recalled; of those
   that release a key, by its intervals to the keys that are held; and of those that press one, by
-  its interval to the tonic of the home key and to the keys that are held.
+  its interval to the tonic of the home key and to the keys that are held, and if it would make
+  parallels.
 - Queries and keys are normed, so that no score explodes at high learning rates.
 - The MLP squares its ReLU. No norm has a gain, no matrix a bias: nothing is lost without them.
 
@@ -46,7 +48,7 @@ import torch.nn.functional as F
 
 
 # the kinds of things that the listener tells (see Transformer), in this order
-KINDS = ('clock', 'to_end', 'match', 'home', 'voices', 'recalled', 'held')
+KINDS = ('clock', 'to_end', 'match', 'home', 'voices', 'recalled', 'parallel', 'held')
 
 
 @dataclass
@@ -250,6 +252,7 @@ class Transformer(nn.Module):
                     for each column of `match`: when voices moved as this one does now, they went on
                     by some step of the scale; from where the voice is, that leads to one key or two
                     (from B, to C and C#), and first it releases the key that it still holds
+        parallel    the ids that would make parallel fifths or octaves: few do in Bach
         held        for each key that is held (the latest K), the id of the word that releases it
 
     A column that has nothing to say holds 0. No word that presses or releases a key has the id 0.
@@ -257,7 +260,7 @@ class Transformer(nn.Module):
     three voices, if one voice may go from B4 to C5 or C#5, while G3 is held, too:
 
         clock 48  to_end 7  match 5 0 0  home 170  voices 189
-        recalled 489 490 360 0 0 0 0 0 0  held 344 360 0 0 0 0 0 0 0 0 0 0
+        recalled 489 490 360 0 0 0 0 0 0  parallel 0 0 0 0  held 344 360 0 0 0 0 0 0 0 0 0 0
 
     For text only clock, match and recalled are told. The other kinds have no column, and what is
     computed from them is empty or 0.
@@ -285,6 +288,7 @@ class Transformer(nn.Module):
         self.press = weights(C, 24 if config.keys else 0)        # 12 semitones in major, in minor
         self.release = weights(C, config.keys)                   # intervals of two held keys
         self.interval = weights(2 * config.keys)                 # of a held key and a pressed one
+        self.parallel = weights(1)                               # one score for all of them
         self.trust = weights(C, n_recalled)
         # (recalled, matches), times FASTER: so at first a match m adds 0.5 m
         by_match = 0.05 * torch.arange(config.matches).repeat(n_recalled, 1)
@@ -295,8 +299,9 @@ class Transformer(nn.Module):
         self.register_buffer('by_ids', by_ids, persistent=False)         # not saved
         self.register_buffer('by_clock', by_clock, persistent=False)
 
-    def embed(self, ids, clock, to_end, match, home, voices, recalled, held) -> torch.Tensor:
-        """What the first block reads (B, T, C): the ids (B, T), and what is told after each."""
+    def embed(self, ids, clock, to_end, match, home, voices, recalled, parallel, held):
+        """What the first block reads (B, T, C): the ids (B, T), and what is told after each, but
+        for `parallel`."""
         config = self.config
         match_column = torch.arange(match.size(-1), device=ids.device)
         recalled_column = torch.arange(recalled.size(-1), device=ids.device)
@@ -391,7 +396,7 @@ class Transformer(nn.Module):
         if start + T > self.config.context:
             raise ValueError(f'{start + T} ids, more than the context of {self.config.context}')
         kinds = told.split(list(self.config.told.values()), dim=-1)
-        clock, _, match, home, _, recalled, held = kinds         # (B, T, 0 or more) each
+        clock, _, match, home, _, recalled, parallel, held = kinds       # (B, T, 0 or more) each
         x = self.embed(ids, *kinds).to(self.dtype)
         cos, sin = self.cos_and_sin(clock, start)
         for block in self.blocks:
@@ -403,9 +408,10 @@ class Transformer(nn.Module):
         first_on, keys = self.config.first_on, self.config.keys
         presses = slice(first_on, first_on + keys)               # of no id, if there are no keys
         logits[:, :, presses] += self.score_presses(x, home) + self.score_intervals(held)
-        scores = (self.score_recalled(x, match, recalled), self.score_releases(x, held))
+        scores = (self.score_recalled(x, match, recalled), self.score_releases(x, held),
+                  FASTER * self.parallel * (parallel > 0))
         scores = torch.cat(scores, dim=-1).to(logits.dtype)
-        told_ids = torch.cat((recalled, held), dim=-1)
+        told_ids = torch.cat((recalled, held, parallel), dim=-1)
         return logits.scatter_add(2, told_ids, scores)           # (where none is told, 0 to id 0)
 
     @torch.inference_mode()

@@ -260,6 +260,7 @@ class Listener:
         recalled    for each of these voices three words: up to two `on`s, the likelier first (two
                     keys may be of one scale step; a key that is held is left out), and the `off` of
                     the key that the voice holds
+        parallel    the `on` words that would make parallel fifths or octaves, 4 at most
         held        the `off` words of the keys that are held, 12 at most, those held for the
                     shortest time
 
@@ -267,7 +268,8 @@ class Listener:
     once.
     """
     CLOCK_ROUND = 64 * WHOLE
-    TOLD = {'clock': 1, 'to_end': 1, 'match': 3, 'home': 1, 'voices': 1, 'recalled': 9, 'held': 12}
+    TOLD = {'clock': 1, 'to_end': 1, 'match': 3, 'home': 1, 'voices': 1, 'recalled': 9,
+            'parallel': 4, 'held': 12}
     MAX_HOLD = 3 * WHOLE // 2                    # in Bach's keyboard works 1 note in 800 is longer
 
     def __init__(self, tokenizer: MidiTokenizer, end: int = 0, bars: int = 0, prompt_end: int = 0,
@@ -362,9 +364,12 @@ class Listener:
         recalled = recalled[:self.TOLD['match']]
         matches = pad([sure for sure, _ in recalled], self.TOLD['match'])
         recalled = pad([id for _, three in recalled for id in three], self.TOLD['recalled'])
+        parallel = [ids['on', pitch] for pitch in sorted(self.recall.parallels())
+                    if 0 <= pitch < 128 and pitch not in self.held]
+        parallel = pad(parallel[:self.TOLD['parallel']], self.TOLD['parallel'])
         held = pad([ids['off', key] for key in self.held][-self.TOLD['held']:], self.TOLD['held'])
         return [self.now % self.CLOCK_ROUND, self.to_end(), *matches, self.home, self.voices,
-                *recalled, *held]
+                *recalled, *parallel, *held]
 
     def to_end(self) -> int:
         """The level of the time that is left; 0 if that is not to be told."""

@@ -13,7 +13,7 @@ from data.score import Score
 from data.tokenizer import Tokenizer, columns_of_told, load_tokenizer
 
 DATA = Path(__file__).parent
-FORMAT = 6               # of a corpus: what another version of this repo would not understand
+FORMAT = 7               # of a corpus: what another version of this repo would not understand
 FIELDS = {'tokenizer': dict, 'vocab_size': int, 'dtype': str, 'unit': str, 'units': dict,
           'tokens': dict, 'pieces': dict, 'end': int, 'augment': list}
 SPLITS = ('train', 'val')

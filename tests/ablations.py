@@ -94,6 +94,14 @@ class NoIntervals(Transformer):
         return 0 * super().score_intervals(held)
 
 
+class AvoidsNothing(Transformer):
+    """Notes that would make parallels get no score for it."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.parallel.requires_grad_(False)
+
+
 # ---- what is changed or added
 
 class SwiGLU(MLP):
@@ -173,6 +181,7 @@ ROWS = {
     'no_home': ({}, [(train, 'Transformer', without('home'))]),
     'no_scale': ({}, [(train, 'Transformer', NoScale)]),
     'no_intervals': ({}, [(train, 'Transformer', NoIntervals)]),
+    'no_parallels': ({}, [(train, 'Transformer', AvoidsNothing)]),
     'no_voices': ({}, [(train, 'Transformer', without('voices'))]),
     'no_end': ({}, [(train, 'Transformer', without('to_end'))]),
     'look_back': ({}, [(model, 'Block', LooksBack)]),

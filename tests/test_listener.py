@@ -397,6 +397,39 @@ def test_nothing_is_recalled_before_time_has_moved():
     assert recalled(told)[0][1] == {'off F4', 'on G4', 'on F#4'}
 
 
+def parallels(told: list[int]) -> set[str]:
+    words = [PLAIN.words[id] for id in told[COLUMNS['parallel']] if id]
+    return {f'{kind} {NAMES[key % 12]}{key // 12 - 1}' for kind, key in words}
+
+
+@pytest.mark.parametrize('before, moves, want', [
+    ('C3 G4', 'D3', {'on A4'}),                      # as the docstring says: a fifth
+    ('G4 C3', 'D3', {'on A4'}),
+    ('C3 C5', 'A2', {'on A4'}),                      # octaves, down
+    ('C3 G4', 'A4', {'on D3'}),                      # the upper voice has moved first
+    ('C3 F4', 'D3', set()),                          # fourths may be parallel
+    ('C3 G4', 'C3', set()),                          # nobody has moved
+    ('C3 G4 C5', 'D3', {'on A4', 'on D5'}),
+    ('C3 G4', 'D3 F4', set()),                       # both have moved
+    ('C9 G9', 'D9', set())])                         # A9 is beyond the keyboard
+def test_parallels(before, moves, want):
+    """Forbids a note that would make parallel fifths or octaves and goes unmentioned, and that
+    others are taken for such; at the next step it is over."""
+    listener = PLAIN.listener()
+    press = ' '.join(f'on {note}' for note in before.split())
+    release = ' '.join(f'off {note}' for note in before.split())
+    hear(listener, f'{press} shift 24 {release}')
+    told = hear(listener, ' '.join(f'on {note}' for note in moves.split()))
+    assert parallels(told) == want
+    assert parallels(hear(listener, 'shift 12')) == set()
+
+
+def test_a_held_voice_makes_no_parallels():
+    """Forbids a note that is taken for the next one of a voice that stays where it is."""
+    listener = PLAIN.listener()
+    assert parallels(hear(listener, 'on C3 on G4 shift 24 off C3 on D3')) == set()
+
+
 def test_no_key_beyond_the_keyboard_is_recalled():
     """Forbids an id that is no `on`: a figure that would go beyond the highest key."""
     listener = PLAIN.listener()

@@ -278,12 +278,13 @@ def test_words_that_are_told_and_no_others_gain(tokenizer, given):
     model.score_releases = overhear(model.score_releases)
     found = model(ids, told)
     (x, recalled), (_, releases) = heard
-    gains = torch.cat((recalled, releases), dim=-1)                  # (B, T, recalled + held)
+    avoided = 10 * model.parallel * (kinds['parallel'] > 0)
+    gains = torch.cat((recalled, releases, avoided), dim=-1)         # (B, T, all that are told)
     want = x @ model.head
     if tokenizer.is_music:
         want[:, :, MUSIC.on] += model.score_presses(x, kinds['home'])
         want[:, :, MUSIC.on] += model.score_intervals(kinds['held'])
-    words = torch.cat((kinds['recalled'], kinds['held']), dim=-1)
+    words = torch.cat((kinds['recalled'], kinds['held'], kinds['parallel']), dim=-1)
     is_told = words > 0
     for b, t, i in is_told.nonzero().tolist():
         want[b, t, words[b, t, i]] += gains[b, t, i]
