@@ -15,17 +15,18 @@ What differs from GPT-2, and why:
 - Rotary positions: how well a query matches a key depends on how far apart the two are, not on
   where they stand.
 - Two kinds of distance: half of the heads (the larger half, if their number is odd) measure it in
-  ids, the others by a clock. In music that counts time; in text ids, so that these heads differ in
-  their wavelengths only.
+  ids, the others by a clock. For music the clock counts time. For text it counts ids, too: there
+  these heads differ from the others in their wavelengths only.
 - Besides the ids, the model is told what follows from them, which a small model works out badly.
   After each id a listener (of the tokenizer) says where the clock stands, the home key, how many
   voices there are, which keys of the keyboard are held, what came next when the music moved before
   as it does now, and which notes would make parallels, which Bach avoids. And one thing that does
   not follow from them: how far the end is.
-- At the output, the scores of these kinds of ids are changed: of words that are recalled; of those
-  that release a key, by its intervals to the keys that are held; and of those that press one, by
-  its interval to the tonic of the home key and to the keys that are held, and if it would make
-  parallels.
+- At the output, something is added to the scores of some ids:
+      recalled ids      how far to trust the recall
+      to release a key  its intervals to the keys that are held
+      to press a key    its place above the tonic of the home key; its intervals to the keys that are
+                        held; whether it would make parallels
 - Queries and keys are normed, so that no score explodes at high learning rates.
 - The MLP squares its ReLU. No norm has a gain, no matrix a bias: nothing is lost without them.
 
@@ -65,8 +66,8 @@ class ModelConfig:
     levels: int = 1       # how many values `to_end` has
     matches: int = 1      # how many values `match` has
     keys: int = 0         # how many keys the keyboard has, the lowest of which is a C; 0 for text
-    # the id that presses the lowest key: so many as there are keys, from it on, press one each, and
-    # as many before it release one each, in the order of the keys
+    # the id that presses the lowest key; ids first_on ... first_on + keys - 1 press the keys, and the
+    # same number of ids just before first_on release them, in the same order
     first_on: int = 0
     first_home: int = 0   # the id of C major; then C sharp major ... B major, C minor ... B minor
 
@@ -179,8 +180,8 @@ class Attention(nn.Module):
         super().__init__()
         self.n_head = config.n_head
         self.layer = layer                                       # its place in the cache
-        # random, and small: the steps of the optimizer (Muon, in train.py) are of one size, and
-        # soon outgrow so small a start
+        # random, but small: each step of the optimizer (Muon, in train.py) is equally large, so that
+        # after a few of them the weights are what was learned and hardly what was random
         self.qkv = weights(config.n_embd, 3 * config.n_embd, std=0.25 * config.n_embd ** -0.5)
         self.proj = weights(config.n_embd, config.n_embd)        # at first it adds nothing
 
@@ -240,7 +241,7 @@ class Transformer(nn.Module):
     What the model is told stands in one tensor (B, T, F), a row of numbers after each id:
 
         clock       where the clock stands, below LONGEST: for music the time, for text how many ids
-        to_end      how far it is to the end, as a level from 1; 0: not told. In training it is the
+        to_end      how far it is to the end, as a level from 1 (here) up; 0: not told. In training it is the
                     real distance, set to 0 in half of the rows; in validation 0; in composing the
                     distance to the end that is wished for, if any
         match       how far to trust what is recalled, from 1; 0: nothing is recalled. For music
@@ -248,15 +249,17 @@ class Transformer(nn.Module):
                     last two ids stood side by side before, 2 if the last three did, and so on
         home        the id of the home word, such as G major; 0 before it has come
         voices      the id of the word that says in how many voices the piece is
-        recalled    ids that may be next. For text one: the id that came next there. For music three
-                    for each column of `match`: when voices moved as this one does now, they went on
-                    by some step of the scale; from where the voice is, that leads to one key or two
-                    (from B, to C and C#), and first it releases the key that it still holds
+        recalled    ids that may be next. For text one: what came after the same ids before. For
+                    music three for each column of `match`, that is, for each voice: two that press
+                    and one that releases. When voices moved before as this one does now, they went
+                    on by some step of the scale. From where the voice is, that leads to one key or
+                    two (from B: C and C#). The third id releases the key that the voice still
+                    holds, which has to come before the new one
         parallel    the ids that would make parallel fifths or octaves: few do in Bach
         held        for each key that is held (the latest K), the id of the word that releases it
 
-    A column that has nothing to say holds 0. No word that presses or releases a key has the id 0.
-    (In a text it is the byte 0; if that is recalled, it is ignored.) In a piece in G major and
+    A column that has nothing to say holds 0, which no word that presses or releases a key has for
+    its id. (In a text 0 is a byte, which therefore can't be recalled.) In a piece in G major and
     three voices, if one voice may go from B4 to C5 or C#5, while G3 is held, too:
 
         clock 48  to_end 7  match 5 0 0  home 170  voices 189
@@ -285,13 +288,13 @@ class Transformer(nn.Module):
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
         # for the output: the score of each id, and what is added to some of them
         self.head = weights(C, V, std=0.5 * C ** -0.5)           # the first loss is about ln V
-        self.press = weights(C, 24 if config.keys else 0)        # 12 semitones in major, in minor
+        self.press = weights(C, 24 if config.keys else 0)        # 12 places above the tonic in major, 12 in minor
         self.release = weights(C, config.keys)                   # intervals of two held keys
         self.interval = weights(2 * config.keys)                 # of a held key and a pressed one
         self.parallel = weights(1)                               # one score for all of them
         self.trust = weights(C, n_recalled)
-        # (recalled, matches), times FASTER: so at first a match m adds 0.5 m
-        by_match = 0.05 * torch.arange(config.matches).repeat(n_recalled, 1)
+        # (recalled, matches); score_recalled multiplies by FASTER, so at first a match m adds 0.5 m
+        by_match = 0.5 / FASTER * torch.arange(config.matches).repeat(n_recalled, 1)
         self.trust_by_match = nn.Parameter(by_match)
         head_size = C // config.n_head
         by_ids = rotations_by_ids(config.context, head_size)
@@ -359,21 +362,22 @@ class Transformer(nn.Module):
 
     def score_recalled(self, x, match, recalled) -> torch.Tensor:
         """x (B, T, C), normed, and what is told -> what is added to the scores of the recalled ids
-        (B, T, recalled). For each that is a learned number, looked up by its column and its match,
-        plus one from x."""
+        (B, T, recalled). To each of them two numbers are added: a learned one, looked up by its
+        column and its match, and one computed from x."""
         n_recalled = recalled.size(-1)
         per_match = n_recalled // max(1, match.size(-1))         # (no columns: nothing to divide)
         match = match.repeat_interleave(per_match, dim=-1)       # (B, T, recalled)
         column = torch.arange(n_recalled, device=x.device)
         learned = FASTER * self.trust_by_match[column, match]
-        scores = learned + 3 * linear(x, self.trust)     # (3: these have to be fast, too)
+        scores = learned + 3 * linear(x, self.trust)     # (3: found by trial)
         return scores.masked_fill(recalled == 0, 0)
 
     def score_releases(self, x, held) -> torch.Tensor:
         """x (B, T, C), normed, and what is held (B, T, K) -> what is added to the scores of
         releasing each (B, T, K). As in score_intervals, each held key (also the one that would be
         released) adds a number, but here the numbers come from x: kernel[d] if it lies d semitones
-        above the one that would be released, kernel[keys - d] if it lies d below.
+        above the one that would be released, kernel[keys - d] if it lies d below. (There, d was
+        counted the other way round: from the held key to the one that is scored.)
 
             C4 and E4 are held:  C4 gets kernel[0] + kernel[4], E4 kernel[0] + kernel[keys - 4]
         """
@@ -516,12 +520,13 @@ def draw(logits: torch.Tensor, temperature: float = 1.0, top_k: int = 0, top_p: 
         raise ValueError(f'min_p = {min_p}: must be at least 0, at most 1')
     if temperature < 1e-6:                           # so low that only the likeliest is left
         return logits.argmax(dim=-1)
+    # from the likeliest id down: column r is rank r
     p, ids = (logits / temperature).softmax(dim=-1).sort(dim=-1, descending=True, stable=True)
-    kept = p >= min_p * p[:, :1]                                 # in the order of ranks
+    kept = p >= min_p * p[:, :1]
     if top_k > 0:
         kept[:, top_k:] = False
     if top_p < 1:
-        kept &= p.cumsum(dim=-1) - p < top_p                     # likelier ones don't reach top_p
+        kept &= p.cumsum(dim=-1) - p < top_p                     # (all likelier ones together)
     rank = torch.multinomial(p * kept, 1, generator=generator)   # (B, 1)
     return ids.gather(1, rank)[:, 0]
 
@@ -563,7 +568,7 @@ def load(path: str, device: str = 'cpu', dropout: float = 0.0) -> tuple[Transfor
         raise ValueError(f'{path}: permission denied') from None
     except (pickle.UnpicklingError, zipfile.BadZipFile, zlib.error, RuntimeError, OSError, EOFError,
             LookupError, TypeError, AttributeError, ValueError, NotImplementedError) as error:
-        reason = ' '.join(str(error).split())[:80]   # (of what this `try` raises itself, too)
+        reason = ' '.join(str(error).split())[:80]   # also for what is raised in this `try`
         raise ValueError(f'{path}: damaged, or no checkpoint of this version ({reason})') from None
     if not all(parameter.isfinite().all() for parameter in model.parameters()):
         raise ValueError(f'{path}: some weights are not finite: train again, with lower learning '
