@@ -25,8 +25,8 @@ What differs from GPT-2, and why:
 - At the output, something is added to the scores of some ids:
       recalled ids      how far to trust the recall
       to release a key  its intervals to the keys that are held
-      to press a key    its place above the tonic of the home key; its intervals to the keys that are
-                        held; whether it would make parallels
+      to press a key    its place above the tonic of the home key; its intervals to the keys that
+                        are held; whether it would make parallels
 - Queries and keys are normed, so that no score explodes at high learning rates.
 - The MLP squares its ReLU. No norm has a gain, no matrix a bias: nothing is lost without them.
 
@@ -66,8 +66,8 @@ class ModelConfig:
     levels: int = 1       # how many values `to_end` has
     matches: int = 1      # how many values `match` has
     keys: int = 0         # how many keys the keyboard has, the lowest of which is a C; 0 for text
-    # the id that presses the lowest key; ids first_on ... first_on + keys - 1 press the keys, and the
-    # same number of ids just before first_on release them, in the same order
+    # the id that presses the lowest key; ids first_on ... first_on + keys - 1 press the keys, and
+    # the same number of ids just before first_on release them, in the same order
     first_on: int = 0
     first_home: int = 0   # the id of C major; then C sharp major ... B major, C minor ... B minor
 
@@ -180,8 +180,8 @@ class Attention(nn.Module):
         super().__init__()
         self.n_head = config.n_head
         self.layer = layer                                       # its place in the cache
-        # random, but small: each step of the optimizer (Muon, in train.py) is equally large, so that
-        # after a few of them the weights are what was learned and hardly what was random
+        # random, but small: each step of the optimizer (Muon, in train.py) is equally large, so
+        # that after a few of them the weights are what was learned and hardly what was random
         self.qkv = weights(config.n_embd, 3 * config.n_embd, std=0.25 * config.n_embd ** -0.5)
         self.proj = weights(config.n_embd, config.n_embd)        # at first it adds nothing
 
@@ -241,9 +241,9 @@ class Transformer(nn.Module):
     What the model is told stands in one tensor (B, T, F), a row of numbers after each id:
 
         clock       where the clock stands, below LONGEST: for music the time, for text how many ids
-        to_end      how far it is to the end, as a level from 1 (here) up; 0: not told. In training it is the
-                    real distance, set to 0 in half of the rows; in validation 0; in composing the
-                    distance to the end that is wished for, if any
+        to_end      how far it is to the end, as a level from 1 (now) up; 0: not told. In training
+                    it is the real distance, set to 0 in half of the rows; in validation 0; in
+                    composing the distance to the end that is wished for, if any
         match       how far to trust what is recalled, from 1; 0: nothing is recalled. For music
                     three columns, for up to three voices, the surest first. For text one: 1 if the
                     last two ids stood side by side before, 2 if the last three did, and so on
@@ -288,7 +288,7 @@ class Transformer(nn.Module):
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
         # for the output: the score of each id, and what is added to some of them
         self.head = weights(C, V, std=0.5 * C ** -0.5)           # the first loss is about ln V
-        self.press = weights(C, 24 if config.keys else 0)        # 12 places above the tonic in major, 12 in minor
+        self.press = weights(C, 24 if config.keys else 0)        # 12 places in major, 12 in minor
         self.release = weights(C, config.keys)                   # intervals of two held keys
         self.interval = weights(2 * config.keys)                 # of a held key and a pressed one
         self.parallel = weights(1)                               # one score for all of them
