@@ -1,7 +1,7 @@
 """What can be counted in eight bars of music: plain figures that need no taste.
 
     cut(score)       a piece -> its windows, of eight bars each
-    count(window)    a window -> {'notes on the beat': 0.41, 'parallel fifths and octaves': 0.0, ...}
+    count(window)    a window -> {'notes on the beat': 0.41, 'contrary motion': 0.53, ...}
 
 Most are shares: of the notes, of the time, of the onsets (the moments at which a note is struck).
 None of them knows how high a piece lies or how fast it is marked: transposed, or at another tempo,
