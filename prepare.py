@@ -27,17 +27,17 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from config.settings import Settings, run, setting       # first: it quiets Ctrl-C during the rest
+from lib.settings import Settings, run, setting       # first: it quiets Ctrl-C during the rest
 
 import numpy as np
 
-from config.lock import work_folder
+from lib.lock import work_folder
 from data import chorales, fugue, quartets, shakespeare, wtc
-from data.corpus import FORMAT
-from data.textfile import copy_documents
-from data.twins import near_twins, runs
+from lib.corpus import FORMAT
+from lib.textfile import copy_documents
+from lib.twins import near_twins, runs
 from tokenizer_bpe import BPETokenizer
-from data.score import DAMAGED, STEPS, read_midi
+from lib.score import DAMAGED, STEPS, read_midi
 from tokenizer_midi import MidiTokenizer
 
 DATA = Path(__file__).parent / 'data'

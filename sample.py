@@ -19,22 +19,22 @@ from dataclasses import dataclass, fields
 from itertools import islice
 from pathlib import Path
 
-from config.settings import Settings, run, setting       # first: it quiets Ctrl-C in slow imports
+from lib.settings import Settings, run, setting       # first: it quiets Ctrl-C in slow imports
 
 import numpy as np
 import torch
 
-import synth
-from config.machine import pick_device
-from data.corpus import load_trained_on
-from data.originality import index_training, originality, originality_of_text
-from data.prompt import Prompt, read_prompt, transposed
-from data.score import Score, find_bars, write_midi
-from data.tokenizer import load_tokenizer
+from lib import synth
+from lib.machine import pick_device
+from lib.corpus import load_trained_on
+from lib.originality import index_training, originality, originality_of_text
+from lib.prompt import Prompt, read_prompt, transposed
+from lib.score import Score, find_bars, write_midi
+from lib.tokenizer import load_tokenizer
 from lib.heldout import note_bits, surprise
 from lib.tonality import name_of
 from model import load
-from page import Piece, Text, read_curve, write_page
+from lib.page import Piece, Text, read_curve, write_page
 from tokenizer_bpe import BPETokenizer
 from tokenizer_midi import MOST_VOICES, MidiTokenizer, count_voices
 

@@ -16,11 +16,11 @@ from heapq import heappop, heappush
 from itertools import pairwise
 from pathlib import Path
 
-from config.settings import Settings, run, setting       # first: it quiets Ctrl-C during the rest
+from lib.settings import Settings, run, setting       # first: it quiets Ctrl-C during the rest
 
 import regex
 
-from data.tokenizer import Tokenizer
+from lib.tokenizer import Tokenizer
 
 EOT = '<|endoftext|>'                        # ends a document: the one special token
 

@@ -1,4 +1,4 @@
-"""Music <-> ids, by hand: the notes of a piece <-> a row of small words. (data/score.py reads and
+"""Music <-> ids, by hand: the notes of a piece <-> a row of small words. (lib/score.py reads and
 writes MIDI files.)
 
 The words come in the order of time, as on the roll of a player piano. The Aria begins:
@@ -28,13 +28,13 @@ from bisect import bisect_right
 from collections import defaultdict
 from dataclasses import dataclass
 
-from config.settings import Settings, run, setting       # first: it quiets Ctrl-C in slow imports
+from lib.settings import Settings, run, setting       # first: it quiets Ctrl-C in slow imports
 
 import numpy as np
 
-from data.score import (METRES, SLOWEST, STEPS, TEMPOS, WHOLE, Note, Score, bars_of, fit_metre,
+from lib.score import (METRES, SLOWEST, STEPS, TEMPOS, WHOLE, Note, Score, bars_of, fit_metre,
                         read_midi, tempo_number)
-from data.tokenizer import Tokenizer
+from lib.tokenizer import Tokenizer
 from lib.recall import Recall
 from lib.tonality import MODES, home_key, name_of, raised
 

@@ -15,16 +15,16 @@ sys.path.insert(0, str(HERE.parent))
 
 import torch                                                            # noqa: E402
 
-import synth                                                            # noqa: E402
-from data.corpus import load_trained_on                                  # noqa: E402
-from data.originality import index_training, originality                # noqa: E402
-from data.prompt import read_prompt                                     # noqa: E402
+from lib import synth                                                            # noqa: E402
+from lib.corpus import load_trained_on                                  # noqa: E402
+from lib.originality import index_training, originality                # noqa: E402
+from lib.prompt import read_prompt                                     # noqa: E402
 from lib.heldout import note_bits, surprise                             # noqa: E402
 from model import load                                                  # noqa: E402
-from page import Piece, piano_roll, write_page                          # noqa: E402
-from data.tokenizer import load_tokenizer                               # noqa: E402
+from lib.page import Piece, piano_roll, write_page                          # noqa: E402
+from lib.tokenizer import load_tokenizer                               # noqa: E402
 from sample import Config, draw_pieces, say_run                         # noqa: E402
-from data.score import find_bars, write_midi                            # noqa: E402
+from lib.score import find_bars, write_midi                            # noqa: E402
 
 WANTED = {'out-goldberg': 2, 'out-bach': 1}      # folder -> how many of its pieces
 LARGEST = 480_000                                # bytes of sound

@@ -7,7 +7,7 @@ instruments.
 
 from pathlib import Path
 
-from data.archive import members, write_whole
+from lib.archive import members, write_whole
 from lib.musicxml import read_musicxml
 
 OWNERS = '(c) Margaret Greentree, jsbchorales.net'

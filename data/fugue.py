@@ -6,7 +6,7 @@ and its mirror for two harpsichords; 14 is an early form of 10. These stay on on
 
 from pathlib import Path
 
-from data.musedata import encodings, modern, write_piece
+from lib.musedata import encodings, modern, write_piece
 
 MIRRORED = (12, 13)
 NAMES = {14: 'contrapunctus-10a', 15: 'canon-augmentation', 16: 'canon-octave',

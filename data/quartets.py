@@ -9,9 +9,9 @@ What the archive calls opus 74 no. 2 is opus 1 no. 1 again: it is left out.
 
 from pathlib import Path
 
-from data.archive import CCARH, members, write_whole
-from data.musedata import modern, parts_in_one, read_musedata, zipped_parts
-from data.score import Score
+from lib.archive import CCARH, members, write_whole
+from lib.musedata import modern, parts_in_one, read_musedata, zipped_parts
+from lib.score import Score
 from lib.musicxml import read_musicxml
 
 

@@ -5,7 +5,7 @@ import re
 import zipfile
 from pathlib import Path
 
-from data import fetch
+from lib.fetch import fetch
 
 
 def play_text(markdown: str) -> str:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from data.musedata import encodings, write_piece
+from lib.musedata import encodings, write_piece
 
 
 def collect(folder: Path):

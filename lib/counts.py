@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data.score import STEPS, Score, find_bars
+from lib.score import STEPS, Score, find_bars
 from lib.tonality import ALL_PROFILES, find_key, in_key, keys_apart, time_in_scale
 
 BARS = 8                 # in a window

@@ -9,7 +9,7 @@ from collections import defaultdict
 
 import numpy as np
 
-from data.score import STEPS, WHOLE, Score
+from lib.score import STEPS, WHOLE, Score
 from lib.counts import (FEWEST, bar_of, highest, keys_down, likeness, lines_of, lowest, parallels,
                         share, share_in_key, table_of, texture_of)
 from lib.tonality import find_key

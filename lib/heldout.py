@@ -6,7 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from data.tokenizer import columns_of_told
+from lib.tokenizer import columns_of_told
 
 AT_ONCE = 32             # windows
 

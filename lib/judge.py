@@ -28,7 +28,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data.score import Score
+from lib.score import Score
 from lib.counts import count, cut
 
 FOLDS = 5

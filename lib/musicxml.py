@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from xml.etree import ElementTree
 
-from data.score import METRES, STEPS, WHOLE, Note, Score
+from lib.score import METRES, STEPS, WHOLE, Note, Score
 
 SEMITONES = {'C': 0, 'D': 2, 'E': 4, 'F': 5, 'G': 7, 'A': 9, 'B': 11}
 

@@ -8,7 +8,7 @@ like this one vote for what came then: attention, done by hand.
 from collections import defaultdict
 from dataclasses import dataclass
 
-from data.score import STEPS         # of time, to a quarter note
+from lib.score import STEPS         # of time, to a quarter note
 
 
 def scale_steps(interval: int) -> int:

@@ -23,10 +23,10 @@ import torch.nn.functional as F                                         # noqa: 
 
 import model                                                            # noqa: E402
 import train                                                            # noqa: E402
-from config.settings import read_config                                 # noqa: E402
-from data.corpus import load_corpus, load_pieces, open_corpora          # noqa: E402
-from data.prompt import read_prompt                                     # noqa: E402
-from data.tokenizer import load_tokenizer                               # noqa: E402
+from lib.settings import read_config                                 # noqa: E402
+from lib.corpus import load_corpus, load_pieces, open_corpora          # noqa: E402
+from lib.prompt import read_prompt                                     # noqa: E402
+from lib.tokenizer import load_tokenizer                               # noqa: E402
 from evaluate import bits_by_kind                                       # noqa: E402
 from lib.form import describe                                           # noqa: E402
 from lib.judge import ENOUGH, count_pieces, judge                       # noqa: E402

@@ -26,17 +26,17 @@ from conftest import movement                                           # noqa: 
 from test_synth import piece                                            # noqa: E402
 from test_tokenizer_bpe import merges_of, textbook_train                # noqa: E402
 
-from config.machine import pick_dtype                                   # noqa: E402
-from data.corpus import load_corpus, load_pieces, open_corpora          # noqa: E402
-from data.prompt import read_prompt                                     # noqa: E402
-from data.score import read_midi                                        # noqa: E402
-from data.tokenizer import load_tokenizer                               # noqa: E402
+from lib.machine import pick_dtype                                   # noqa: E402
+from lib.corpus import load_corpus, load_pieces, open_corpora          # noqa: E402
+from lib.prompt import read_prompt                                     # noqa: E402
+from lib.score import read_midi                                        # noqa: E402
+from lib.tokenizer import load_tokenizer                               # noqa: E402
 from lib.form import describe                                           # noqa: E402
 from lib.heldout import stack                                           # noqa: E402
 from lib.judge import count_pieces, judge                               # noqa: E402
 from model import ModelConfig, Transformer, load                        # noqa: E402
 from sample import Config, draw_pieces                                  # noqa: E402
-from synth import SAMPLE_RATE, render                                   # noqa: E402
+from lib.synth import SAMPLE_RATE, render                                   # noqa: E402
 from tokenizer_bpe import EOT, PATTERN, BPETokenizer                    # noqa: E402
 from tokenizer_midi import MidiTokenizer                                # noqa: E402
 from train import make_optimizers, validate                            # noqa: E402

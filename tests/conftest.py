@@ -12,9 +12,9 @@ import torch
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
-import data.corpus                                                      # noqa: E402
+import lib.corpus                                                      # noqa: E402
 import prepare                                                          # noqa: E402
-from data.score import read_midi                                        # noqa: E402
+from lib.score import read_midi                                        # noqa: E402
 from model import FORMAT                                                # noqa: E402
 from tokenizer_midi import MidiTokenizer                                # noqa: E402
 
@@ -82,7 +82,7 @@ def corpus(prepared, tmp_path, monkeypatch):
     for path in (prepared / 'source' / 'toy').iterdir():
         shutil.copy(path, tmp_path / 'toy')
     monkeypatch.setattr(prepare, 'DATA', tmp_path)
-    monkeypatch.setattr(data.corpus, 'DATA', tmp_path)
+    monkeypatch.setattr(lib.corpus, 'DATA', tmp_path)
     return tmp_path
 
 

@@ -7,10 +7,10 @@ import zipfile
 
 import pytest
 
-import data.archive
+import lib.archive
 import prepare
 from data import chorales
-from data.score import find_bars, read_midi
+from lib.score import find_bars, read_midi
 from lib.musicxml import read_musicxml
 
 C4, D4, E4, G4 = 60, 62, 64, 67
@@ -182,7 +182,7 @@ def archive(tmp_path, monkeypatch):
     def fetch(*_):
         fetched.append(1)
         return tmp_path / 'archive.tar.gz'
-    monkeypatch.setattr(data.archive, 'fetch', fetch)
+    monkeypatch.setattr(lib.archive, 'fetch', fetch)
     return fetched
 
 

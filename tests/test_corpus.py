@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from data.corpus import check_corpora, load_corpora, load_corpus
-from data.tokenizer import columns_of_told, load_tokenizer
+from lib.corpus import check_corpora, load_corpora, load_corpus
+from lib.tokenizer import columns_of_told, load_tokenizer
 
 
 def test_what_is_read(corpus):

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 import torch
 
-import data.ngram
+import lib.ngram
 import evaluate
 import prepare
 from conftest import ROOT, checkpoint_of
-from data.corpus import load_corpus, load_pieces, load_trained_on, open_corpora
-from data.ngram import NGram, count_ngrams, draw_ngram
-from data.originality import (RECITED, bars_at, index_of, index_of_text, index_training,
+from lib.corpus import load_corpus, load_pieces, load_trained_on, open_corpora
+from lib.ngram import NGram, count_ngrams, draw_ngram
+from lib.originality import (RECITED, bars_at, index_of, index_of_text, index_training,
                               originality, originality_of_text)
-from data.score import Note, Score, read_midi, write_midi
-from data.tokenizer import columns_of_told
+from lib.score import Note, Score, read_midi, write_midi
+from lib.tokenizer import columns_of_told
 from evaluate import Config
 from lib.heldout import losses_of, note_bits, surprise
 from lib.judge import ENOUGH
@@ -73,7 +73,7 @@ def test_command(corpus, bach, capsys, monkeypatch):
         write_midi(score, out / f'sample-{number}.mid')
     write_midi(Score([Note(0, 60, 9)] * 200), out / 'prompt.mid')
     (out / 'sample-4.mid').write_bytes(b'broken')
-    monkeypatch.setattr(data.ngram, 'NGRAM_PIECES', 2)
+    monkeypatch.setattr(lib.ngram, 'NGRAM_PIECES', 2)
     evaluate.main(Config(str(out)))
     shown = capsys.readouterr().out
     saved = json.loads((out / 'evaluate.json').read_text())
@@ -266,7 +266,7 @@ def test_ngram_knows_all_keys(corpus):
 
 def test_ngram_pieces(monkeypatch):
     """Forbids pieces that are drawn from another distribution, end at once, or are all the same."""
-    monkeypatch.setattr(data.ngram, 'NGRAM_PIECES', 3)
+    monkeypatch.setattr(lib.ngram, 'NGRAM_PIECES', 3)
     tokenizer = MidiTokenizer()
     scale = [Note(6 * i, 60 + i % 12, 6) for i in range(60)]
     ids = tokenizer.encode(Score(scale))
@@ -453,7 +453,7 @@ def test_words_that_are_copied():
 def test_recitation_is_named(corpus, capsys, monkeypatch):
     """Forbids a piece learned by heart that passes as composed, whatever the judge says, and a
     verdict that does not say what was copied from where."""
-    monkeypatch.setattr(data.ngram, 'NGRAM_PIECES', 2)
+    monkeypatch.setattr(lib.ngram, 'NGRAM_PIECES', 2)
     meta, out = load_corpus('toy'), corpus / 'out'
     out.mkdir()
     name = '01-variatio-1.mid'
@@ -499,7 +499,7 @@ def test_what_is_recited_is_longer_than_what_bach_shares():
 
 def test_extra_pieces_are_recited_too(corpus, monkeypatch):
     """Forbids a piece of an extra corpus, also trained on, that passes as the model's own."""
-    monkeypatch.setattr(data.ngram, 'NGRAM_PIECES', 2)
+    monkeypatch.setattr(lib.ngram, 'NGRAM_PIECES', 2)
     asked = []
 
     def overheard(*given):

@@ -7,11 +7,11 @@ import zipfile
 
 import pytest
 
-import data.archive
+import lib.archive
 import prepare
 from data import fugue, wtc
-from data.musedata import modern, read_musedata
-from data.score import read_midi
+from lib.musedata import modern, read_musedata
+from lib.score import read_midi
 
 # the file of one voice, as it lies in the archive
 HEAD = '9\r\n1080  1\r\nBach Gesells\r\nchaft xxv,1\r\n\r\n4 1\r\n3 -1 '
@@ -117,7 +117,7 @@ def archive(tmp_path, monkeypatch):
     def fetch(*_):
         fetched.append(1)
         return tmp_path / 'archive.tar.gz'
-    monkeypatch.setattr(data.archive, 'fetch', fetch)
+    monkeypatch.setattr(lib.archive, 'fetch', fetch)
     return fetched
 
 

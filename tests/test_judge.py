@@ -8,7 +8,7 @@ import pytest
 
 import prepare
 from conftest import ROOT
-from data.score import Note, Score, read_midi
+from lib.score import Note, Score, read_midi
 from lib.counts import (FEWEST, chromatic, count, count_line, cut, highest, keys_down, likeness,
                         lowest, newly_struck, pairs_apart, parallels, share_in_key, table_of)
 from lib.form import describe, describe_piece, figures_of, lag_curve, returns, struck_lines

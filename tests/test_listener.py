@@ -12,9 +12,9 @@ import torch
 import model as model_module
 import sample
 from conftest import ROOT
-from data.tokenizer import columns_of_told
-from data.prompt import read_prompt
-from data.score import WHOLE, Note, Score, read_midi, write_midi
+from lib.tokenizer import columns_of_told
+from lib.prompt import read_prompt
+from lib.score import WHOLE, Note, Score, read_midi, write_midi
 from lib.recall import Recall, scale_steps, with_its_like
 from lib.tonality import parse_key
 from model import ModelConfig, Transformer, draw, forbid

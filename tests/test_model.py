@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 import model as model_module
 from conftest import checkpoint_of, movement
-from data.tokenizer import columns_of_told
+from lib.tokenizer import columns_of_told
 from lib.heldout import stack
 from model import (LONGEST, SHORTEST, Cache, ModelConfig, Transformer, attend, attend_fast, draw,
                    load, rotate, save, rotations_by_clock, rotations_by_ids)

@@ -9,11 +9,11 @@ from html.parser import HTMLParser
 
 import pytest
 
-import page
-from page import (Excerpt, PACE, ROW, TOP, Pair, Piece, Text, chance, draw_curve, find_best,
+from lib import page
+from lib.page import (Excerpt, PACE, ROW, TOP, Pair, Piece, Text, chance, draw_curve, find_best,
                   log_ticks, piano_roll, read_curve, ticks, write_page, write_quiz)
-from synth import seconds
-from data.score import Note, Score, find_bars
+from lib.synth import seconds
+from lib.score import Note, Score, find_bars
 
 HOSTILE = '"><script>alert(1)</script>\'&'
 LOG = 'step,loss,lr,tokens_per_second,seconds,nats_toy,bits_toy\r\n'

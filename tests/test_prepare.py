@@ -16,17 +16,18 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-import data.corpus
+import lib.corpus
+import lib.fetch
 import prepare
-from config.lock import work_folder
-from data import textfile
-from data.corpus import FORMAT, check_corpora, load_corpora
+from lib.lock import work_folder
+from lib import textfile
+from lib.corpus import FORMAT, check_corpora, load_corpora
 from data.shakespeare import play_text
-from data.musedata import read_musedata
-from data.tokenizer import load_tokenizer
+from lib.musedata import read_musedata
+from lib.tokenizer import load_tokenizer
 from prepare import Config
 from tokenizer_bpe import BPETokenizer
-from data.score import Note, Score, read_midi, write_midi
+from lib.score import Note, Score, read_midi, write_midi
 from tokenizer_midi import MidiTokenizer
 
 
@@ -382,7 +383,7 @@ def test_scored_or_performed(tmp_path, home, capsys, name):
 def test_velocities_are_a_choice(tmp_path, home, capsys, monkeypatch):
     """Forbids a corpus that can't go together with the Goldberg, and a message that says neither
     why nor what helps."""
-    monkeypatch.setattr(data.corpus, 'DATA', home)
+    monkeypatch.setattr(lib.corpus, 'DATA', home)
     for seed in range(4):
         song(tmp_path / f'loud/{seed}.mid', seed, loud=(20, 60, 100))
         song(tmp_path / f'plain/{seed}.mid', 10 + seed)
@@ -700,9 +701,8 @@ GOOD = hashlib.sha256(b'good').hexdigest()
 def test_fetch(tmp_path, monkeypatch, there, comes, code, calls, due):
     """Forbids fetching what is there, keeping what is broken, believing what comes, fetching what
     nobody looks at, and a failure that says neither what was tried nor what else will do."""
-    monkeypatch.setattr(data, 'FOLDER', tmp_path)
-    archive, ran = tmp_path / 'downloads/a.tar.gz', []
-    archive.parent.mkdir()
+    monkeypatch.setattr(lib.fetch, 'DOWNLOADS', tmp_path)
+    archive, ran = tmp_path / 'a.tar.gz', []
     if there:
         archive.write_bytes(there)
 
@@ -711,9 +711,9 @@ def test_fetch(tmp_path, monkeypatch, there, comes, code, calls, due):
         if comes:
             (Path(words[words.index('-d') + 1]) / 'a.tar.gz').write_bytes(comes)
         return SimpleNamespace(returncode=code, stdout='', stderr='WARNING\nno route to host\n')
-    monkeypatch.setattr(data.subprocess, 'run', pip)
+    monkeypatch.setattr(lib.fetch.subprocess, 'run', pip)
     try:
-        assert data.fetch('a==1', ['--flag'], 'a.tar.gz', GOOD, 'or do it by hand') == archive
+        assert lib.fetch.fetch('a==1', ['--flag'], 'a.tar.gz', GOOD, 'or do it by hand') == archive
         assert archive.read_bytes() == b'good' and due is None
     except ValueError as error:
         assert due in str(error) and 'or do it by hand' in str(error) and '\n' not in str(error)

@@ -10,11 +10,11 @@ import sys
 
 import pytest
 
-import data.corpus
+import lib.corpus
 import prepare
-from config.settings import configure, read_config
+from lib.settings import configure, read_config
 from conftest import ROOT
-from data.score import STEPS, TEMPOS, read_midi
+from lib.score import STEPS, TEMPOS, read_midi
 from lib.tonality import name_of
 from tokenizer_midi import NAMES, MidiTokenizer, quarters_a_minute
 
@@ -140,7 +140,7 @@ def test_the_three_commands(tmp_path, monkeypatch, capsys):
     shutil.copytree(ROOT / 'data' / 'goldberg', tmp_path / 'goldberg',
                     ignore=shutil.ignore_patterns('*.bin', 'meta.json'))
     monkeypatch.setattr(prepare, 'DATA', tmp_path)
-    monkeypatch.setattr(data.corpus, 'DATA', tmp_path)
+    monkeypatch.setattr(lib.corpus, 'DATA', tmp_path)
     out = tmp_path / 'out-goldberg'
     block = README[README.index('    python prepare.py goldberg'):]
     for line in block.splitlines()[:3]:

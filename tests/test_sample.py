@@ -13,13 +13,13 @@ import sample
 from assets import make
 from conftest import ROOT, checkpoint_of
 from model import ModelConfig, Transformer, load, save
-from data.corpus import load_trained_on
-from data.prompt import read_prompt, words_until
-from data.tokenizer import load_tokenizer
+from lib.corpus import load_trained_on
+from lib.prompt import read_prompt, words_until
+from lib.tokenizer import load_tokenizer
 from lib.tonality import midi_key, parse_key, raised
 from sample import Config
 from tokenizer_bpe import BPETokenizer
-from data.score import Note, Score, bars_of, find_bars, read_midi, write_midi
+from lib.score import Note, Score, bars_of, find_bars, read_midi, write_midi
 from tokenizer_midi import MidiTokenizer
 
 TEXT = 'To be, or not to be, that is the question: whether it is nobler in the mind to suffer. ' * 9

@@ -12,8 +12,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-from data import score as score_module
-from data.score import bars_of, read_midi
+from lib import score as score_module
+from lib.score import bars_of, read_midi
 from tokenizer_midi import MidiTokenizer
 
 GOLDBERG = sorted((ROOT / 'data' / 'goldberg').glob('*.mid'))

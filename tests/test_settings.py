@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from config.settings import Settings, configure, read_config, setting
+from lib.settings import Settings, configure, read_config, setting
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = [path for path in sorted((ROOT / 'config').glob('[a-z]*.py'))
@@ -119,7 +119,7 @@ def test_an_interrupt_is_quiet_from_the_first_import_on(script):
     names = [line.module if isinstance(line, ast.ImportFrom) else line.names[0].name
              for line in lines if isinstance(line, (ast.Import, ast.ImportFrom))]
     others = [name for name in names if name.split('.')[0] not in sys.stdlib_module_names]
-    assert others[0] == 'config.settings'
+    assert others[0] == 'lib.settings'
 
 
 def test_config_files_fit_their_script():

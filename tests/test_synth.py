@@ -10,8 +10,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-import synth  # noqa: E402
-from synth import RELEASE, SAMPLE_RATE, fluidsynth, render, string, write_wav  # noqa: E402
+from lib import synth  # noqa: E402
+from lib.synth import RELEASE, SAMPLE_RATE, fluidsynth, render, string, write_wav  # noqa: E402
 
 PEAK = 10 ** (-1 / 20)
 

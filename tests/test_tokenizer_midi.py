@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from conftest import ROOT
-from data.score import Note, Score, read_midi, write_midi
-from data.tokenizer import Tokenizer
+from lib.score import Note, Score, read_midi, write_midi
+from lib.tokenizer import Tokenizer
 from lib.tonality import home_key, name_of, raised
 from model import KINDS, ModelConfig, Transformer
 from test_score import GOLDBERG, midi

@@ -3,7 +3,7 @@
 import mido
 import pytest
 
-from data.score import Note, Score, read_midi, write_midi
+from lib.score import Note, Score, read_midi, write_midi
 from lib.tonality import (MODES, NAMES, SCALES, find_key, home_key, midi_key, name_of, parse_key,
                           raised)
 from test_score import GOLDBERG

@@ -13,12 +13,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-import data.corpus
+import lib.corpus
 import train
 from conftest import ROOT, begin, movement, with_fork
-from config.settings import read_config
-from data.corpus import load_corpus
-from data.tokenizer import columns_of_told
+from lib.settings import read_config
+from lib.corpus import load_corpus
+from lib.tokenizer import columns_of_told
 from lib.heldout import find_windows, losses_of
 from model import ModelConfig, Transformer
 from tokenizer_midi import MidiTokenizer
@@ -173,7 +173,7 @@ def test_resume_is_exact(corpus, monkeypatch, dtype):
     half = torch.load(corpus / 'parts' / 'last.pt', weights_only=True)
     assert half['progress']['step'] == 9
     monkeypatch.undo()
-    monkeypatch.setattr(data.corpus, 'DATA', corpus)
+    monkeypatch.setattr(lib.corpus, 'DATA', corpus)
     parts = run(corpus, 'parts', max_steps=20, eval_every=8, dtype=dtype, resume=True)
     for name in whole['model']:
         assert torch.equal(whole['model'][name], parts['model'][name]), name

@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 import torch
 
-import data.corpus
+import lib.corpus
 import prepare
-from config.settings import run
+from lib.settings import run
 from conftest import ROOT, checkpoint_of
-from data.corpus import load_corpus
+from lib.corpus import load_corpus
 from model import ModelConfig, Transformer, save
-from data.score import Note, Score, write_midi
+from lib.score import Note, Score, write_midi
 
 TOY = '--dataset=toy --n_layer=1 --n_embd=16 --n_head=1 --context=32 --max_steps=2 --dtype=float32 '
 NEW = TOY + '--out_dir=W/new '
@@ -253,7 +253,7 @@ def workspace(prepared, tmp_path_factory):
         for name in 'abcde':
             (home / 'plays' / f'{name}.txt').write_text(f'{name}: to be, or not to be. ' * 40)
         prepare.main(prepare.Config(str(home / 'plays'), vocab_size=280, jobs=1))
-        patch.setattr(data.corpus, 'DATA', prepared)
+        patch.setattr(lib.corpus, 'DATA', prepared)
         for name, dataset in (('music', 'toy'), ('text', 'plays')):
             meta = load_corpus(dataset)
             model = Transformer(ModelConfig(meta['vocab_size'], 32, 1, 1, 16,

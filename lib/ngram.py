@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from data.originality import hash_windows
+from lib.originality import hash_windows
 from tokenizer_midi import MidiTokenizer
 
 ORDERS = 6               # n-grams of 1 to this many ids are tried

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from data.score import Score, find_bars
+from lib.score import Score, find_bars
 
 RUN = 8                  # notes (or words) in a row that a run has at least
 DIFFERENT = 4            # different intervals (or words) that they have at least

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from data.score import Score
-from data.tokenizer import Tokenizer, columns_of_told, load_tokenizer
+from lib.score import Score
+from lib.tokenizer import Tokenizer, columns_of_told, load_tokenizer
 
-DATA = Path(__file__).parent
+DATA = Path(__file__).parent.parent / 'data'
 FORMAT = 7               # of a corpus: what another version of this repo would not understand
 FIELDS = {'tokenizer': dict, 'vocab_size': int, 'dtype': str, 'unit': str, 'units': dict,
           'tokens': dict, 'pieces': dict, 'end': int, 'augment': list}

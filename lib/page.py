@@ -1,7 +1,7 @@
 """Samples, scores and curves -> one page to hear and see them; piano rolls; "Bach or machine?"
 
 A page is one HTML file that opens from the file system, without a network: its style and script,
-which lie in assets/page, are put into it. Only the sound lies beside it. A piano roll is an SVG
+which lie in lib/page_parts, are put into it. Only the sound lies beside it. A piano roll is an SVG
 with the time in seconds of that sound to the right, whatever the tempo does, and a row for each key
 upwards:
 
@@ -26,10 +26,10 @@ from pathlib import Path
 from string import Template
 from urllib.parse import quote
 
-from synth import seconds
-from data.score import WHOLE, Bar, Note, Score, find_bars
+from lib.synth import seconds
+from lib.score import WHOLE, Bar, Note, Score, find_bars
 
-PARTS = Path(__file__).parent / 'assets' / 'page'      # the HTML, CSS and JavaScript of the pages
+PARTS = Path(__file__).parent / 'page_parts'        # the HTML, CSS and JavaScript of the pages
 PACE = 40        # pixels to a second of a piano roll
 ROW = 6          # pixels to a semitone
 TOP = 18         # pixels above the highest row, for the numbers of the bars

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.score import WHOLE, Score, opening, read_midi, tempo_number
+from lib.score import WHOLE, Score, opening, read_midi, tempo_number
 from lib.tonality import find_key, parse_key, raised
 from tokenizer_midi import MidiTokenizer, transpose
 

@@ -9,8 +9,8 @@ import re
 import tarfile
 from pathlib import Path
 
-from data import fetch
-from data.score import Score, write_midi
+from lib.fetch import fetch
+from lib.score import Score, write_midi
 
 CCARH = '(c) CCARH, Stanford'
 

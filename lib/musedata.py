@@ -10,8 +10,8 @@ from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
 
-from data.archive import CCARH, members, write_whole
-from data.score import STEPS, Note, Score
+from lib.archive import CCARH, members, write_whole
+from lib.score import STEPS, Note, Score
 
 
 def read_musedata(parts: list[str]) -> Score:

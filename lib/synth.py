@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data.score import STEPS, Score
+from lib.score import STEPS, Score
 
 SAMPLE_RATE = 44100      # Hz, of a CD; = (2 * 3 * 5 * 7)**2, so that whole seconds make quick FFTs
 LONGEST = 7200           # seconds of a piece at most: they take 2.5 GB

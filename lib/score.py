@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data.midifile import Midi, apply_pedal, is_strike, pair_notes, parse
+from lib.midifile import Midi, apply_pedal, is_strike, pair_notes, parse
 from lib.tonality import midi_key
 
 STEPS = 24               # grid steps to the quarter note
