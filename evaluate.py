@@ -27,22 +27,21 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 
-from lib.settings import Settings, run, setting       # first: it quiets Ctrl-C during the rest
-
 import numpy as np
 
 from lib import synth
 from lib.corpus import check_corpora, load_pieces, load_trained_on, open_corpora
-from lib.ngram import NGram, count_ngrams, draw_ngram
-from lib.originality import (Origin, find_words, index_training, originality,
-                              originality_of_text)
-from lib.score import Note, Score, bars_of, find_bars, read_midi
 from lib.counts import FEWEST
 from lib.form import describe, lag_curve
 from lib.heldout import losses_of
 from lib.judge import ENOUGH, judge_sides
-from model import load
+from lib.ngram import NGram, count_ngrams, draw_ngram
+from lib.originality import (Origin, find_words, index_training, originality,
+                             originality_of_text)
 from lib.page import Excerpt, Pair, write_quiz
+from lib.score import Note, Score, bars_of, find_bars, read_midi
+from lib.settings import Settings, run, setting
+from model import load
 from prepare import files
 from tokenizer_midi import MidiTokenizer
 

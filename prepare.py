@@ -27,17 +27,16 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from lib.settings import Settings, run, setting       # first: it quiets Ctrl-C during the rest
-
 import numpy as np
 
-from lib.lock import work_folder
 from data import chorales, fugue, quartets, shakespeare, wtc
 from lib.corpus import FORMAT
+from lib.lock import work_folder
+from lib.score import DAMAGED, STEPS, read_midi
+from lib.settings import Settings, run, setting
 from lib.textfile import copy_documents
 from lib.twins import near_twins, runs
 from tokenizer_bpe import BPETokenizer
-from lib.score import DAMAGED, STEPS, read_midi
 from tokenizer_midi import MidiTokenizer
 
 DATA = Path(__file__).parent / 'data'

@@ -19,22 +19,21 @@ from dataclasses import dataclass, fields
 from itertools import islice
 from pathlib import Path
 
-from lib.settings import Settings, run, setting       # first: it quiets Ctrl-C in slow imports
-
 import numpy as np
 import torch
 
 from lib import synth
-from lib.machine import pick_device
 from lib.corpus import load_trained_on
+from lib.heldout import note_bits, surprise
+from lib.machine import pick_device
 from lib.originality import index_training, originality, originality_of_text
+from lib.page import Piece, Text, read_curve, write_page
 from lib.prompt import Prompt, read_prompt, transposed
 from lib.score import Score, find_bars, write_midi
+from lib.settings import Settings, run, setting
 from lib.tokenizer import load_tokenizer
-from lib.heldout import note_bits, surprise
 from lib.tonality import name_of
 from model import load
-from lib.page import Piece, Text, read_curve, write_page
 from tokenizer_bpe import BPETokenizer
 from tokenizer_midi import MOST_VOICES, MidiTokenizer, count_voices
 

@@ -16,10 +16,9 @@ from heapq import heappop, heappush
 from itertools import pairwise
 from pathlib import Path
 
-from lib.settings import Settings, run, setting       # first: it quiets Ctrl-C during the rest
-
 import regex
 
+from lib.settings import Settings, run, setting
 from lib.tokenizer import Tokenizer
 
 EOT = '<|endoftext|>'                        # ends a document: the one special token

@@ -28,14 +28,13 @@ from bisect import bisect_right
 from collections import defaultdict
 from dataclasses import dataclass
 
-from lib.settings import Settings, run, setting       # first: it quiets Ctrl-C in slow imports
-
 import numpy as np
 
-from lib.score import (METRES, SLOWEST, STEPS, TEMPOS, WHOLE, Note, Score, bars_of, fit_metre,
-                        read_midi, tempo_number)
-from lib.tokenizer import Tokenizer
 from lib.recall import Recall
+from lib.score import (METRES, SLOWEST, STEPS, TEMPOS, WHOLE, Note, Score, bars_of, fit_metre,
+                       read_midi, tempo_number)
+from lib.settings import Settings, run, setting
+from lib.tokenizer import Tokenizer
 from lib.tonality import MODES, home_key, name_of, raised
 
 HOMES = [(tonic, mode) for mode in MODES for tonic in range(12)]

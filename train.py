@@ -18,19 +18,18 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from lib.settings import Settings, run, setting       # first: it quiets Ctrl-C in slow imports
-
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch.nn.parallel import DistributedDataParallel
 
+from lib.corpus import check_corpora, how_they_differ, load_corpora
+from lib.heldout import losses_of, stack
 from lib.lock import own_folder
 from lib.machine import (Interrupt, as_first, join_processes, leave_processes, memory_of,
-                            pick_device, pick_dtype, sum_over)
-from lib.corpus import check_corpora, how_they_differ, load_corpora
+                         pick_device, pick_dtype, sum_over)
+from lib.settings import Settings, run, setting
 from lib.tokenizer import columns_of_told
-from lib.heldout import losses_of, stack
 from model import FORMAT, ModelConfig, Transformer, load, save
 
 LOWER = 'lower muon_lr and adam_lr (what was best before is in ckpt.pt)'

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from lib.archive import CCARH, members, write_whole
 from lib.musedata import modern, parts_in_one, read_musedata, zipped_parts
-from lib.score import Score
 from lib.musicxml import read_musicxml
+from lib.score import Score
 
 
 def collect(folder: Path):

@@ -9,9 +9,9 @@ from collections import defaultdict
 
 import numpy as np
 
-from lib.score import STEPS, WHOLE, Score
 from lib.counts import (FEWEST, bar_of, highest, keys_down, likeness, lines_of, lowest, parallels,
                         share, share_in_key, table_of, texture_of)
+from lib.score import STEPS, WHOLE, Score
 from lib.tonality import find_key
 
 FIGURE = 4               # steps in a figure

@@ -28,8 +28,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lib.score import Score
 from lib.counts import count, cut
+from lib.score import Score
 
 FOLDS = 5
 ROUNDS = 4               # times that the folds are dealt; the mean counts

@@ -26,8 +26,8 @@ from pathlib import Path
 from string import Template
 from urllib.parse import quote
 
-from lib.synth import seconds
 from lib.score import WHOLE, Bar, Note, Score, find_bars
+from lib.synth import seconds
 
 PARTS = Path(__file__).parent / 'page_parts'        # the HTML, CSS and JavaScript of the pages
 PACE = 40        # pixels to a second of a piano roll

@@ -219,12 +219,3 @@ def run(main, cls):
             raise                                    # a mistake of ours: show where
         message = ' '.join(str(error).split()) or 'not enough memory'
         sys.exit(f'{Path(sys.argv[0]).name}: {message:.500}')
-
-
-def quiet_interrupt(kind, error, traceback):
-    """Ctrl-C while a script still imports its libraries, before `run`: no traceback."""
-    if not issubclass(kind, KeyboardInterrupt):
-        sys.__excepthook__(kind, error, traceback)
-
-
-sys.excepthook = quiet_interrupt

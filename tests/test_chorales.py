@@ -7,11 +7,11 @@ import zipfile
 
 import pytest
 
-import lib.archive
-import prepare
 from data import chorales
-from lib.score import find_bars, read_midi
+import lib.archive
 from lib.musicxml import read_musicxml
+from lib.score import find_bars, read_midi
+import prepare
 
 C4, D4, E4, G4 = 60, 62, 64, 67
 QUARTER = 24

@@ -10,20 +10,20 @@ import numpy as np
 import pytest
 import torch
 
-import lib.ngram
-import evaluate
-import prepare
 from conftest import ROOT, checkpoint_of
-from lib.corpus import load_corpus, load_pieces, load_trained_on, open_corpora
-from lib.ngram import NGram, count_ngrams, draw_ngram
-from lib.originality import (RECITED, bars_at, index_of, index_of_text, index_training,
-                              originality, originality_of_text)
-from lib.score import Note, Score, read_midi, write_midi
-from lib.tokenizer import columns_of_told
+import evaluate
 from evaluate import Config
+from lib.corpus import load_corpus, load_pieces, load_trained_on, open_corpora
 from lib.heldout import losses_of, note_bits, surprise
 from lib.judge import ENOUGH
+import lib.ngram
+from lib.ngram import NGram, count_ngrams, draw_ngram
+from lib.originality import (RECITED, bars_at, index_of, index_of_text, index_training,
+                             originality, originality_of_text)
+from lib.score import Note, Score, read_midi, write_midi
+from lib.tokenizer import columns_of_told
 from model import ModelConfig, Transformer, load, save
+import prepare
 from tokenizer_bpe import BPETokenizer
 from tokenizer_midi import MidiTokenizer
 from train import validate

@@ -7,11 +7,11 @@ import zipfile
 
 import pytest
 
-import lib.archive
-import prepare
 from data import fugue, wtc
+import lib.archive
 from lib.musedata import modern, read_musedata
 from lib.score import read_midi
+import prepare
 
 # the file of one voice, as it lies in the archive
 HEAD = '9\r\n1080  1\r\nBach Gesells\r\nchaft xxv,1\r\n\r\n4 1\r\n3 -1 '

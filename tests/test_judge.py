@@ -6,15 +6,15 @@ import re
 import numpy as np
 import pytest
 
-import prepare
 from conftest import ROOT
-from lib.score import Note, Score, read_midi
 from lib.counts import (FEWEST, chromatic, count, count_line, cut, highest, keys_down, likeness,
                         lowest, newly_struck, pairs_apart, parallels, share_in_key, table_of)
 from lib.form import describe, describe_piece, figures_of, lag_curve, returns, struck_lines
 from lib.judge import (RIDGE, Counted, count_pieces, deal, family, fit, gave_away, judge,
                        judge_sides, shuffle_pitches, standard_error, standardise)
+from lib.score import Note, Score, read_midi
 from lib.tonality import find_key, in_key, keys_apart
+import prepare
 
 IN_A_ROW = [(0, 4, 4)]           # a metre of four quarters, 96 steps a bar
 

@@ -13,9 +13,9 @@ import time
 import pytest
 import torch
 
-import train
 from conftest import begin, with_fork
 from model import save
+import train
 from train import Config
 
 KILLS = int(os.environ.get('KILLS', 3))

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-import model as model_module
-import sample
 from conftest import ROOT
-from lib.tokenizer import columns_of_told
 from lib.prompt import read_prompt
-from lib.score import WHOLE, Note, Score, read_midi, write_midi
 from lib.recall import Recall, scale_steps, with_its_like
+from lib.score import WHOLE, Note, Score, read_midi, write_midi
+from lib.tokenizer import columns_of_told
 from lib.tonality import parse_key
+import model as model_module
 from model import ModelConfig, Transformer, draw, forbid
+import sample
 from test_score import GOLDBERG
 from tokenizer_bpe import BPETokenizer
 from tokenizer_bpe import Listener as TextListener

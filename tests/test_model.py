@@ -7,10 +7,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-import model as model_module
 from conftest import checkpoint_of, movement
-from lib.tokenizer import columns_of_told
 from lib.heldout import stack
+from lib.tokenizer import columns_of_told
+import model as model_module
 from model import (LONGEST, SHORTEST, Cache, ModelConfig, Transformer, attend, attend_fast, draw,
                    load, rotate, save, rotations_by_clock, rotations_by_ids)
 from tokenizer_bpe import BPETokenizer

@@ -11,9 +11,9 @@ import pytest
 
 from lib import page
 from lib.page import (Excerpt, PACE, ROW, TOP, Pair, Piece, Text, chance, draw_curve, find_best,
-                  log_ticks, piano_roll, read_curve, ticks, write_page, write_quiz)
-from lib.synth import seconds
+                      log_ticks, piano_roll, read_curve, ticks, write_page, write_quiz)
 from lib.score import Note, Score, find_bars
+from lib.synth import seconds
 
 HOSTILE = '"><script>alert(1)</script>\'&'
 LOG = 'step,loss,lr,tokens_per_second,seconds,nats_toy,bits_toy\r\n'

@@ -10,12 +10,12 @@ import sys
 
 import pytest
 
-import lib.corpus
-import prepare
-from lib.settings import configure, read_config
 from conftest import ROOT
+import lib.corpus
 from lib.score import STEPS, TEMPOS, read_midi
+from lib.settings import configure, read_config
 from lib.tonality import name_of
+import prepare
 from tokenizer_midi import NAMES, MidiTokenizer, quarters_a_minute
 
 README = (ROOT / 'README.md').read_text('utf-8')

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 import torch
 
-import sample
 from assets import make
 from conftest import ROOT, checkpoint_of
-from model import ModelConfig, Transformer, load, save
 from lib.corpus import load_trained_on
 from lib.prompt import read_prompt, words_until
+from lib.score import Note, Score, bars_of, find_bars, read_midi, write_midi
 from lib.tokenizer import load_tokenizer
 from lib.tonality import midi_key, parse_key, raised
+from model import ModelConfig, Transformer, load, save
+import sample
 from sample import Config
 from tokenizer_bpe import BPETokenizer
-from lib.score import Note, Score, bars_of, find_bars, read_midi, write_midi
 from tokenizer_midi import MidiTokenizer
 
 TEXT = 'To be, or not to be, that is the question: whether it is nobler in the mind to suffer. ' * 9

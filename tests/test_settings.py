@@ -1,6 +1,5 @@
 """Settings: what is read, in which order, and what is said of what can't be read."""
 
-import ast
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -109,17 +108,6 @@ def test_help():
     for field in train.Config.__dataclass_fields__:
         assert f'--{field} ' in told.stdout
     assert 'None' not in told.stdout and "['goldberg']" in told.stdout
-
-
-@pytest.mark.parametrize('script', ['train', 'sample', 'prepare', 'evaluate', 'tokenizer_midi',
-                                    'tokenizer_bpe'])
-def test_an_interrupt_is_quiet_from_the_first_import_on(script):
-    """Forbids a traceback for Ctrl-C while numpy or torch is loaded: settings.py comes before."""
-    lines = ast.parse((ROOT / f'{script}.py').read_text('utf-8')).body
-    names = [line.module if isinstance(line, ast.ImportFrom) else line.names[0].name
-             for line in lines if isinstance(line, (ast.Import, ast.ImportFrom))]
-    others = [name for name in names if name.split('.')[0] not in sys.stdlib_module_names]
-    assert others[0] == 'lib.settings'
 
 
 def test_config_files_fit_their_script():

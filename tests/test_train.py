@@ -13,15 +13,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-import lib.corpus
-import train
 from conftest import ROOT, begin, movement, with_fork
-from lib.settings import read_config
+import lib.corpus
 from lib.corpus import load_corpus
-from lib.tokenizer import columns_of_told
 from lib.heldout import find_windows, losses_of
+from lib.settings import read_config
+from lib.tokenizer import columns_of_told
 from model import ModelConfig, Transformer
 from tokenizer_midi import MidiTokenizer
+import train
 from train import (Config, Muon, get_batch, how_long, make_optimizers, orthogonalize, schedule,
                    validate)
 

@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 import torch
 
-import lib.corpus
-import prepare
-from lib.settings import run
 from conftest import ROOT, checkpoint_of
+import lib.corpus
 from lib.corpus import load_corpus
-from model import ModelConfig, Transformer, save
 from lib.score import Note, Score, write_midi
+from lib.settings import run
+from model import ModelConfig, Transformer, save
+import prepare
 
 TOY = '--dataset=toy --n_layer=1 --n_embd=16 --n_head=1 --context=32 --max_steps=2 --dtype=float32 '
 NEW = TOY + '--out_dir=W/new '
