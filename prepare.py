@@ -22,6 +22,7 @@ import os
 import re
 import signal
 import sys
+import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -31,7 +32,6 @@ import numpy as np
 
 from data import chorales, fugue, quartets, shakespeare, wtc
 from lib.corpus import FORMAT
-from lib.lock import work_folder
 from lib.score import DAMAGED, STEPS, read_midi
 from lib.settings import Settings, run, setting
 from lib.textfile import copy_documents
@@ -499,7 +499,9 @@ def main(config: Config):
         raise ValueError(f'{folder} was made of something else: give another --name, or delete it')
     if config.source in HELD_OUT and config.val != Config.val and not config.hold_out:
         say(f'what is held out of {config.source} is fixed: --val is not used, --hold_out would be')
-    with work_folder(folder) as work:
+    DATA.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f'{name}.', suffix='.part', dir=DATA) as work:
+        work = Path(work)
         if choose_kind(source, config) == 'music':
             meta = prepare_midi(source, work, config)
         else:

@@ -14,7 +14,6 @@ import math
 import os
 import time
 from collections import defaultdict
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -25,7 +24,6 @@ from torch.nn.parallel import DistributedDataParallel
 
 from lib.corpus import check_corpora, how_they_differ, load_corpora
 from lib.heldout import losses_of, stack
-from lib.lock import own_folder
 from lib.machine import (Interrupt, as_first, join_processes, leave_processes, memory_of,
                          pick_device, pick_dtype, sum_over)
 from lib.settings import Settings, run, setting
@@ -308,6 +306,7 @@ class Log:
         for corpus in corpora:
             columns += [f'nats_{corpus["name"]}', f'bits_{corpus["name"]}']
         path = Path(config.out_dir) / 'log.csv'
+        path.parent.mkdir(parents=True, exist_ok=True)
         kept = [','.join(columns)]
         if config.resume and path.exists():
             # a run that was killed may have left half a line at the end
@@ -356,9 +355,7 @@ def train(config: Config) -> Transformer:
     corpora, extra = load_data(config)
     device = as_first(world, pick_device(config.device))         # that of the first process, in all
     check_memory(config, corpora[0]['vocab_size'], device)
-    lock = own_folder(config.out_dir) if rank == 0 else nullcontext()
-    with lock:
-        return train_on(config, corpora, extra, device, rank, world)
+    return train_on(config, corpora, extra, device, rank, world)
 
 
 def check_folder(config: Config):

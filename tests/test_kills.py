@@ -116,24 +116,3 @@ def test_a_full_disk(corpus):
         train.train(Config(out_dir=str(folder), resume=True, **{**SETTINGS, 'max_steps': 30}))
     assert in_a_process(with_little_room) == 1
     assert (folder / 'last.pt').read_bytes() == whole
-
-
-def test_two_runs_in_one_folder(corpus):
-    """Forbids two runs that write into one folder, and a folder that stays locked after a kill."""
-    folder = corpus / 'run'
-    slow = {**SETTINGS, 'max_steps': 100_000}
-
-    def other():
-        train.train(Config(out_dir=str(folder), **slow))
-    refused = []
-
-    def try_too():
-        if not (folder / 'last.pt').exists():
-            return False                             # the other has not yet begun
-        for given in ({'resume': True}, {'overwrite': True}):
-            with pytest.raises(ValueError, match='another run is writing there'):
-                train.train(Config(out_dir=str(folder), **slow, **given))
-            refused.append(given)
-        return True
-    assert in_a_process(other, try_too) == -signal.SIGKILL and len(refused) == 2
-    train.train(Config(out_dir=str(folder), overwrite=True, **SETTINGS))

@@ -19,7 +19,6 @@ sys.path.insert(0, str(ROOT))
 import lib.corpus
 import lib.fetch
 import prepare
-from lib.lock import work_folder
 from lib import textfile
 from lib.corpus import FORMAT, check_corpora, load_corpora
 from data.shakespeare import play_text
@@ -226,23 +225,6 @@ def test_an_interrupted_run(tmp_path, home, monkeypatch, kind, owner, name, afte
     before = bins(home / 'x')
     stop_then()
     assert bins(home / 'x') == before and [path.name for path in home.iterdir()] == ['x']
-
-
-def test_what_a_killed_run_leaves(tmp_path, home):
-    """Forbids a folder, as large as a corpus, that lies about for ever after a kill; and a run that
-    deletes what another one is working on."""
-    for seed in range(9):
-        song(tmp_path / f'songs/{seed}.mid', seed)
-    program = ('import os, pathlib, signal, prepare\n'
-               f'prepare.DATA = pathlib.Path({str(home)!r})\n'
-               'prepare.publish = lambda *args: os.kill(os.getpid(), signal.SIGKILL)\n'
-               f'prepare.main(prepare.Config({str(tmp_path / "songs")!r}, jobs=1))\n')
-    killed = subprocess.run([sys.executable, '-c', program], cwd=ROOT, stdout=subprocess.DEVNULL)
-    assert killed.returncode == -9 and len(list(home.glob('songs.*.part'))) == 1
-    with work_folder(home / 'songs') as at_work:
-        prepare.main(Config(str(tmp_path / 'songs'), jobs=1))
-        assert sorted(path.name for path in home.iterdir()) == ['songs', at_work.name]
-    assert [path.name for path in home.iterdir()] == ['songs']
 
 
 def test_a_pipe_that_closes(tmp_path):

@@ -11,7 +11,7 @@ from lib.settings import Settings, configure, read_config, setting
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = [path for path in sorted((ROOT / 'config').glob('[a-z]*.py'))
-           if path.stem not in ('settings', 'machine', 'lock')]          # these read them
+           if path.stem != '__init__']
 
 
 @dataclass
