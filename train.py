@@ -290,8 +290,8 @@ def how_long(config: Config, steps: int, step_seconds: float, validation_seconds
 
 
 class Log:
-    """Writes out_dir/log.csv and the terminal, in the first process; the others keep silent. A
-    resumed run drops the lines of steps that come again."""
+    """Writes out_dir/log.csv and the terminal, in the first process; the others keep silent. Of a
+    step that a resumed run takes again, the last line counts (`lib.page.read_curve`)."""
 
     def __init__(self, config: Config, corpora: list[dict], rank: int, progress: Progress):
         self.config = config
@@ -307,19 +307,13 @@ class Log:
             columns += [f'nats_{corpus["name"]}', f'bits_{corpus["name"]}']
         path = Path(config.out_dir) / 'log.csv'
         path.parent.mkdir(parents=True, exist_ok=True)
-        kept = [','.join(columns)]
-        if config.resume and path.exists():
-            # a run that was killed may have left half a line at the end
-            *whole_lines, _ = path.read_text('utf-8', 'replace').split('\n')
-            for line in whole_lines[1:]:
-                number = line.split(',')[0]
-                if number.isdecimal() and int(number) <= progress.step:
-                    kept.append(line)
-        part = Path(f'{path}.part')
-        part.write_text('\n'.join(kept) + '\n', 'utf-8')
-        os.replace(part, path)
-        self.file = open(path, 'a', newline='', buffering=1, encoding='utf-8')
+        goes_on = config.resume and path.exists()
+        self.file = open(path, 'a' if goes_on else 'w', newline='', buffering=1, encoding='utf-8')
         self.table = csv.DictWriter(self.file, columns, lineterminator='\n')
+        if goes_on:
+            self.file.write('\n')                                # a kill may have cut the last line
+        else:
+            self.table.writeheader()
 
     def say(self, line: str):
         if not self.silent:

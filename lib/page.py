@@ -103,10 +103,15 @@ def read_curve(path) -> list[dict]:
                 continue
         if 'step' not in row:
             continue
-        if rows and row['step'] < rows[-1]['step']:
-            rows = [kept for kept in rows if kept['step'] < row['step']]
+        if rows and place(row) <= place(rows[-1]):
+            rows = [kept for kept in rows if place(kept) < place(row)]
         rows.append(row)
     return rows
+
+
+def place(row: dict) -> tuple:
+    """Where a row stands in the log: of one step, first its loss, then its validation."""
+    return row['step'], 'loss' not in row
 
 
 def find_best(curve: list[dict]) -> dict | None:

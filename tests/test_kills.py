@@ -3,7 +3,6 @@
 In the tests a few kills; `KILLS=200 python -m pytest tests/test_kills.py` for as many as you like.
 """
 
-import csv
 import os
 import random
 import resource
@@ -14,6 +13,7 @@ import pytest
 import torch
 
 from conftest import begin, with_fork
+from lib.page import read_curve
 from model import save
 import train
 from train import Config
@@ -47,7 +47,7 @@ def go_on(folder):
 def outcome(folder) -> tuple[dict, list]:
     """The weights, and the rows of the log but for what depends on the clock."""
     last = torch.load(folder / 'last.pt', weights_only=True)
-    rows = list(csv.DictReader(open(folder / 'log.csv')))
+    rows = read_curve(folder / 'log.csv')
     timeless = [{name: value for name, value in row.items()
                  if name not in ('seconds', 'tokens_per_second')} for row in rows]
     return last['model'], timeless

@@ -17,6 +17,7 @@ from conftest import ROOT, begin, movement, with_fork
 import lib.corpus
 from lib.corpus import load_corpus
 from lib.heldout import find_windows, losses_of
+from lib.page import read_curve
 from lib.settings import read_config
 from lib.tokenizer import columns_of_told
 from model import ModelConfig, Transformer
@@ -177,23 +178,24 @@ def test_resume_is_exact(corpus, monkeypatch, dtype):
     for name in whole['model']:
         assert torch.equal(whole['model'][name], parts['model'][name]), name
     assert {**whole['progress'], 'seconds': 0} == {**parts['progress'], 'seconds': 0}
-    rows = [list(csv.DictReader(open(corpus / name / 'log.csv'))) for name in ('whole', 'parts')]
+    rows = [read_curve(corpus / name / 'log.csv') for name in ('whole', 'parts')]
     for a, b in zip(*rows, strict=True):
-        assert (a['step'], a['loss'], a['bits_toy']) == (b['step'], b['loss'], b['bits_toy'])
+        for name in ('step', 'loss', 'bits_toy'):
+            assert a.get(name) == b.get(name)
 
 
 def test_a_killed_run_has_each_step_once(corpus):
-    """Forbids a log in which the steps stand twice that a killed run took in vain, a line cut in
-    the middle among them; and rows of the steps before that are lost."""
+    """Forbids a log that is read with steps twice, which a killed run took in vain, a line cut in the
+    middle among them; and rows of the steps before that are lost."""
     run(corpus, 'whole', max_steps=20, eval_every=8, log_every=2)
     run(corpus, 'killed', max_steps=16, eval_every=8, log_every=2)
     log = corpus / 'killed' / 'log.csv'
     with open(log, 'a') as file:                             # then it took three more, and a bit
         file.write('18,1.0,0.1,9,1.0,,\n20,1.0,0.1,9,1.0,,\n2')
     run(corpus, 'killed', max_steps=20, eval_every=8, log_every=2, resume=True)
-    steps = [[row['step'] for row in csv.DictReader(open(corpus / name / 'log.csv'))]
+    steps = [[row['step'] for row in read_curve(corpus / name / 'log.csv')]
              for name in ('whole', 'killed')]
-    assert steps[0] == steps[1] and steps[0].count('18') == 1
+    assert steps[0] == steps[1] and steps[0].count(18) == 1
 
 
 def test_a_run_that_burst_keeps_what_was(corpus, monkeypatch):
