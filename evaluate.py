@@ -43,7 +43,6 @@ from lib.score import Note, Score, bars_of, find_bars, read_midi
 from lib.settings import Settings, run, setting
 from model import load
 from prepare import files
-from tokenizer_midi import MidiTokenizer
 
 SHOWN = 30               # held-out pieces of a corpus that the table shows; evaluate.json has all
 SHOWN_LAGS = (1, 2, 4, 8, 16)    # of the lag curve
@@ -80,7 +79,7 @@ def spend(tokenizer, ids: np.ndarray, bits: np.ndarray, units: int) -> dict[str,
     """Bits a note of music, by what they are spent on: `what` (which key is pressed), `how long`
     (which key is let go) and `when` (how long to wait, and the few words between); their sum is
     train.py's figure. Of text, `all` bits a byte."""
-    if not isinstance(tokenizer, MidiTokenizer):
+    if not tokenizer.is_music:
         return {'all': float(bits.sum()) / units}
     questions = {'on': 'what', 'off': 'how long'}
     spent = {'what': 0.0, 'when': 0.0, 'how long': 0.0}
@@ -404,7 +403,7 @@ def main(config: Config):
         dataset = dataset or checkpoint['train_config']['dataset']
         extra = checkpoint['train_config'].get('extra', '')
     corpora, tokenizer = open_corpora(dataset)
-    music = isinstance(tokenizer, MidiTokenizer)
+    music = tokenizer.is_music
     if model:
         check_corpora(corpora, model.config.context)
         if corpora[0]['tokenizer'] != checkpoint['tokenizer']:

@@ -37,7 +37,7 @@ from lib.settings import Settings, run, setting
 from lib.textfile import copy_documents
 from lib.twins import near_twins, runs
 from tokenizer_bpe import BPETokenizer
-from tokenizer_midi import MidiTokenizer
+from tokenizer_midi import LOUDNESS, MidiTokenizer
 
 DATA = Path(__file__).parent / 'data'
 CORPORA = {'goldberg': None, 'wtc': wtc, 'fugue': fugue, 'chorales': chorales,
@@ -91,13 +91,18 @@ def read_piece(path: str) -> dict:
     shape = np.diff(notes, axis=0, prepend=notes[:1]).tobytes()
     moved = [by for by in score.moved if by > OFF_GRID]
     tempos = {round(tempo, 2) for _, tempo in score.tempos} or {120.0}
-    tokenizer = MidiTokenizer(velocity=True)
-    ids = tokenizer.encode(score)
+    ids = MidiTokenizer(velocity=True).encode(score)
     return {'path': path, 'ids': np.array(ids, np.uint16),
-            'told': tokenizer.listen(ids).astype(np.uint16),
             'units': len(notes), 'fingerprint': hashlib.sha256(shape).hexdigest()[:16],
             'moved': (len(moved), sum(moved)), 'changes': score.changes, 'drums': score.drums,
             'runs': runs(notes[:, 1]), 'no_beat': len(moved) > len(notes) / 4 and tempos == {120.0}}
+
+
+def listen(velocity: bool, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The ids of a piece, with velocities -> its ids with or without them, and what is told."""
+    tokenizer = MidiTokenizer(velocity)
+    ids = ids[ids < tokenizer.vocab_size]            # the words of loudness are the last ones
+    return ids, tokenizer.listen(ids).astype(np.uint16)
 
 
 def read_block(block: tuple) -> bytes:
@@ -236,9 +241,9 @@ def publish(work: Path, folder: Path, meta: dict):
 
 # ---------------------------------------------------------------------------------------- music
 
-def read_pieces(source: Path, file, jobs: int) -> tuple[list[dict], int]:
-    """Read every MIDI file below `source`, write the ids (with velocities) to `file` and return
-    the pieces, and of how many files. Says what is left out, and why."""
+def read_pieces(source: Path, jobs: int) -> tuple[list[dict], int]:
+    """Read every MIDI file below `source`: the pieces, and of how many files they are. Says what is
+    left out, and why."""
     paths = files(source, MUSIC)
     pieces = []
     for piece in parallel(read_piece, [str(path) for path in paths], jobs):
@@ -247,15 +252,8 @@ def read_pieces(source: Path, file, jobs: int) -> tuple[list[dict], int]:
             continue
         if piece['changes'][DAMAGED]:
             say(f'read as far as it goes: {piece["path"]}: cut short or damaged')
-        ids, told = piece.pop('ids'), piece.pop('told')
         path = Path(piece['path'])
         piece['name'] = path.name if source.is_file() else path.relative_to(source).as_posix()
-        piece['place'] = file.tell()
-        piece['count'] = len(ids)
-        piece['loud'] = np.bincount(ids, minlength=MidiTokenizer(True).vocab_size)
-        piece['loud'] = piece['loud'][MidiTokenizer().vocab_size:]       # the words of loudness
-        file.write(ids.tobytes())
-        file.write(told.tobytes())
         pieces.append(piece)
     if not pieces:
         raise ValueError(f'{source}: no file that could be read, of {" ".join(MUSIC + TEXT)}')
@@ -264,26 +262,17 @@ def read_pieces(source: Path, file, jobs: int) -> tuple[list[dict], int]:
 
 def prepare_midi(source: Path, folder: Path, config: Config) -> dict:
     """Make a corpus of music in `folder`, and return what belongs in meta.json."""
-    with open(folder / 'ids.part', 'wb') as file:
-        pieces, found = read_pieces(source, file, config.jobs)
-    loud = sum(piece.pop('loud') for piece in pieces)
-    differ = bool(loud.max() < 0.99 * loud.sum())
-    tokenizer = MidiTokenizer({'true': True, 'false': False, 'auto': differ}[config.velocity])
+    pieces, found = read_pieces(source, config.jobs)
+    velocity = {'true': True, 'false': False, 'auto': differ_in_loudness(pieces)}[config.velocity]
+    tokenizer = MidiTokenizer(velocity)
     first = near_twins([piece.pop('runs') for piece in pieces])
     for piece, number in zip(pieces, first):
         piece['family'] = pieces[number]['fingerprint']
     split_pieces(pieces, config)
 
-    columns = sum(tokenizer.shape_of_told()['told'].values())
-
     def stream(pieces):
-        for piece in pieces:
-            count = piece['count']
-            both = np.fromfile(folder / 'ids.part', np.uint16, count * (1 + columns),
-                               offset=piece['place'])
-            ids, told = both[:count], both[count:].reshape(count, columns)
-            kept = ids < tokenizer.vocab_size            # no velocities, if those are left out
-            yield ids[kept], told[kept]
+        return parallel(functools.partial(listen, velocity), [piece['ids'] for piece in pieces],
+                        config.jobs)
     meta = write(folder, tokenizer, 'note', pieces, stream)
     if tokenizer.velocity:
         say('velocities are learned: --velocity=false leaves them out, to train together with a '
@@ -299,6 +288,16 @@ def prepare_midi(source: Path, folder: Path, config: Config) -> dict:
     for change, count in sorted(changes.items()):
         say(f'{count:,} {change}')
     return meta
+
+
+def differ_in_loudness(pieces: list[dict]) -> bool:
+    """Whether more than 1 note in 100 has another loudness than the others."""
+    first = MidiTokenizer().vocab_size               # of the words of loudness
+    counts = np.zeros(len(LOUDNESS), int)
+    for piece in pieces:
+        loud = piece['ids'][piece['ids'] >= first] - first
+        counts += np.bincount(loud, minlength=len(LOUDNESS))
+    return bool(counts.max() < 0.99 * counts.sum())
 
 
 def judge_timing(pieces: list[dict]):
