@@ -43,13 +43,8 @@ DATA = Path(__file__).parent / 'data'
 CORPORA = {'goldberg': None, 'wtc': wtc, 'fugue': fugue, 'chorales': chorales,
            'quartets': quartets, 'shakespeare': shakespeare}
 # the pieces that are always held out, by the names of their files
-HELD_OUT = {'goldberg': r'^(05|10|15|20|25|30)-', 'wtc': r'^\d-(06|12|18|24)-',
-            'fugue': r'^contrapunctus-09\.',            # it has no mirror and no other form
-            # their tunes come in no other piece
-            'chorales': r'^bwv(60\.5|140\.7|29[679]|321|337|34[245]|351|357|36[68]|37[34]|384|396|'
-                        r'403|413|438)\.',
-            'quartets': r'^(haydn-opus(20no5|33no6|64no5|76no3)|mozart-k(172|465))-',
-            'shakespeare': r'^(hamlet|as-you-like-it|henry-v|julius-caesar)\.'}
+HELD_OUT = {name: corpus.HELD_OUT for name, corpus in CORPORA.items() if corpus}
+HELD_OUT['goldberg'] = r'^(05|10|15|20|25|30)-'
 MUSIC = ('.mid', '.midi', '.kar')
 TEXT = ('.txt', '.md', '.jsonl')
 BLOCK = 1 << 20          # bytes of text that are read and encoded at a time
@@ -439,7 +434,8 @@ def choose_kind(source: Path, config: Config) -> str:
     """'music' or 'text': as the settings say, or what there are more files of; says if there are
     others."""
     if config.source in CORPORA:
-        return 'text' if config.source == 'shakespeare' else 'music'
+        corpus = CORPORA[config.source]
+        return corpus.KIND if corpus else 'music'
     if config.kind != 'auto':
         return config.kind
     if source.is_file():

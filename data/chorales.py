@@ -10,6 +10,10 @@ from pathlib import Path
 from lib.archive import members, write_whole
 from lib.musicxml import read_musicxml
 
+KIND = 'music'
+# their tunes come in no other piece
+HELD_OUT = (r'^bwv(60\.5|140\.7|29[679]|321|337|34[245]|351|357|36[68]|37[34]|384|396|403|413|438)'
+            r'\.')
 OWNERS = '(c) Margaret Greentree, jsbchorales.net'
 
 

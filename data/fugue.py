@@ -8,6 +8,8 @@ from pathlib import Path
 
 from lib.musedata import encodings, modern, write_piece
 
+KIND = 'music'
+HELD_OUT = r'^contrapunctus-09\.'       # it has no mirror and no other form
 MIRRORED = (12, 13)
 NAMES = {14: 'contrapunctus-10a', 15: 'canon-augmentation', 16: 'canon-octave',
          17: 'canon-tenth', 18: 'canon-twelfth', 19: 'two-harpsichords-1',

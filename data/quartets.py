@@ -14,6 +14,9 @@ from lib.musedata import modern, parts_in_one, read_musedata, zipped_parts
 from lib.musicxml import read_musicxml
 from lib.score import Score
 
+KIND = 'music'
+HELD_OUT = r'^(haydn-opus(20no5|33no6|64no5|76no3)|mozart-k(172|465))-'
+
 
 def collect(folder: Path):
     """Write the 331 movements as data/quartets/{haydn-opusNNnoN,mozart-kNNN}-N.mid, once."""

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from lib.fetch import fetch
 
+KIND = 'text'
+HELD_OUT = r'^(hamlet|as-you-like-it|henry-v|julius-caesar)\.'
+
 
 def play_text(markdown: str) -> str:
     """A play in Markdown -> as printed: SPEAKER:, lines, [stage directions], bare headings."""

@@ -4,6 +4,9 @@ from pathlib import Path
 
 from lib.musedata import encodings, write_piece
 
+KIND = 'music'
+HELD_OUT = r'^\d-(06|12|18|24)-'
+
 
 def collect(folder: Path):
     """Write the 96 pieces as data/wtc/BOOK-NUMBER-bwvNNN-{prelude,fugue}.mid, once."""
