@@ -193,7 +193,7 @@ def test_this_folder_has_a_name_too(tmp_path, home, monkeypatch):
     assert [path.parent for path in home.rglob('meta.json')] == [home / 'songs']
 
 
-INTERRUPTED = [('midi', prepare, 'hold_out', 0), ('midi', np, 'fromfile', 3),
+INTERRUPTED = [('midi', prepare, 'hold_out', 0), ('midi', prepare, 'parallel', 1),
                ('midi', prepare, 'publish', 0), ('text', prepare, 'hold_out', 0),
                ('text', prepare, 'parallel', 1), ('text', prepare, 'publish', 0)]
 
