@@ -24,8 +24,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from lib.corpus import check_corpora, how_they_differ, load_corpora
 from lib.heldout import losses_of, stack
-from lib.machine import (Interrupt, as_first, join_processes, leave_processes, memory_of,
-                         pick_device, pick_dtype, sum_over)
+from lib.machine import Interrupt, Processes, memory_of, pick_device, pick_dtype
 from lib.settings import Settings, run, setting
 from lib.tokenizer import columns_of_told
 from model import FORMAT, ModelConfig, Transformer, load, save
@@ -119,11 +118,12 @@ def get_batch(corpora: list[dict], shares: list[float], rows: int, context: int,
 
 # ---- validation
 
-def validate(model, corpus: dict, rank: int = 0, world: int = 1) -> float:
-    """Mean loss in nats of the held-out part, the same in every process."""
-    losses = losses_of(model, corpus['val'], corpus['val_told'], rank, world)
+def validate(model, corpus: dict, processes: Processes) -> float:
+    """Mean loss in nats of the held-out part. Each process scores some of it, and all get the
+    whole."""
+    losses = losses_of(model, corpus['val'], corpus['val_told'], processes.rank, processes.world)
     total = torch.tensor(losses.sum(), dtype=torch.float32)
-    return sum_over(world, total).item() / (len(corpus['val']) - 1)
+    return processes.sum(total).item() / (len(corpus['val']) - 1)
 
 
 def bits_per_unit(nats: float, corpus: dict) -> float:
@@ -293,14 +293,14 @@ class Log:
     """Writes out_dir/log.csv and the terminal, in the first process; the others keep silent. Of a
     step that a resumed run takes again, the last line counts (`lib.page.read_curve`)."""
 
-    def __init__(self, config: Config, corpora: list[dict], rank: int, progress: Progress):
+    def __init__(self, config: Config, corpora: list[dict], progress: Progress, silent: bool):
         self.config = config
         self.first_step = progress.step
         self.line_step, self.line_seconds = progress.step, progress.seconds  # at the last line
         self.validation_seconds = 0.0                            # that one takes
         self.said_how_long = False
-        self.silent = rank > 0
-        if self.silent:
+        self.silent = silent
+        if silent:
             return
         columns = ['step', 'loss', 'lr', 'tokens_per_second', 'seconds']
         for corpus in corpora:
@@ -323,6 +323,17 @@ class Log:
         if not self.silent:
             self.table.writerow(row)
 
+    def validation(self, progress: Progress, corpora: list[dict], nats: list[float],
+                   bits: list[float]):
+        """A line on each corpus: its mean loss a token, and bits a unit."""
+        row = {'step': progress.step, 'seconds': round(progress.seconds, 1)}
+        for corpus, loss, of_unit in zip(corpora, nats, bits):
+            name = corpus['name']
+            row |= {f'nats_{name}': loss, f'bits_{name}': of_unit}
+            self.say(f'step {progress.step:5} | val {name}: {loss:.3f} nats/token, '
+                     f'{of_unit:.3f} bits/{corpus["unit"]}')
+        self.write(row)
+
     def training(self, progress: Progress, loss: float, lr: float, rows: int):
         """A line about the steps since the last line, of `rows` rows each: their mean loss, the
         last learning rate of Muon, how fast they went; and once, how long the rest will take."""
@@ -340,17 +351,6 @@ class Log:
 
 
 # ---- the loop
-
-def train(config: Config) -> Transformer:
-    """Train until max_steps, patience or Ctrl-C ends it; returns the model as it is then. Raises
-    ValueError, before anything is overwritten, for settings that do not go together."""
-    check_folder(config)
-    rank, world = join_processes()
-    corpora, extra = load_data(config)
-    device = as_first(world, pick_device(config.device))         # that of the first process, in all
-    check_memory(config, corpora[0]['vocab_size'], device)
-    return train_on(config, corpora, extra, device, rank, world)
-
 
 def check_folder(config: Config):
     """Raise ValueError if out_dir holds a run that would be lost, or none to resume."""
@@ -380,14 +380,20 @@ def load_data(config: Config) -> tuple[list[dict], list[dict]]:
     return corpora, extra
 
 
-def train_on(config: Config, corpora: list[dict], extra: list[dict], device: str, rank: int,
-             world: int) -> Transformer:
-    """The set-up that is left, and the loop."""
+def train(config: Config) -> Transformer:
+    """Train until max_steps, patience or Ctrl-C ends it; returns the model as it is then. Raises
+    ValueError, before anything is overwritten, for settings that do not go together."""
+    # ---- where to compute, and what to learn from
+    check_folder(config)
+    out = Path(config.out_dir)
+    processes = Processes()
+    corpora, extra = load_data(config)
     meta = corpora[0]                                            # they agree in what is used of it
     unit = meta['unit']
-    out = Path(config.out_dir)
     as_it_is = [list(range(meta['vocab_size']))]
     transpositions = torch.tensor(meta['augment'] if config.augment else as_it_is)
+    device = processes.agree(pick_device(config.device))
+    check_memory(config, meta['vocab_size'], device)
     if device == 'cuda':
         torch.set_float32_matmul_precision('high')               # TF32 for what stays in float32
 
@@ -396,7 +402,7 @@ def train_on(config: Config, corpora: list[dict], extra: list[dict], device: str
     model, checkpoint = init_model(config, meta, device)
     dtype = checkpoint.get('dtype')
     if not dtype:
-        dtype = as_first(world, pick_dtype(config.dtype, device, config.n_embd))
+        dtype = processes.agree(pick_dtype(config.dtype, device, config.n_embd))
     model.dtype = getattr(torch, dtype)
     optimizers = make_optimizers(model, config.weight_decay, model.dtype)
     progress = Progress()
@@ -406,10 +412,10 @@ def train_on(config: Config, corpora: list[dict], extra: list[dict], device: str
         for optimizer, state in zip(optimizers, checkpoint['optimizers']):
             optimizer.load_state_dict(state)
     forward = model
-    if world > 1:
+    if processes.world > 1:
         forward = DistributedDataParallel(model)                 # it averages the gradients
     forward = compiled(forward, config, device)
-    log = Log(config, corpora, rank, progress)
+    log = Log(config, corpora, progress, silent=processes.rank > 0)
     log.say(f'{sum(p.numel() for p in model.parameters()):,} parameters on {device} in {dtype}')
     if checkpoint and checkpoint['train_config']['max_steps'] != config.max_steps:
         log.say(f'max_steps is {config.max_steps} now: the learning rate decays to 0 there, so the '
@@ -418,7 +424,7 @@ def train_on(config: Config, corpora: list[dict], extra: list[dict], device: str
     def save_as(name: str):
         if not all(parameter.isfinite().all() for parameter in model.parameters()):
             raise ValueError(f'a weight is no number at step {progress.step}: {LOWER}')
-        if rank == 0:
+        if processes.rank == 0:
             save(out / name, {
                 'format': FORMAT, 'model': model.state_dict(), 'model_config': asdict(model.config),
                 'train_config': asdict(config), 'tokenizer': meta['tokenizer'], 'dtype': dtype,
@@ -442,18 +448,11 @@ def train_on(config: Config, corpora: list[dict], extra: list[dict], device: str
             if due and step > progress.evaluated:                # (not again when resumed)
                 began = time.perf_counter()
                 progress.seconds += began - counted_until
-                row = {'step': step, 'seconds': round(progress.seconds, 1)}
-                bits = []
-                for corpus in corpora:
-                    name = corpus['name']
-                    nats = validate(model, corpus, rank, world)
-                    bits.append(bits_per_unit(nats, corpus))
-                    row |= {f'nats_{name}': nats, f'bits_{name}': bits[-1]}
-                    log.say(f'step {step:5} | val {name}: {nats:.3f} nats/token, '
-                            f'{bits[-1]:.3f} bits/{unit}')
+                nats = [validate(model, corpus, processes) for corpus in corpora]
+                bits = [bits_per_unit(loss, corpus) for loss, corpus in zip(nats, corpora)]
                 mean = sum(bits) / len(bits)
                 stop_if_not_finite(mean, step)
-                log.write(row)
+                log.validation(progress, corpora, nats, bits)
                 progress.evaluated = step
                 if mean < progress.best:
                     progress.best = mean
@@ -466,7 +465,7 @@ def train_on(config: Config, corpora: list[dict], extra: list[dict], device: str
             # end?
             stale = step - progress.best_step >= config.patience * config.eval_every
             pressed = float(interrupt.pressed_at > 0)            # Ctrl-C, in this process
-            interrupted = sum_over(world, torch.tensor(pressed)).item() > 0
+            interrupted = processes.sum(torch.tensor(pressed)).item() > 0
             if step >= config.max_steps or stale or interrupted:
                 break
 
@@ -474,11 +473,11 @@ def train_on(config: Config, corpora: list[dict], extra: list[dict], device: str
             # resumed run draws what it would have drawn
             seed = 1_000_003 * config.seed + step    # (apart from those of other seeds)
             generator.manual_seed(seed)
-            torch.manual_seed(seed + 10 ** 9 * rank)             # dropout: other in each process
+            torch.manual_seed(seed + 10 ** 9 * processes.rank)   # dropout: other in each process
             faded = (1 - step / config.max_steps) ** config.fading
             shares = [1.0] * len(corpora) + [faded] * len(extra)
             batch = get_batch(corpora + extra, shares, config.batch_size, config.context,
-                              transpositions, generator, rank, world)
+                              transpositions, generator, processes.rank, processes.world)
             x, y, told = map(to_device, batch)
 
             # forward: the model and its loss
@@ -498,12 +497,14 @@ def train_on(config: Config, corpora: list[dict], extra: list[dict], device: str
 
             # a line in the log
             if progress.step % config.log_every == 0:
-                mean = sum_over(world, torch.stack(progress.losses).mean()).item() / world
+                mean = processes.sum(torch.stack(progress.losses).mean()) / processes.world
+                mean = mean.item()
                 progress.losses = []
                 now = time.perf_counter()
                 progress.seconds += now - counted_until
                 counted_until = now
-                log.training(progress, mean, config.muon_lr * rate, world * config.batch_size)
+                log.training(progress, mean, config.muon_lr * rate,
+                             processes.world * config.batch_size)
                 stop_if_not_finite(mean, progress.step)
 
     save_as('last.pt')
@@ -517,7 +518,7 @@ def train_on(config: Config, corpora: list[dict], extra: list[dict], device: str
             f'in {out / "ckpt.pt"}')
     if not interrupted:
         log.say(f'next: python sample.py --out_dir={out}')
-    leave_processes(world)
+    processes.leave()
     return model
 
 

@@ -47,39 +47,38 @@ def memory_of(device: str) -> float:
         return float('inf')
 
 
-# ---- several processes: torchrun starts them and tells each who it is
+# ---- several processes
 
-def join_processes() -> tuple[int, int]:
-    """Which of the processes that torchrun started this is, and how many there are; 0 and 1 without
-    torchrun. On CUDA, each takes the GPU of its number on this machine."""
-    if 'RANK' not in os.environ:
-        return 0, 1
-    if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ['LOCAL_RANK']))
-    dist.init_process_group()
-    return dist.get_rank(), dist.get_world_size()
+class Processes:
+    """The processes of a run, which torchrun starts and tells who they are: this is number `rank`
+    of `world`. A script that is run by itself is the only one: then none of this does anything."""
 
+    def __init__(self):
+        self.rank, self.world = 0, 1
+        if 'RANK' in os.environ:
+            if torch.cuda.is_available():
+                torch.cuda.set_device(int(os.environ['LOCAL_RANK']))     # a GPU for each
+            dist.init_process_group()
+            self.rank, self.world = dist.get_rank(), dist.get_world_size()
 
-def leave_processes(world: int):
-    """Wait for the others, so that nobody leaves while they still talk, and leave."""
-    if world > 1:
-        dist.barrier()
-        dist.destroy_process_group()
+    def sum(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The sum of the tensors that all processes give."""
+        if self.world > 1:
+            dist.all_reduce(tensor)
+        return tensor
 
+    def agree(self, value):
+        """What the first process has for `value`, in all of them."""
+        values = [value]
+        if self.world > 1:
+            dist.broadcast_object_list(values)
+        return values[0]
 
-def sum_over(world: int, tensor: torch.Tensor) -> torch.Tensor:
-    """The sum of the tensors that all processes give."""
-    if world > 1:
-        dist.all_reduce(tensor)
-    return tensor
-
-
-def as_first(world: int, value):
-    """What the first process has for `value`: so that all decide alike."""
-    values = [value]
-    if world > 1:
-        dist.broadcast_object_list(values)
-    return values[0]
+    def leave(self):
+        """Wait for the others, so that nobody leaves while they still talk, and leave."""
+        if self.world > 1:
+            dist.barrier()
+            dist.destroy_process_group()
 
 
 # ---- Ctrl-C

@@ -101,7 +101,7 @@ def read_curve(path) -> list[dict]:
                 row[name] = float(value)
             except (TypeError, ValueError):          # empty, cut off, or one field too many
                 continue
-        if 'step' not in row:
+        if 'step' not in row or None in fields.values():        # cut off by a kill
             continue
         if rows and place(row) <= place(rows[-1]):
             rows = [kept for kept in rows if place(kept) < place(row)]

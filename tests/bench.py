@@ -28,6 +28,7 @@ from test_tokenizer_bpe import merges_of, textbook_train                # noqa: 
 
 from lib.machine import pick_dtype                                   # noqa: E402
 from lib.corpus import load_corpus, load_pieces, open_corpora          # noqa: E402
+from lib.machine import Processes                                       # noqa: E402
 from lib.prompt import read_prompt                                     # noqa: E402
 from lib.score import read_midi                                        # noqa: E402
 from lib.tokenizer import load_tokenizer                               # noqa: E402
@@ -213,7 +214,7 @@ def validation():
     best = pick_dtype('auto', 'cpu', SHAPE['n_embd'])
     model = music_model()
     model.dtype = getattr(torch, best)
-    seconds = in_turns({'validation': lambda: validate(model, corpus),
+    seconds = in_turns({'validation': lambda: validate(model, corpus, Processes()),
                         'training': our_step(model.dtype, 0.0)}, rounds=3)
     print(f'validation {len(corpus["val"]) / seconds["validation"]:9,.0f} tokens/s in {best}')
     print(f'training   {BATCH * SHAPE["context"] / seconds["training"]:9,.0f} tokens/s')

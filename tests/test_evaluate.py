@@ -17,6 +17,7 @@ from lib.corpus import load_corpus, load_pieces, load_trained_on, open_corpora
 from lib.heldout import losses_of, note_bits, surprise
 from lib.judge import ENOUGH
 import lib.ngram
+from lib.machine import Processes
 from lib.ngram import NGram, count_ngrams, draw_ngram
 from lib.originality import (RECITED, bars_at, index_of, index_of_text, index_training,
                              originality, originality_of_text)
@@ -86,7 +87,7 @@ def test_command(corpus, bach, capsys, monkeypatch):
     assert 'too few samples' in shown and f'--num_samples={ENOUGH}' in shown
     assert len(saved['judge']['gave_away']) == 10 and len(saved['lag_curve']['samples']) == 24
     meta = load_corpus('toy')
-    nats = validate(load(out / 'ckpt.pt')[0], meta)
+    nats = validate(load(out / 'ckpt.pt')[0], meta, Processes())
     want = nats * (len(meta['val']) - 1) / math.log(2) / meta['units']['val']
     assert sum(saved['bits']['toy'].values()) == pytest.approx(want, rel=1e-4)
     assert all(spent > 0 for spent in saved['bits']['toy'].values())
@@ -535,7 +536,7 @@ def test_text_is_judged(corpus, capsys):
                      shown, re.MULTILINE)
     assert 'recitation: 1 of 2 samples' in shown
     saved = json.loads((out / 'evaluate.json').read_text())
-    nats = validate(load(out / 'ckpt.pt')[0], meta)
+    nats = validate(load(out / 'ckpt.pt')[0], meta, Processes())
     bits = nats * (len(meta['val']) - 1) / math.log(2) / meta['units']['val']
     assert saved['unit'] == 'byte'
     assert saved['bits']['plays']['all'] == pytest.approx(bits, rel=1e-4)

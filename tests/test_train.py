@@ -17,6 +17,7 @@ from conftest import ROOT, begin, movement, with_fork
 import lib.corpus
 from lib.corpus import load_corpus
 from lib.heldout import find_windows, losses_of
+from lib.machine import Processes
 from lib.page import read_curve
 from lib.settings import read_config
 from lib.tokenizer import columns_of_told
@@ -50,7 +51,7 @@ def test_it_learns(corpus):
     run(corpus, 'a', max_steps=60, eval_every=60, batch_size=8, dropout=0.0)
     rows = [row for row in csv.DictReader(open(corpus / 'a' / 'log.csv')) if row['bits_toy']]
     before, after = [float(row['bits_toy']) for row in rows]
-    assert before > 22 and after < 18                # guessing, and knowing something
+    assert before > 20 and after < 18                # guessing, and knowing something
 
 
 def test_rates_are_those_of_the_schedule(corpus, monkeypatch):
@@ -516,7 +517,7 @@ def test_every_id_is_validated_once():
         want = F.cross_entropy(model.table[torch.tensor(ids[:-1])], torch.tensor(ids[1:]),
                                reduction='none').numpy()
         assert losses_of(model, ids, told_of(ids)) == pytest.approx(want, abs=1e-5)
-        found = validate(model, {'val': ids, 'val_told': told_of(ids)})
+        found = validate(model, {'val': ids, 'val_told': told_of(ids)}, Processes())
         assert found == pytest.approx(want.mean(), abs=1e-5)
         assert model.training                                # as it was
 
