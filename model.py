@@ -551,7 +551,7 @@ def load(path: str, device: str = 'cpu', dropout: float = 0.0) -> tuple[Transfor
     that is missing, damaged, foreign or of another version. No code in it is run. The model drops
     out as `dropout` says, whatever it was trained with."""
     if not os.path.isfile(path):
-        raise ValueError(f'{path}: no such checkpoint; train a model first')
+        raise ValueError(f'{path}: no such checkpoint; train a model first, and give its folder')
     try:
         with zipfile.ZipFile(path) as archive:       # that is what torch.save writes
             damaged = archive.testzip()              # the first member with a wrong checksum
