@@ -1,4 +1,4 @@
-"""The harpsichord of synth.py, heard with numbers. Each docstring names the mistake it forbids."""
+"""The harpsichord of lib/synth.py, heard with numbers. Each docstring names the mistake it forbids."""
 import subprocess
 import sys
 import tracemalloc
