@@ -367,7 +367,7 @@ class Transformer(nn.Module):
         match = match.repeat_interleave(per_match, dim=-1)       # (B, T, recalled)
         column = torch.arange(n_recalled, device=x.device)
         learned = FASTER * self.trust_by_match[column, match]
-        scores = learned + 3 * linear(x, self.trust)     # (3: found by trial)
+        scores = learned + 3 * linear(x, self.trust)     # (3: not tuned)
         return scores.masked_fill(recalled == 0, 0)
 
     def score_releases(self, x, held) -> torch.Tensor:

@@ -31,7 +31,6 @@ from lib.corpus import load_corpus, load_pieces, open_corpora          # noqa: E
 from lib.machine import Processes                                       # noqa: E402
 from lib.prompt import read_prompt                                     # noqa: E402
 from lib.score import read_midi                                        # noqa: E402
-from lib.tokenizer import load_tokenizer                               # noqa: E402
 from lib.form import describe                                           # noqa: E402
 from lib.heldout import stack                                           # noqa: E402
 from lib.judge import count_pieces, judge                               # noqa: E402

@@ -9,7 +9,6 @@ import resource
 import signal
 import time
 
-import pytest
 import torch
 
 from conftest import begin, with_fork

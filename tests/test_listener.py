@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import ROOT
 from lib.prompt import read_prompt
 from lib.recall import Recall, scale_steps, with_its_like
 from lib.score import WHOLE, Note, Score, read_midi, write_midi

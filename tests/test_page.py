@@ -1,4 +1,4 @@
-"""The pages of lib/page.py, read as a browser would. Each docstring names the mistake it forbids."""
+"""The pages of lib/page.py, read as a browser would."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""The harpsichord of lib/synth.py, heard with numbers. Each docstring names the mistake it forbids."""
+"""The harpsichord of lib/synth.py, heard with numbers."""
 import subprocess
 import sys
 import tracemalloc
@@ -334,7 +334,8 @@ def test_fluidsynth_that_fails(tmp_path, monkeypatch, code, stderr, message):
 
 def test_import_is_light():
     """Forbids a synthesizer that loads a deep-learning framework before it can hum."""
-    code = "import sys; from lib import synth; print([m for m in ('torch', 'mido', 'scipy') if m in sys.modules])"
+    code = ("import sys; from lib import synth; "
+            "print([m for m in ('torch', 'mido', 'scipy') if m in sys.modules])")
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert run.stdout.strip() == "[]", run.stderr
 

@@ -186,8 +186,8 @@ def test_resume_is_exact(corpus, monkeypatch, dtype):
 
 
 def test_a_killed_run_has_each_step_once(corpus):
-    """Forbids a log that is read with steps twice, which a killed run took in vain, a line cut in the
-    middle among them; and rows of the steps before that are lost."""
+    """Forbids a log that is read with steps twice, which a killed run took in vain, a line cut in
+    the middle among them; and rows of the steps before that are lost."""
     run(corpus, 'whole', max_steps=20, eval_every=8, log_every=2)
     run(corpus, 'killed', max_steps=16, eval_every=8, log_every=2)
     log = corpus / 'killed' / 'log.csv'
