@@ -18,10 +18,10 @@ What differs from GPT-2, and why:
   ids, the others by a clock. For music the clock counts time. For text it counts ids, too: there
   these heads differ from the others in their wavelengths only.
 - Besides the ids, the model is told what follows from them, which a small model works out badly.
-  After each id a listener (of the tokenizer) says where the clock stands, the home key, how many
-  voices there are, which keys of the keyboard are held, what came next when the music moved before
-  as it does now, and which notes would make parallels, which Bach avoids. And one thing that does
-  not follow from them: how far the end is.
+  After each id a listener (of the tokenizer) says where the clock stands, how far it is to the next
+  bar line, the home key, how many voices there are, which keys of the keyboard are held, what came
+  next when the music moved before as it does now, and which note would make parallels, which Bach
+  avoids. And one thing that does not follow from them: how far the end is.
 - At the output, something is added to the scores of some ids:
       recalled ids      how far to trust the recall
       to release a key  its intervals to the keys that are held
@@ -47,7 +47,7 @@ import torch.nn.functional as F
 
 
 # the kinds of things that the listener tells (see Transformer), in this order
-KINDS = ('clock', 'to_end', 'match', 'home', 'voices', 'recalled', 'parallel', 'held')
+KINDS = ('clock', 'to_bar', 'to_end', 'match', 'home', 'voices', 'recalled', 'parallel', 'held')
 
 
 @dataclass
@@ -61,8 +61,9 @@ class ModelConfig:
     # how many of the F numbers each of KINDS has; by default only the clock has one
     told: dict = field(default_factory=lambda: {kind: int(kind == 'clock') for kind in KINDS})
     beat: int = 1         # how many units of the clock make a beat
-    levels: int = 1       # how many values `to_end` has
-    matches: int = 1      # how many values `match` has
+    places: int = 1       # how many values `to_bar` has
+    levels: int = 1       # ... and `to_end`
+    matches: int = 1      # ... and `match`
     keys: int = 0         # how many keys the keyboard has, the lowest of which is a C; 0 for text
     # the id that presses the lowest key; ids first_on ... first_on + keys - 1 press the keys, and
     # the same number of ids just before first_on release them, in the same order
@@ -239,6 +240,8 @@ class Transformer(nn.Module):
     What the model is told stands in one tensor (B, T, F), a row of numbers after each id:
 
         clock       where the clock stands, below LONGEST: for music the time, for text how many ids
+        to_bar      how far it is to the next bar line, in sixteenths: so a 4/4 and a 3/4 bar end
+                    alike
         to_end      how far it is to the end, as a level from 1 (now) up; 0: not told. In training
                     it is the real distance, set to 0 in half of the rows; in validation 0; in
                     composing the distance to the end that is wished for, if any
@@ -253,15 +256,16 @@ class Transformer(nn.Module):
                     on by some step of the scale. From where the voice is, that leads to one key or
                     two (from B: C and C#). The third id releases the key that the voice still
                     holds, which has to come before the new one
-        parallel    the ids that would make parallel fifths or octaves: few do in Bach
+        parallel    the id that would make parallel fifths or octaves of the outer voices: Bach
+                    avoids them
         held        for each key that is held (the latest K), the id of the word that releases it
 
     A column that has nothing to say holds 0, which no word that presses or releases a key has for
     its id. (In a text 0 is a byte, which therefore can't be recalled.) In a piece in G major and
     three voices, if one voice may go from B4 to C5 or C#5, while G3 is held, too:
 
-        clock 48  to_end 7  match 5 0 0  home 170  voices 189
-        recalled 489 490 360 0 0 0 0 0 0  parallel 0 0 0 0  held 344 360 0 0 0 0 0 0 0 0 0 0
+        clock 48  to_bar 4  to_end 7  match 5 0 0  home 170  voices 189
+        recalled 489 490 360 0 0 0 0 0 0  parallel 0  held 344 360 0 0 0 0 0 0 0 0 0 0
 
     For text only clock, match and recalled are told. The other kinds have no column, and what is
     computed from them is empty or 0.
@@ -276,6 +280,7 @@ class Transformer(nn.Module):
         # tables for the input: a vector for each id, and for each thing that may be told
         self.embedding = weights(V, C, std=1)
         self.place_table = weights(config.beat, C)               # the place in the beat
+        self.to_bar_table = weights(config.places, C)
         self.to_end_table = weights(config.levels, C)
         # for each column of `match` and of `recalled` a table of its own, stacked: that of column i
         # begins at row i * matches, or i V
@@ -289,7 +294,7 @@ class Transformer(nn.Module):
         self.press = weights(C, 24 if config.keys else 0)        # 12 places in major, 12 in minor
         self.release = weights(C, config.keys)                   # intervals of two held keys
         self.interval = weights(2 * config.keys)                 # of a held key and a pressed one
-        self.parallel = weights(1)                               # one score for all of them
+        self.parallel = weights(1)                               # one score for all keys
         self.trust = weights(C, n_recalled)
         # (recalled, matches); score_recalled multiplies by FASTER, so at first a match m adds 0.5 m
         by_match = 0.5 / FASTER * torch.arange(config.matches).repeat(n_recalled, 1)
@@ -300,7 +305,7 @@ class Transformer(nn.Module):
         self.register_buffer('by_ids', by_ids, persistent=False)         # not saved
         self.register_buffer('by_clock', by_clock, persistent=False)
 
-    def embed(self, ids, clock, to_end, match, home, voices, recalled, parallel, held):
+    def embed(self, ids, clock, to_bar, to_end, match, home, voices, recalled, parallel, held):
         """What the first block reads (B, T, C): the ids (B, T), and what is told after each, but
         for `parallel`."""
         config = self.config
@@ -309,6 +314,7 @@ class Transformer(nn.Module):
         x = F.embedding(ids, self.embedding)
         # sum(2): over the columns. A 0 adds row 0 of its table, learned like any other
         x = x + F.embedding(clock % config.beat, self.place_table).sum(2)
+        x = x + F.embedding(to_bar, self.to_bar_table).sum(2)
         x = x + F.embedding(to_end, self.to_end_table).sum(2)
         x = x + F.embedding(match + match_column * config.matches, self.match_table).sum(2)
         x = x + F.embedding(recalled + recalled_column * config.vocab_size,
@@ -398,7 +404,7 @@ class Transformer(nn.Module):
         if start + T > self.config.context:
             raise ValueError(f'{start + T} ids, more than the context of {self.config.context}')
         kinds = told.split(list(self.config.told.values()), dim=-1)
-        clock, _, match, home, _, recalled, parallel, held = kinds       # (B, T, 0 or more) each
+        clock, _, _, match, home, _, recalled, parallel, held = kinds    # (B, T, 0 or more) each
         x = self.embed(ids, *kinds).to(self.dtype)
         cos, sin = self.cos_and_sin(clock, start)
         for block in self.blocks:
@@ -531,7 +537,7 @@ def draw(logits: torch.Tensor, temperature: float = 1.0, top_k: int = 0, top_p: 
 
 # --------------------------------------------------------------------------------- save and load
 
-FORMAT = 10              # of checkpoints: one more whenever older ones can't be read any more
+FORMAT = 11              # of checkpoints: one more whenever older ones can't be read any more
 CONTENTS = {'model': dict, 'model_config': dict, 'train_config': dict, 'tokenizer': dict,
             'dtype': str, 'optimizers': list, 'progress': dict}
 

@@ -288,7 +288,7 @@ class Listener:
         recalled    the id that came next, that time
     """
     CLOCK_ROUND = 6144
-    TOLD = {'clock': 1, 'to_end': 0, 'match': 1, 'home': 0, 'voices': 0,
+    TOLD = {'clock': 1, 'to_bar': 0, 'to_end': 0, 'match': 1, 'home': 0, 'voices': 0,
             'recalled': 1, 'parallel': 0, 'held': 0}
     SHORTEST, LONGEST = 2, 8     # ids that have to be the same
     FORGETS = 1 << 16            # ids after which it begins anew, so that memory is bounded

@@ -186,20 +186,21 @@ class MidiTokenizer(Tokenizer):
         """What ModelConfig has to know to read what is told: its columns, how many values each has,
         and the first ids of the kinds of words that it speaks of."""
         return {'told': Listener.TOLD, 'beat': STEPS,            # (the clock counts steps)
+                'places': 1 + Listener.LONGEST_BAR,
                 'levels': 1 + len(END_LEVELS),
                 'matches': 1 + Recall.LEVELS,                            # one of them for none
                 'keys': 128, 'first_on': self.ids['on', 0],
                 'first_home': self.ids['home', HOMES[0]]}
 
     def to_dict(self) -> dict:
-        return {'kind': 'midi', 'version': 4, 'velocity': self.velocity}
+        return {'kind': 'midi', 'version': 5, 'velocity': self.velocity}
 
     @classmethod
     def from_dict(cls, d: dict):
         """Raises ValueError if `d` is not what this version's `to_dict` gives."""
         tokenizer = cls(bool(d.get('velocity')))
         if d != tokenizer.to_dict():
-            raise ValueError(f'not a MIDI tokenizer of version 4: {d!r:.60}')
+            raise ValueError(f'not a MIDI tokenizer of version 5: {d!r:.60}')
         return tokenizer
 
 
@@ -248,6 +249,7 @@ class Listener:
     numbers (`told`).
 
         clock       steps since the beginning; after 64 bars of 4/4 it begins again at 0
+        to_bar      how far it is to the next bar line, in sixteenths, rounded up; 24 at most
         to_end      how far it is to the end, one of END_LEVELS counted from 1; 0: not told
         match       how sure is what `Recall` has for each of three voices, the surest first; 0:
                     there is no such voice
@@ -259,7 +261,7 @@ class Listener:
         recalled    for each of these voices three words: up to two `on`s, the likelier first (two
                     keys may be of one scale step; a key that is held is left out), and the `off` of
                     the key that the voice holds
-        parallel    the `on` words that would make parallel fifths or octaves, 4 at most
+        parallel    the `on` word that would make parallel fifths or octaves
         held        the `off` words of the keys that are held, 12 at most, those held for the
                     shortest time
 
@@ -267,8 +269,9 @@ class Listener:
     once.
     """
     CLOCK_ROUND = 64 * WHOLE
-    TOLD = {'clock': 1, 'to_end': 1, 'match': 3, 'home': 1, 'voices': 1, 'recalled': 9,
-            'parallel': 4, 'held': 12}
+    TOLD = {'clock': 1, 'to_bar': 1, 'to_end': 1, 'match': 3, 'home': 1, 'voices': 1,
+            'recalled': 9, 'parallel': 1, 'held': 12}
+    LONGEST_BAR = 24                             # in sixteenths, as told: a longer one is cut off
     MAX_HOLD = 3 * WHOLE // 2                    # in Bach's keyboard works 1 note in 800 is longer
 
     def __init__(self, tokenizer: MidiTokenizer, end: int = 0, bars: int = 0, prompt_end: int = 0,
@@ -298,6 +301,7 @@ class Listener:
         # key -> the earliest and the latest step to release it, a pair for each voice that holds it
         self.held = {}
         self.struck = []             # pitches struck at this step
+        self.outer = None            # the lowest and the highest key held at the last onset
         self.recall = Recall()
 
     def hear(self, id: int) -> list[int]:
@@ -322,11 +326,17 @@ class Listener:
         return self.told()
 
     def wait(self, steps: int):
+        if self.struck and self.held:
+            self.outer = min(self.held), max(self.held)
         self.struck = []
         if self.now >= self.prompt_end:
             self.bars_composed += steps / self.bar
         self.now += steps
-        self.recall.move_to(self.now, (self.now - self.bar_from) % self.bar)
+        self.recall.move_to(self.now, self.place())
+
+    def place(self) -> float:
+        """Steps since the last bar line."""
+        return (self.now - self.bar_from) % self.bar
 
     def press(self, key: int):
         nth = self.struck.count(key)             # so many voices have struck it at this step
@@ -363,12 +373,30 @@ class Listener:
         recalled = recalled[:self.TOLD['match']]
         matches = pad([sure for sure, _ in recalled], self.TOLD['match'])
         recalled = pad([id for _, three in recalled for id in three], self.TOLD['recalled'])
-        parallel = [ids['on', pitch] for pitch in sorted(self.recall.parallels())
-                    if 0 <= pitch < 128 and pitch not in self.held]
-        parallel = pad(parallel[:self.TOLD['parallel']], self.TOLD['parallel'])
         held = pad([ids['off', key] for key in self.held][-self.TOLD['held']:], self.TOLD['held'])
-        return [self.now % self.CLOCK_ROUND, self.to_end(), *matches, self.home, self.voices,
-                *recalled, *parallel, *held]
+        return [self.now % self.CLOCK_ROUND, self.to_bar(), self.to_end(), *matches, self.home,
+                self.voices, *recalled, self.parallel(), *held]
+
+    def parallel(self) -> int:
+        """The `on` word that would make parallel fifths or octaves of the outer voices, 0 if there
+        is none: of 100 chances to do so, Bach takes one.
+
+            C3 and G4 were held, now D3 is:  A4, since both voices would go up, from a fifth to a
+            fifth (octaves aside)
+        """
+        if not self.outer or not self.held:
+            return 0
+        low, high = self.outer
+        step = min(self.held) - low
+        if step == 0 or (high - low) % 12 not in (0, 7):
+            return 0
+        # the upper voice would go as the lower one, but by an octave at most
+        key = high + ((step - 1) % 12 + 1 if step > 0 else step % 12 - 12)
+        return self.tokenizer.ids.get(('on', key), 0) if key > max(self.held) else 0
+
+    def to_bar(self) -> int:
+        sixteenths = math.ceil((self.bar - self.place()) / (STEPS / 4))
+        return min(self.LONGEST_BAR, sixteenths)
 
     def to_end(self) -> int:
         """The level of the time that is left; 0 if that is not to be told."""

@@ -13,7 +13,7 @@ from lib.score import Score
 from lib.tokenizer import Tokenizer, columns_of_told, load_tokenizer
 
 DATA = Path(__file__).parent.parent / 'data'
-FORMAT = 7               # of a corpus: what another version of this repo would not understand
+FORMAT = 8               # of a corpus: what another version of this repo would not understand
 FIELDS = {'tokenizer': dict, 'vocab_size': int, 'dtype': str, 'unit': str, 'units': dict,
           'tokens': dict, 'pieces': dict, 'end': int, 'augment': list}
 SPLITS = ('train', 'val')
@@ -129,7 +129,8 @@ def read_told(path: Path, split: str, meta: dict) -> np.ndarray:
     count, columns = meta['tokens'][split], sum(shape['told'].values())
     told = map_numbers(path, count * columns, meta).reshape(count, columns)
     columns = columns_of_told(shape['told'])
-    limits = {'to_end': shape.get('levels', 1), 'match': shape['matches'],
+    limits = {'to_bar': shape.get('places', 1), 'to_end': shape.get('levels', 1),
+              'match': shape['matches'],
               'ids': meta['vocab_size']}
     largest = told.max(axis=0)
     for name, limit in limits.items():

@@ -33,7 +33,6 @@ class Voice:
     pitch: int                   # of its last note
     start: int                   # when that was struck
     end: int | None = None       # when it was released; None: it is still held
-    before: int | None = None    # the pitch of the note before
     moves: tuple = ()            # the last moves: (wait, scale steps up or down)
     pitches: tuple = ()          # where it may go now, the likelier first; (): nothing is recalled
     sure: int = 0                # how sure that is, 1 to Recall.LEVELS; 0 without pitches
@@ -125,23 +124,7 @@ class Recall:
         move = self.now - voice.start, scale_steps(interval)
         moves = (*voice.moves, move)[-self.LONGEST:]
         self.voices.remove(voice)
-        self.voices.append(Voice(pitch, self.now, before=voice.pitch, moves=moves))
-
-    def parallels(self) -> set[int]:
-        """Where a voice would move in parallel fifths or octaves with one that has moved already,
-        at this step: Bach does so in 3 of 100 cases in which he could.
-
-            C3 and G4 are released, D3 is struck:  A4, a fifth and an octave above, as G4 was before
-        """
-        moved = [voice for voice in self.voices
-                 if voice.start == self.now and voice.before not in (None, voice.pitch)]
-        free = [voice for voice in self.voices if voice.end is not None]
-        found = set()
-        for one in moved:
-            for other in free:
-                if abs(other.pitch - one.before) % 12 in (0, 7):
-                    found.add(other.pitch + one.pitch - one.before)
-        return found
+        self.voices.append(Voice(pitch, self.now, moves=moves))
 
     def release(self, pitch: int):
         for voice in self.voices:

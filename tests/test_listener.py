@@ -405,11 +405,14 @@ def parallels(told: list[int]) -> set[str]:
     ('C3 G4', 'D3', {'on A4'}),                      # as the docstring says: a fifth
     ('G4 C3', 'D3', {'on A4'}),
     ('C3 C5', 'A2', {'on A4'}),                      # octaves, down
-    ('C3 G4', 'A4', {'on D3'}),                      # the upper voice has moved first
+    ('C3 G4', 'E4', {'on B4'}),                      # up by an octave more
     ('C3 F4', 'D3', set()),                          # fourths may be parallel
-    ('C3 G4', 'C3', set()),                          # nobody has moved
-    ('C3 G4 C5', 'D3', {'on A4', 'on D5'}),
-    ('C3 G4', 'D3 F4', set()),                       # both have moved
+    ('C3 G4', 'C3', set()),                          # the bass has not moved
+    ('C3 G4 C5', 'D3', {'on D5'}),                   # of the outer voices, that is
+    ('C3 G4', 'D3 F4', {'on A4'}),                   # F4 is not the highest before all is struck
+    ('C3 G4', 'D3 B4', set()),                       # A4 would be an inner voice
+    ('C3 C5', 'C4', {'on C6'}),                      # by an octave
+    ('C3 C5', 'C2', {'on C4'}),
     ('C9 G9', 'D9', set())])                         # A9 is beyond the keyboard
 def test_parallels(before, moves, want):
     """Forbids a note that would make parallel fifths or octaves and goes unmentioned, and that
@@ -417,16 +420,21 @@ def test_parallels(before, moves, want):
     listener = PLAIN.listener()
     press = ' '.join(f'on {note}' for note in before.split())
     release = ' '.join(f'off {note}' for note in before.split())
-    hear(listener, f'{press} shift 24 {release}')
+    told = hear(listener, f'{press} shift 24 {release}')
+    assert parallels(told) == set()
     told = hear(listener, ' '.join(f'on {note}' for note in moves.split()))
     assert parallels(told) == want
     assert parallels(hear(listener, 'shift 12')) == set()
 
 
-def test_a_held_voice_makes_no_parallels():
-    """Forbids a note that is taken for the next one of a voice that stays where it is."""
+def test_the_bar_line():
+    """Forbids a bar line that is told at the wrong distance: after a change of metre, before the
+    first one, in a bar that is longer than what can be told."""
     listener = PLAIN.listener()
-    assert parallels(hear(listener, 'on C3 on G4 shift 24 off C3 on D3')) == set()
+    told = [hear(listener, words)[COLUMNS['to_bar']] for words in (
+        'begin 0', 'metre 3/4', 'shift 1', 'shift 5', 'shift 60', 'shift 6',     # 72 steps
+        'shift 24', 'metre 6/8', 'shift 71', 'shift 1', 'metre 16/4')]
+    assert told == [[16], [12], [12], [11], [1], [12], [8], [12], [1], [12], [24]]
 
 
 def test_no_key_beyond_the_keyboard_is_recalled():
@@ -539,8 +547,9 @@ def test_what_is_told_fits_the_model():
     shape = PLAIN.shape_of_told()
     told = np.concatenate([PLAIN.listen(ids_of(number)) for number in (0, 10, 25)])
     assert told.shape[1] == sum(shape['told'].values()) and told.min() == 0
-    for name, count in (('clock', Listener.CLOCK_ROUND), ('to_end', shape['levels']),
-                        ('match', shape['matches']), ('ids', PLAIN.vocab_size)):
+    for name, count in (('clock', Listener.CLOCK_ROUND), ('to_bar', shape['places']),
+                        ('to_end', shape['levels']), ('match', shape['matches']),
+                        ('ids', PLAIN.vocab_size)):
         assert told[:, COLUMNS[name]].max() < count
     assert told[:, COLUMNS['match']].max() == shape['matches'] - 1
     bpe = BPETokenizer()

@@ -230,6 +230,7 @@ def test_what_is_told_is_read():
         for t in range(16):
             kinds = {name: numbers[b, t].tolist() for name, numbers in given.items()}
             rows = [model.embedding[ids[b, t]], model.place_table[kinds['clock'][0] % config.beat]]
+            rows += [model.to_bar_table[sixteenths] for sixteenths in kinds['to_bar']]
             rows += [model.to_end_table[level] for level in kinds['to_end']]
             for number, match in enumerate(kinds['match']):
                 rows.append(model.match_table[number * config.matches + match])
