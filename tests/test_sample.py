@@ -352,7 +352,7 @@ def test_an_interrupt_keeps_what_was_composed(tmp_path, mute, monkeypatch, capsy
     sample.main(Config(out_dir=str(tmp_path / 'text'), num_samples=2, max_tokens=500, start='To'))
     assert 'stopped' in capsys.readouterr().out
     written = (tmp_path / 'text' / 'sample-1-1.txt').read_text('utf-8')
-    assert written.startswith('To') and len(written) > 30
+    assert written.startswith('To') and len(written) > 20
     assert not (tmp_path / 'text' / 'sample-1-2.txt').exists()
 
 
