@@ -348,12 +348,12 @@ def test_an_interrupt_keeps_what_was_composed(tmp_path, mute, monkeypatch, capsy
     assert 'stopped' in capsys.readouterr().out
     for number in (1, 2):
         assert read_midi(tmp_path / 'out' / f'sample-1-{number}.mid').notes
-    monkeypatch.setattr(sample, 'draw_rows', Stopped(after=20))      # before it ends by itself
+    monkeypatch.setattr(sample, 'draw_rows', Stopped(after=8))       # before it ends by itself
     checkpoint(tmp_path / 'text', BPETokenizer.train([TEXT], 300))
     sample.main(Config(out_dir=str(tmp_path / 'text'), num_samples=2, max_tokens=500, start='To'))
     assert 'stopped' in capsys.readouterr().out
     written = (tmp_path / 'text' / 'sample-1-1.txt').read_text('utf-8')
-    assert written.startswith('To') and len(written) > 10
+    assert written.startswith('To') and len(written) > 5
     assert not (tmp_path / 'text' / 'sample-1-2.txt').exists()
 
 
