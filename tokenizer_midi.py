@@ -379,7 +379,7 @@ class Listener:
 
     def parallel(self) -> int:
         """The `on` word that would make parallel fifths or octaves of the outer voices, 0 if there
-        is none: of 100 chances to do so, Bach takes one.
+        is none: of 100 chances to do so, the Goldberg Variations take one.
 
             C3 and G4 were held, now D3 is:  A4, since both voices would go up, from a fifth to a
             fifth (octaves aside)
@@ -390,11 +390,14 @@ class Listener:
         step = min(self.held) - low
         if step == 0 or (high - low) % 12 not in (0, 7):
             return 0
-        # the upper voice would go as the lower one, but by an octave at most
-        key = high + ((step - 1) % 12 + 1 if step > 0 else step % 12 - 12)
-        return self.tokenizer.ids.get(('on', key), 0) if key > max(self.held) else 0
+        distance = (abs(step) - 1) % 12 + 1      # 1 to 12: as the bass, octaves aside
+        key = high + distance if step > 0 else high - distance
+        if key <= max(self.held):                # it would be an inner voice, or is held
+            return 0
+        return self.tokenizer.ids.get(('on', key), 0)
 
     def to_bar(self) -> int:
+        """How many sixteenths it is to the next bar line, begun ones included."""
         sixteenths = math.ceil((self.bar - self.place()) / (STEPS / 4))
         return min(self.LONGEST_BAR, sixteenths)
 

@@ -130,8 +130,7 @@ def read_told(path: Path, split: str, meta: dict) -> np.ndarray:
     told = map_numbers(path, count * columns, meta).reshape(count, columns)
     columns = columns_of_told(shape['told'])
     limits = {'to_bar': shape.get('places', 1), 'to_end': shape.get('levels', 1),
-              'match': shape['matches'],
-              'ids': meta['vocab_size']}
+              'match': shape['matches'], 'ids': meta['vocab_size']}
     largest = told.max(axis=0)
     for name, limit in limits.items():
         if (largest[columns[name]] >= limit).any():

@@ -95,7 +95,7 @@ class NoIntervals(Transformer):
 
 
 class AvoidsNothing(Transformer):
-    """Notes that would make parallels get no score for it."""
+    """A note that would make parallels gets no score for it."""
 
     def __init__(self, config):
         super().__init__(config)
@@ -183,6 +183,7 @@ ROWS = {
     'no_intervals': ({}, [(train, 'Transformer', NoIntervals)]),
     'no_parallels': ({}, [(train, 'Transformer', AvoidsNothing)]),
     'no_voices': ({}, [(train, 'Transformer', without('voices'))]),
+    'no_bar': ({}, [(train, 'Transformer', without('to_bar'))]),
     'no_end': ({}, [(train, 'Transformer', without('to_end'))]),
     'look_back': ({}, [(model, 'Block', LooksBack)]),
     'swiglu': ({}, [(model, 'MLP', SwiGLU)]),

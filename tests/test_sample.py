@@ -331,6 +331,7 @@ class Stopped:
         self.after = after
 
     def __call__(self, model, start, listeners, config, **given):
+        given['stop'] = None                     # nothing ends by itself before
         for count, ids in enumerate(DRAW_ROWS(model, start, listeners, config, **given)):
             if count == self.after:
                 raise KeyboardInterrupt
@@ -348,12 +349,11 @@ def test_an_interrupt_keeps_what_was_composed(tmp_path, mute, monkeypatch, capsy
     assert 'stopped' in capsys.readouterr().out
     for number in (1, 2):
         assert read_midi(tmp_path / 'out' / f'sample-1-{number}.mid').notes
-    monkeypatch.setattr(sample, 'draw_rows', Stopped(after=8))       # before it ends by itself
     checkpoint(tmp_path / 'text', BPETokenizer.train([TEXT], 300))
     sample.main(Config(out_dir=str(tmp_path / 'text'), num_samples=2, max_tokens=500, start='To'))
     assert 'stopped' in capsys.readouterr().out
     written = (tmp_path / 'text' / 'sample-1-1.txt').read_text('utf-8')
-    assert written.startswith('To') and len(written) > 5
+    assert written.startswith('To') and len(written) > 30
     assert not (tmp_path / 'text' / 'sample-1-2.txt').exists()
 
 
