@@ -30,7 +30,7 @@ from pathlib import Path
 import numpy as np
 
 from lib import synth
-from lib.corpus import check_corpora, load_pieces, load_trained_on, open_corpora
+from lib.corpus import check_corpora, load_corpora, load_pieces, load_trained_on
 from lib.counts import FEWEST
 from lib.form import describe, lag_curve
 from lib.heldout import losses_of
@@ -43,6 +43,7 @@ from lib.score import Note, Score, bars_of, find_bars, read_midi
 from lib.settings import Settings, run, setting
 from model import load
 from prepare import files
+from sample import load_tokenizer
 
 SHOWN = 30               # held-out pieces of a corpus that the table shows; evaluate.json has all
 SHOWN_LAGS = (1, 2, 4, 8, 16)    # of the lag curve
@@ -396,16 +397,18 @@ def main(config: Config):
     # ---- what there is: a model (or none), corpora, pieces
     if not config.out_dir:
         raise ValueError('out_dir is empty: name the folder of a trained model')
-    model, dataset, extra = None, config.dataset, ''
+    model = None
+    trained = {'dataset': config.dataset}
     if not (config.samples and config.dataset):
         path = f'{config.out_dir}/{config.checkpoint}'
         model, checkpoint = load(path)
-        dataset = dataset or checkpoint['train_config']['dataset']
-        extra = checkpoint['train_config'].get('extra', '')
-    corpora, tokenizer = open_corpora(dataset)
+        trained = checkpoint['train_config']
+    dataset = config.dataset or trained['dataset']
+    corpora = load_corpora(dataset)
+    check_corpora(corpora, model.config.context if model else 1)
+    tokenizer = load_tokenizer(corpora[0]['tokenizer'])
     music = tokenizer.is_music
     if model:
-        check_corpora(corpora, model.config.context)
         if corpora[0]['tokenizer'] != checkpoint['tokenizer']:
             raise ValueError(f'data/{corpora[0]["name"]} has another tokenizer than {path}: give '
                              'another --dataset')
@@ -433,7 +436,7 @@ def main(config: Config):
         result |= judge_music(samples, pieces, drawn)
         print_judge(result['judge'])
         print_form(result['form'], result['lag_curve'])
-    trained_on = load_trained_on(dataset, extra)
+    trained_on = load_trained_on({**trained, 'dataset': dataset}, tokenizer)
     result['originality'] = judge_originality(samples, trained_on, drawn, music)
     print_originality(result['originality'])
 

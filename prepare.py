@@ -202,7 +202,7 @@ def write(folder: Path, tokenizer, unit: str, pieces: list[dict], stream) -> dic
     dtype = 'uint16' if tokenizer.vocab_size <= 1 << 16 else 'uint32'
     meta = {'format': FORMAT, 'tokenizer': tokenizer.to_dict(), 'vocab_size': tokenizer.vocab_size,
             'dtype': dtype, 'unit': unit, 'units': {}, 'tokens': {},
-            'pieces': {},
+            'pieces': {}, 'shape_of_told': tokenizer.shape_of_told(),
             'end': tokenizer.end, 'augment': tokenizer.augment_table()}
     for split in ('train', 'val'):
         mine = [piece for piece in pieces if piece['split'] == split]

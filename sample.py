@@ -31,11 +31,20 @@ from lib.page import Piece, Text, read_curve, write_page
 from lib.prompt import Prompt, read_prompt, transposed
 from lib.score import Score, find_bars, write_midi
 from lib.settings import Settings, run, setting
-from lib.tokenizer import load_tokenizer
+from lib.tokenizer import Tokenizer
 from lib.tonality import name_of
 from model import load
 from tokenizer_bpe import BPETokenizer
 from tokenizer_midi import MOST_VOICES, MidiTokenizer, count_voices
+
+TOKENIZERS = {'midi': MidiTokenizer, 'bpe': BPETokenizer}        # by the kind in their to_dict()
+
+
+def load_tokenizer(d: dict) -> Tokenizer:
+    """The tokenizer that a checkpoint or a meta.json carries. ValueError if it is of no kind."""
+    if d.get('kind') not in TOKENIZERS:
+        raise ValueError(f'no tokenizer of kind {d.get("kind")!r}: made by a newer version?')
+    return TOKENIZERS[d['kind']].from_dict(d)
 
 
 @dataclass
@@ -290,16 +299,15 @@ def write_texts(model, tokenizer: BPETokenizer, index, least: int, config: Confi
 
 # ---- the page
 
-def training_index(checkpoint: dict, music: bool):
+def training_index(checkpoint: dict, tokenizer: Tokenizer):
     """The training pieces, to look up what was drawn, and how long a run must be to count as
     recited. If they are not here, None and 0, and a line says why."""
-    trained = checkpoint['train_config']
     try:
-        pieces = load_trained_on(trained['dataset'], trained.get('extra', ''))
+        pieces = load_trained_on(checkpoint['train_config'], tokenizer)
     except ValueError as error:
         print(f'what is copied is not shown: {error}')
         return None, 0
-    index, least, _ = index_training(pieces, music)
+    index, least, _ = index_training(pieces, tokenizer.is_music)
     return index, least
 
 
@@ -351,7 +359,7 @@ def main(config: Config):
     tokenizer = load_tokenizer(checkpoint['tokenizer'])
     music = tokenizer.is_music
     check(config, music)
-    index = training_index(checkpoint, music)
+    index = training_index(checkpoint, tokenizer)
     if music:
         samples = compose(model, tokenizer, *index, config)
     else:

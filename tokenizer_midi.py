@@ -35,7 +35,7 @@ from lib.score import (METRES, SLOWEST, STEPS, TEMPOS, WHOLE, Note, Score, bars_
                        read_midi, tempo_number)
 from lib.settings import Settings, run, setting
 from lib.tokenizer import Tokenizer
-from lib.tonality import MODES, home_key, name_of, raised
+from lib.tonality import MODES, home_key, name_of, raised, transpose
 
 HOMES = [(tonic, mode) for mode in MODES for tonic in range(12)]
 MOST_VOICES = 6
@@ -202,16 +202,6 @@ class MidiTokenizer(Tokenizer):
         if d != tokenizer.to_dict():
             raise ValueError(f'not a MIDI tokenizer of version 5: {d!r:.60}')
         return tokenizer
-
-
-def transpose(pitch: int, semitones: int) -> int:
-    """The pitch, so much higher; if that leaves MIDI's 128, back by octaves: (126, 5) -> 119."""
-    pitch += semitones
-    while pitch > 127:
-        pitch -= 12
-    while pitch < 0:
-        pitch += 12
-    return pitch
 
 
 def count_voices(notes: list[Note]) -> int:

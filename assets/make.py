@@ -22,8 +22,7 @@ from lib.prompt import read_prompt                                     # noqa: E
 from lib.heldout import note_bits, surprise                             # noqa: E402
 from model import load                                                  # noqa: E402
 from lib.page import Piece, piano_roll, write_page                          # noqa: E402
-from lib.tokenizer import load_tokenizer                               # noqa: E402
-from sample import Config, draw_pieces, say_run                         # noqa: E402
+from sample import Config, draw_pieces, load_tokenizer, say_run                         # noqa: E402
 from lib.score import find_bars, write_midi                            # noqa: E402
 
 WANTED = {'out-goldberg': 2, 'out-bach': 1}      # folder -> how many of its pieces
@@ -42,8 +41,7 @@ def choose(folder: str, count: int):
     how much would be recitation."""
     model, checkpoint = load(HERE.parent / folder / 'ckpt.pt')
     tokenizer = load_tokenizer(checkpoint['tokenizer'])
-    trained = checkpoint['train_config']
-    pieces = load_trained_on(trained['dataset'], trained['extra'])
+    pieces = load_trained_on(checkpoint['train_config'], tokenizer)
     index, least, _ = index_training(pieces, music=True)
     held_out = [mean_bits(model, tokenizer, tokenizer.encode(score)) for _, score in pieces['val']]
     goal = sum(held_out) / len(held_out)

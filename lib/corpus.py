@@ -9,13 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.score import Score
-from lib.tokenizer import Tokenizer, columns_of_told, load_tokenizer
+from lib.tokenizer import Tokenizer, columns_of_told
 
 DATA = Path(__file__).parent.parent / 'data'
-FORMAT = 8               # of a corpus: what another version of this repo would not understand
+FORMAT = 9               # of a corpus: what another version of this repo would not understand
 FIELDS = {'tokenizer': dict, 'vocab_size': int, 'dtype': str, 'unit': str, 'units': dict,
-          'tokens': dict, 'pieces': dict, 'end': int, 'augment': list}
+          'tokens': dict, 'pieces': dict, 'end': int, 'augment': list, 'shape_of_told': dict}
 SPLITS = ('train', 'val')
 
 
@@ -32,7 +31,6 @@ def load_corpus(name: str) -> dict:
         if isinstance(meta, dict) and meta.get('format') != FORMAT:
             raise Damaged('it was prepared by another version of this repo')
         check_meta(meta)
-        meta['shape_of_told'] = load_tokenizer(meta['tokenizer']).shape_of_told()
         arrays = {}
         for split in SPLITS:
             arrays[split] = read_ids(folder / f'{split}.bin', split, meta)
@@ -81,6 +79,9 @@ def check_meta(meta):
         if not isinstance(pieces, list) or not all(is_piece(piece) for piece in pieces):
             raise Damaged(f'meta.json is damaged: pieces of {split}')
     check_table(meta, 'augment', (None, V), V)
+    told = meta['shape_of_told'].get('told')
+    if not isinstance(told, dict) or 'home' not in told:
+        raise Damaged('meta.json is damaged: shape_of_told')
 
 
 def is_piece(piece) -> bool:
@@ -168,16 +169,8 @@ def how_they_differ(one: dict, other: dict) -> str:
 
 # ---- read back as pieces
 
-def open_corpora(dataset: str) -> tuple[list[dict], Tokenizer]:
-    """Prepared corpora, such as goldberg,wtc, and the tokenizer that they share. Raises ValueError
-    if they don't go together."""
-    corpora = load_corpora(dataset)
-    check_corpora(corpora, context=1)
-    return corpora, load_tokenizer(corpora[0]['tokenizer'])
-
-
-def load_pieces(corpora: list[dict], tokenizer) -> dict[str, list[tuple[str, Score | str]]]:
-    """The pieces of prepared corpora, `train` and `val`, each with its name."""
+def load_pieces(corpora: list[dict], tokenizer: Tokenizer) -> dict[str, list]:
+    """The pieces of prepared corpora, `train` and `val`: (name, Score) of each, or (name, text)."""
     pieces = {'train': [], 'val': []}
     for corpus in corpora:
         for split, found in pieces.items():
@@ -190,9 +183,17 @@ def load_pieces(corpora: list[dict], tokenizer) -> dict[str, list[tuple[str, Sco
     return pieces
 
 
-def load_trained_on(dataset: str, extra: str) -> dict[str, list[tuple[str, Score | str]]]:
-    """The pieces of the corpora of a training run, `train` with those of its extra corpora."""
-    pieces = load_pieces(*open_corpora(dataset))
-    if extra:
-        pieces['train'] += load_pieces(*open_corpora(extra))['train']
+def load_trained_on(trained: dict, tokenizer: Tokenizer) -> dict[str, list]:
+    """The pieces that a model has learned from, as in load_pieces, `train` with those of the extra
+    corpora. `trained` is the train_config of its checkpoint. Raises ValueError if they are not
+    there, or were prepared for another tokenizer."""
+    corpora = load_corpora(trained['dataset'])
+    extra = load_corpora(trained.get('extra', ''))
+    for corpus in corpora + extra:
+        if corpus['tokenizer'] != tokenizer.to_dict():
+            why = how_they_differ(corpus['tokenizer'], tokenizer.to_dict())
+            raise ValueError(f'data/{corpus["name"]} is not as it was when the model learned: '
+                             f'{why}')
+    pieces = load_pieces(corpora, tokenizer)
+    pieces['train'] += load_pieces(extra, tokenizer)['train']
     return pieces

@@ -3,7 +3,7 @@
 import numpy as np
 
 from lib.originality import hash_windows
-from tokenizer_midi import MidiTokenizer
+from lib.tokenizer import Tokenizer
 
 ORDERS = 6               # n-grams of 1 to this many ids are tried
 COUNTED = 8_000_000      # ids that they are counted on at most, all transpositions together
@@ -91,8 +91,8 @@ def count_ngrams(corpora: list[dict]) -> NGram:
     return NGram(rows, corpora[0]['vocab_size'])
 
 
-def draw_ngram(ngram: NGram, order: int, tokenizer: MidiTokenizer) -> list:
-    """Pieces that the n-gram draws, (name, Score), of NGRAM_IDS ids each; none ends before."""
+def draw_ngram(ngram: NGram, order: int, tokenizer: Tokenizer) -> list:
+    """Pieces of music that the n-gram draws, (name, Score), of NGRAM_IDS ids each; none ends before."""
     generator = np.random.default_rng(SEED)
     pieces = []
     for number in range(1, NGRAM_PIECES + 1):

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lib.score import WHOLE, Score, opening, read_midi, tempo_number
-from lib.tonality import find_key, parse_key, raised
-from tokenizer_midi import MidiTokenizer, transpose
+from lib.tokenizer import Tokenizer
+from lib.tonality import find_key, parse_key, raised, transpose
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Prompt:
         return {note: sorted(ends) for note, ends in lasting.items()}
 
 
-def read_prompt(tokenizer: MidiTokenizer, file: str = '', bars: int = 4, metre: str = '',
+def read_prompt(tokenizer: Tokenizer, file: str = '', bars: int = 4, metre: str = '',
                 tempo: float = 0.0, key: str = '', voices: int = 0,
                 semitones: int = 0) -> Prompt:
     """The first bars of a MIDI file, so many semitones higher. Without a file, nothing but wishes:
@@ -72,7 +72,7 @@ def read_opening(file: str, bars: int) -> tuple[Score, int]:
     return score, until
 
 
-def tell_odd_metres(score: Score, tokenizer: MidiTokenizer, file: str):
+def tell_odd_metres(score: Score, tokenizer: Tokenizer, file: str):
     """Say which time signatures of a prompt the model can't be told."""
     for _, beats, unit in score.metres:
         if ('metre', (beats, unit)) not in tokenizer.ids:
@@ -80,7 +80,7 @@ def tell_odd_metres(score: Score, tokenizer: MidiTokenizer, file: str):
                   'not told')
 
 
-def read_metre(text: str, tokenizer: MidiTokenizer) -> tuple[int, int]:
+def read_metre(text: str, tokenizer: Tokenizer) -> tuple[int, int]:
     """'3/4' -> (3, 4). ValueError if the vocabulary has no such time signature."""
     beats, _, unit = text.partition('/')
     if not (beats.isdecimal() and unit.isdecimal()) or \
@@ -96,7 +96,7 @@ def transposed(score: Score, semitones: int) -> Score:
     return Score(sorted(notes), score.tempos, score.metres, home)
 
 
-def words_until(until: int, score: Score, tokenizer: MidiTokenizer) -> list[int]:
+def words_until(until: int, score: Score, tokenizer: Tokenizer) -> list[int]:
     """The ids of a score up to a bar line: what it holds down there, it has not let go yet."""
     ids = []
     now = 0

@@ -1,5 +1,5 @@
 """What a tokenizer owes to the rest of the repo. To add one: a class with these methods, and its
-kind in `load_tokenizer`; model.py and train.py need not know of it."""
+kind in TOKENIZERS of sample.py; model.py and train.py need not know of it."""
 
 from abc import ABC, abstractmethod
 
@@ -68,13 +68,3 @@ def columns_of_told(told: dict[str, int]) -> dict[str, slice]:
         begin += count
     columns['ids'] = slice(columns['home'].start, begin)
     return columns
-
-
-def load_tokenizer(d: dict) -> Tokenizer:
-    """The tokenizer that a checkpoint or a meta.json carries. ValueError if it is of no kind."""
-    from tokenizer_bpe import BPETokenizer           # here, since they import this module
-    from tokenizer_midi import MidiTokenizer
-    kinds = {'midi': MidiTokenizer, 'bpe': BPETokenizer}
-    if d.get('kind') not in kinds:
-        raise ValueError(f'no tokenizer of kind {d.get("kind")!r}: made by a newer version?')
-    return kinds[d['kind']].from_dict(d)

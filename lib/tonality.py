@@ -55,6 +55,16 @@ def raised(key: tuple[int, str], semitones: int) -> tuple[int, str]:
     return (tonic + semitones) % 12, mode
 
 
+def transpose(pitch: int, semitones: int) -> int:
+    """The pitch, so much higher; if that leaves MIDI's 128, back by octaves: (126, 5) -> 119."""
+    pitch += semitones
+    while pitch > 127:
+        pitch -= 12
+    while pitch < 0:
+        pitch += 12
+    return pitch
+
+
 def home_key(notes) -> tuple[int, str]:
     """The key in which a piece is at home: that of its first and last eighth, by time. notes: those
     of a Score, of (start, pitch, duration, ...) in the order of time; C major if there are none."""

@@ -24,14 +24,13 @@ import torch.nn.functional as F                                         # noqa: 
 import model                                                            # noqa: E402
 import train                                                            # noqa: E402
 from lib.settings import read_config                                 # noqa: E402
-from lib.corpus import load_corpus, load_pieces, open_corpora          # noqa: E402
+from lib.corpus import load_corpora, load_corpus, load_pieces          # noqa: E402
 from lib.prompt import read_prompt                                     # noqa: E402
-from lib.tokenizer import load_tokenizer                               # noqa: E402
 from evaluate import bits_by_kind                                       # noqa: E402
 from lib.form import describe                                           # noqa: E402
 from lib.judge import ENOUGH, count_pieces, judge                       # noqa: E402
 from model import MLP, Block, Transformer, linear, weights              # noqa: E402
-from sample import Config, draw_pieces                                  # noqa: E402
+from sample import Config, draw_pieces, load_tokenizer                  # noqa: E402
 
 
 # ---- what is taken away
@@ -217,7 +216,8 @@ BASE = train.Config(**{name: value for _, name, value in
 
 def judged(trained, dataset: str) -> str:
     """The verdict on ENOUGH pieces, drawn as sample.py does by default, and a few figures."""
-    corpora, tokenizer = open_corpora(dataset)
+    corpora = load_corpora(dataset)
+    tokenizer = load_tokenizer(corpora[0]['tokenizer'])
     prompt = read_prompt(tokenizer)
     trained.dtype = torch.float32
     rows, _ = draw_pieces(trained, tokenizer, prompt, Config(num_samples=ENOUGH))

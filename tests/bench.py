@@ -27,7 +27,7 @@ from test_synth import piece                                            # noqa: 
 from test_tokenizer_bpe import merges_of, textbook_train                # noqa: E402
 
 from lib.machine import pick_dtype                                   # noqa: E402
-from lib.corpus import load_corpus, load_pieces, open_corpora          # noqa: E402
+from lib.corpus import load_corpora, load_corpus, load_pieces          # noqa: E402
 from lib.machine import Processes                                       # noqa: E402
 from lib.prompt import read_prompt                                     # noqa: E402
 from lib.score import read_midi                                        # noqa: E402
@@ -35,7 +35,7 @@ from lib.form import describe                                           # noqa: 
 from lib.heldout import stack                                           # noqa: E402
 from lib.judge import count_pieces, judge                               # noqa: E402
 from model import ModelConfig, Transformer, load                        # noqa: E402
-from sample import Config, draw_pieces                                  # noqa: E402
+from sample import Config, draw_pieces, load_tokenizer                  # noqa: E402
 from lib.synth import SAMPLE_RATE, render                                   # noqa: E402
 from tokenizer_bpe import EOT, PATTERN, BPETokenizer                    # noqa: E402
 from tokenizer_midi import MidiTokenizer                                # noqa: E402
@@ -257,7 +257,8 @@ def choosing():
         except ValueError as error:
             print(error)
             continue
-        corpora, tokenizer = open_corpora(checkpoint['train_config']['dataset'])
+        corpora = load_corpora(checkpoint['train_config']['dataset'])
+        tokenizer = load_tokenizer(checkpoint['tokenizer'])
         pieces = load_pieces(corpora, tokenizer)
         bach = count_pieces(pieces['train'] + pieces['val'])
         pitches = [note.pitch for _, score in pieces['train'] for note in score.notes]

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from lib.corpus import check_corpora, load_corpora, load_corpus
-from lib.tokenizer import columns_of_told, load_tokenizer
+from lib.tokenizer import columns_of_told
+from sample import load_tokenizer
 
 
 def test_what_is_read(corpus):
@@ -55,7 +56,7 @@ DAMAGES = {
     **{f'no {field}': (lambda meta, field=field: {k: v for k, v in meta.items() if k != field},
                        f'damaged: {field}')
        for field in ('tokenizer', 'vocab_size', 'dtype', 'unit', 'units', 'tokens', 'pieces', 'end',
-                     'augment')},
+                     'augment', 'shape_of_told')},
     'dtype': (lambda meta: {**meta, 'dtype': 'uint99'}, 'damaged: dtype'),
     'wider dtype': (lambda meta: {**meta, 'dtype': 'uint32'}, 'belong there'),
     'end': (lambda meta: {**meta, 'end': meta['vocab_size']}, 'damaged: end'),
@@ -66,6 +67,7 @@ DAMAGES = {
     'augment': (lambda meta: {**meta, 'augment': [[meta['vocab_size']] * meta['vocab_size']]},
                 'damaged: augment'),
     'narrow augment': (lambda meta: {**meta, 'augment': [[0]]}, 'damaged: augment'),
+    'no told': (lambda meta: {**meta, 'shape_of_told': {}}, 'damaged: shape_of_told'),
     'no augment row': (lambda meta: {**meta, 'augment': []}, 'damaged: augment'),
 }
 

@@ -13,7 +13,7 @@ import torch
 from conftest import ROOT, checkpoint_of
 import evaluate
 from evaluate import Config
-from lib.corpus import load_corpus, load_pieces, load_trained_on, open_corpora
+from lib.corpus import load_corpora, load_corpus, load_pieces, load_trained_on
 from lib.heldout import losses_of, note_bits, surprise
 from lib.judge import ENOUGH
 import lib.ngram
@@ -60,7 +60,7 @@ def test_corpora_are_read_back(corpus):
     meta = json.loads((corpus / 'toy' / 'meta.json').read_text())
     shutil.copytree(corpus / 'toy', corpus / 'again')
     for names, times in (('toy', 1), ('toy, again', 2)):
-        for split, pieces in load_pieces(*open_corpora(names)).items():
+        for split, pieces in load_pieces(load_corpora(names), MidiTokenizer()).items():
             want = [piece['units'] for piece in meta['pieces'][split]]
             assert [len(score.notes) for _, score in pieces] == want * times
 
@@ -505,7 +505,7 @@ def test_extra_pieces_are_recited_too(corpus, monkeypatch):
 
     def overheard(*given):
         asked.append(given)
-        return load_trained_on('toy', '')
+        return load_trained_on({'dataset': 'toy'}, given[1])
     monkeypatch.setattr(evaluate, 'load_trained_on', overheard)
     tokenizer, out = MidiTokenizer(), corpus / 'out'
     out.mkdir()
@@ -515,7 +515,8 @@ def test_extra_pieces_are_recited_too(corpus, monkeypatch):
                                         train_config={'dataset': 'toy', 'extra': 'other'}))
     write_midi(random_piece(1), out / 'sample-1.mid')
     evaluate.main(Config(str(out)))
-    assert asked == [('toy', 'other')]
+    (trained, _), = asked
+    assert trained == {'dataset': 'toy', 'extra': 'other'}
 
 
 def test_text_is_judged(corpus, capsys):

@@ -23,7 +23,7 @@ from lib import textfile
 from lib.corpus import FORMAT, check_corpora, load_corpora
 from data.shakespeare import play_text
 from lib.musedata import read_musedata
-from lib.tokenizer import load_tokenizer
+from sample import load_tokenizer
 from prepare import Config
 from tokenizer_bpe import BPETokenizer
 from lib.score import Note, Score, read_midi, write_midi

@@ -14,11 +14,10 @@ from conftest import ROOT, checkpoint_of
 from lib.corpus import load_trained_on
 from lib.prompt import read_prompt, words_until
 from lib.score import Note, Score, bars_of, find_bars, read_midi, write_midi
-from lib.tokenizer import load_tokenizer
 from lib.tonality import midi_key, parse_key, raised
 from model import ModelConfig, Transformer, load, save
 import sample
-from sample import Config
+from sample import Config, load_tokenizer
 from tokenizer_bpe import BPETokenizer
 from tokenizer_midi import MidiTokenizer
 
@@ -459,7 +458,7 @@ def test_the_assets_are_chosen(corpus, tmp_path, monkeypatch):
     (tmp_path / 'out').mkdir()
     save(tmp_path / 'out' / 'ckpt.pt', checkpoint_of(
         model, tokenizer.to_dict(), train_config={'dataset': 'toy', 'extra': ''}))
-    pieces = load_trained_on('toy', '')
+    pieces = load_trained_on({'dataset': 'toy'}, tokenizer)
     recited = tokenizer.encode(pieces['train'][0][1])
     fine = [tokenizer.encode(score) for _, score in pieces['val']]
     chord = tokenizer.encode(Score([Note(0, 40 + 3 * i, 12) for i in range(12)]))
