@@ -17,23 +17,27 @@ What differs from GPT-2, and why:
 - Two kinds of distance: half of the heads (the larger half, if their number is odd) measure it in
   ids, the others by a clock. For music the clock counts time. For text it counts ids, too: there
   these heads differ from the others in their wavelengths only.
-- Besides the ids, the model is told what follows from them, which a small model works out badly.
-  After each id a listener (of the tokenizer) says where the clock stands, how far it is to the next
-  bar line, the home key, how many voices there are, which keys of the keyboard are held, what came
-  next when the music moved before as it does now, and which note would make parallels, which Bach
-  avoids. And one thing that does not follow from them: how far the end is.
+- Besides the ids, the model is told what can be worked out from them, which a small model does
+  badly. After each id a listener (of the tokenizer) says where the clock stands, how far it is to
+  the next bar line, the home key, how many voices there are, which keys of the keyboard are held,
+  what came next when the music moved before as it does now, and which note would make parallel
+  fifths or octaves, which Bach avoids. And one thing that can't be worked out: how far the end is.
 - At the output, something is added to the scores of some ids:
-      recalled ids      how far to trust the recall
-      to release a key  its intervals to the keys that are held
-      to press a key    its place above the tonic of the home key; its intervals to the keys that
-                        are held; whether it would make parallels
-- Queries and keys are normed, so that no score explodes at high learning rates.
+
+      the score of ...       depends on ...
+      a recalled id          how far to trust the recall
+      releasing a key        its intervals to the keys that are held
+      pressing a key         the same; its place above the tonic of the home key; whether it would
+                             make parallels
+
+- Queries and keys are normed, so that no attention score explodes at high learning rates.
 - The MLP squares its ReLU. No norm has a gain, no matrix a bias: nothing is lost without them.
 
 Legend for shapes: B batch, T positions read now, S those and the cached ones, C channels (n_embd),
-H heads, D head size (C / H), V vocabulary, F numbers told after an id, K of them for the keys that
-are held. "Key" has three meanings: beside a query or a value, it is attention's, and called k in
-the code; a major, minor or home key is a tonality; any other is a key of the keyboard.
+H heads, D head size (C / H), V vocabulary; W numbers are told after an id, R of them for recalled
+ids, K for the keys that are held. "Key" has three meanings: beside a query or a value, it is
+attention's, and called k in the code; a major, minor or home key is a tonality; any other is a key
+of the keyboard.
 """
 
 import os
@@ -46,7 +50,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 
-# the kinds of things that the listener tells (see Transformer), in this order
+# the kinds of things that the listener tells, in this order; Transformer says what each is
 KINDS = ('clock', 'to_bar', 'to_end', 'match', 'home', 'voices', 'recalled', 'parallel', 'held')
 
 
@@ -58,12 +62,11 @@ class ModelConfig:
     n_head: int = 4
     n_embd: int = 128
     dropout: float = 0.0
-    # how many of the F numbers each of KINDS has; by default only the clock has one
-    told: dict = field(default_factory=lambda: {kind: int(kind == 'clock') for kind in KINDS})
-    beat: int = 1         # how many units of the clock make a beat
-    places: int = 1       # how many values `to_bar` has
-    levels: int = 1       # ... and `to_end`
-    matches: int = 1      # ... and `match`
+    # how many of the W numbers are of each of KINDS; by default only the clock's
+    columns: dict = field(default_factory=lambda: {kind: int(kind == 'clock') for kind in KINDS})
+    bar_steps: int = 1    # the numbers of kind `to_bar` are below this
+    end_levels: int = 1   # ... and of `to_end`
+    matches: int = 1      # ... and of `match`
     keys: int = 0         # how many keys the keyboard has, the lowest of which is a C; 0 for text
     # the id that presses the lowest key; ids first_on ... first_on + keys - 1 press the keys, and
     # the same number of ids just before first_on release them, in the same order
@@ -73,10 +76,10 @@ class ModelConfig:
     def __post_init__(self):
         for name, value in asdict(self).items():
             least = {'context': 2, 'keys': 0, 'first_on': 0, 'first_home': 0}.get(name, 1)
-            if name not in ('dropout', 'told') and value < least:
+            if name not in ('dropout', 'columns') and value < least:
                 raise ValueError(f'{name} = {value}: must be at least {least}')
-        if tuple(self.told) != KINDS:
-            raise ValueError(f'told = {list(self.told)}: must be {list(KINDS)}')
+        if tuple(self.columns) != KINDS:
+            raise ValueError(f'columns = {list(self.columns)}: must be {list(KINDS)}')
         if self.n_embd % (2 * self.n_head):
             raise ValueError(f'n_embd = {self.n_embd}: must be divisible by 2 * n_head = '
                              f'{2 * self.n_head}, since rotary positions turn pairs of channels')
@@ -116,14 +119,15 @@ def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tenso
 
 
 # The wavelengths of the heads that read the clock, in its units (for music 1/24 of a quarter note,
-# for text an id): from a sixteenth (6) to 64 bars of 4/4 (64 * 4 * 24).
+# for text an id): from a sixteenth (6) to 64 bars of 4/4 (64 * 4 * 24). Instead of
+# LONGEST, the clock says 0 again.
 SHORTEST, LONGEST = 6, 6144
 
 
 def rotations(positions: int, frequencies: torch.Tensor) -> torch.Tensor:
     """(positions, D): D / 2 cosines of the angles at each position, then as many sines.
     frequencies (D / 2) are in radians per position."""
-    angles = torch.arange(positions).double()[:, None] * frequencies
+    angles = torch.arange(positions).double()[:, None] * frequencies     # (large: float64)
     return torch.cat((angles.cos(), angles.sin()), dim=1).float()
 
 
@@ -144,7 +148,7 @@ def rotations_by_clock(head_size: int) -> torch.Tensor:
 
 
 def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """Attention (Vaswani et al. 2017): softmax(q k' / sqrt(D)) v, each query seeing the positions
+    """Attention (Vaswani et al. 2017): softmax(q k^T / sqrt(D)) v, each query seeing the positions
     up to its own.
 
     q (B, H, T, D) are the last T of the S positions of k and v (B, H, S, D) -> (B, H, T, D).
@@ -237,34 +241,36 @@ FASTER = 10
 class Transformer(nn.Module):
     """Embedding, blocks, head.
 
-    What the model is told stands in one tensor (B, T, F), a row of numbers after each id:
+    What the model is told stands in one tensor (B, T, W), a row of numbers after each id:
 
         clock       where the clock stands, below LONGEST: for music the time, for text how many ids
-        to_bar      how far it is to the next bar line, in sixteenths: so a 4/4 and a 3/4 bar end
-                    alike
+        to_bar      the time to the next bar line, in units of the clock
         to_end      how far it is to the end, as a level from 1 (now) up; 0: not told. In training
                     it is the real distance, set to 0 in half of the rows; in validation 0; in
                     composing the distance to the end that is wished for, if any
-        match       how far to trust what is recalled, from 1; 0: nothing is recalled. For music
-                    three columns, for up to three voices, the surest first. For text one: 1 if the
-                    last two ids stood side by side before, 2 if the last three did, and so on
+        match       how well the past matches what has just been heard, from 1; 0: nothing is
+                    recalled. How far to trust each match is learned. For music three columns, for
+                    up to three voices, the best match first. For text one: 1 if the last two ids
+                    stood side by side before, 2 if the last three did, and so on
         home        the id of the home word, such as G major; 0 before it has come
-        voices      the id of the word that says in how many voices the piece is
+        voices      the id of the word that says in how many voices the piece is; likewise
         recalled    ids that may be next. For text one: what came after the same ids before. For
-                    music three for each column of `match`, that is, for each voice: two that press
-                    and one that releases. When voices moved before as this one does now, they went
-                    on by some step of the scale. From where the voice is, that leads to one key or
-                    two (from B: C and C#). The third id releases the key that the voice still
-                    holds, which has to come before the new one
-        parallel    the id that would make parallel fifths or octaves of the outer voices: Bach
-                    avoids them
-        held        for each key that is held (the latest K), the id of the word that releases it
+                    music three for each voice in `match`. When voices moved before as this one does
+                    now, they went on by some step of the scale, which is one or two semitones: the
+                    first two ids press the keys to which it leads from where the voice is. The
+                    third releases the key that the voice still holds: a voice lets go first
+        parallel    the id that would make parallel fifths or octaves of the outer voices. It serves
+                    the output alone, to be avoided
+        held        for each key that is held (the latest K of them, in the order in which they were
+                    pressed), the id of the word that releases it
 
-    A column that has nothing to say holds 0, which no word that presses or releases a key has for
-    its id. (In a text 0 is a byte, which therefore can't be recalled.) In a piece in G major and
-    three voices, if one voice may go from B4 to C5 or C#5, while G3 is held, too:
+    Where there is less to say than there are columns, the others hold 0, which no word of these
+    kinds has for its id. (In a text 0 is a byte, which therefore can't be recalled.) An example: a
+    piece in 3/4, G major and three voices, after two quarters. One voice holds B4 and may go to C5
+    or C#5; another holds G3. The ids: 170 is G major, 189 three voices; 489 presses C5, 490 C#5;
+    360 releases B4, 344 G3.
 
-        clock 48  to_bar 4  to_end 7  match 5 0 0  home 170  voices 189
+        clock 48  to_bar 24  to_end 7  match 5 0 0  home 170  voices 189
         recalled 489 490 360 0 0 0 0 0 0  parallel 0  held 344 360 0 0 0 0 0 0 0 0 0 0
 
     For text only clock, match and recalled are told. The other kinds have no column, and what is
@@ -276,28 +282,29 @@ class Transformer(nn.Module):
         self.config = config
         self.dtype = torch.float32               # of blocks and logits; train.py may change it
         V, C = config.vocab_size, config.n_embd
-        n_match, n_recalled = config.told['match'], config.told['recalled']
+        M, R = config.columns['match'], config.columns['recalled']
         # tables for the input: a vector for each id, and for each thing that may be told
         self.embedding = weights(V, C, std=1)
-        self.place_table = weights(config.beat, C)               # the place in the beat
-        self.to_bar_table = weights(config.places, C)
-        self.to_end_table = weights(config.levels, C)
+        self.to_bar_table = weights(config.bar_steps, C)
+        self.to_end_table = weights(config.end_levels, C)
         # for each column of `match` and of `recalled` a table of its own, stacked: that of column i
         # begins at row i * matches, or i V
-        self.match_table = weights(n_match * config.matches, C)
-        self.recalled_table = weights(n_recalled * V, C)
-        # a second vector for each id, for when it is told: as home, voices, or held (not for text)
+        self.match_table = weights(M * config.matches, C)
+        self.recalled_table = weights(R * V, C)
+        # a second vector for each id, for when it is told as home, voices or held (not for text):
+        # these three share a table, since no id is of two of these kinds
         self.told_table = weights(V if config.keys else 1, C, std=0.1)
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
         # for the output: the score of each id, and what is added to some of them
-        self.head = weights(C, V, std=0.5 * C ** -0.5)           # the first loss is about ln V
-        self.press = weights(C, 24 if config.keys else 0)        # 12 places in major, 12 in minor
-        self.release = weights(C, config.keys)                   # intervals of two held keys
-        self.interval = weights(2 * config.keys)                 # of a held key and a pressed one
-        self.parallel = weights(1)                               # one score for all keys
-        self.trust = weights(C, n_recalled)
-        # (recalled, matches); score_recalled multiplies by FASTER, so at first a match m adds 0.5 m
-        by_match = 0.5 / FASTER * torch.arange(config.matches).repeat(n_recalled, 1)
+        self.head = weights(C, V, std=0.5 * C ** -0.5)           # alone, its first loss is ln V
+        self.degree_score = weights(C, 24 if config.keys else 0)         # 12 in major, 12 in minor
+        self.press_interval = weights(config.keys)               # fixed: from x, they were learned
+        self.release_interval = weights(C, config.keys)          # ... by heart; these come from x
+        self.parallel_score = weights(1)                         # one for all keys
+        self.trust = weights(C, R)                               # from x: in each recalled id
+        # (R, matches), and fixed: in each recalled id, by its match. With a head start, from 0 they
+        # learn too slowly: a match m adds 0.5 m at first (score_recalled multiplies by FASTER)
+        by_match = 0.5 / FASTER * torch.arange(config.matches).repeat(R, 1)
         self.trust_by_match = nn.Parameter(by_match)
         head_size = C // config.n_head
         by_ids = rotations_by_ids(config.context, head_size)
@@ -305,22 +312,22 @@ class Transformer(nn.Module):
         self.register_buffer('by_ids', by_ids, persistent=False)         # not saved
         self.register_buffer('by_clock', by_clock, persistent=False)
 
-    def embed(self, ids, clock, to_bar, to_end, match, home, voices, recalled, parallel, held):
-        """What the first block reads (B, T, C): the ids (B, T), and what is told after each, but
-        for `parallel`."""
+    def embed(self, ids, to_bar, to_end, match, home, voices, recalled, held):
+        """What the first block reads (B, T, C): the ids (B, T), and most of what is told after
+        each, (B, T, columns of that kind)."""
         config = self.config
         match_column = torch.arange(match.size(-1), device=ids.device)
         recalled_column = torch.arange(recalled.size(-1), device=ids.device)
         x = F.embedding(ids, self.embedding)
-        # sum(2): over the columns. A 0 adds row 0 of its table, learned like any other
-        x = x + F.embedding(clock % config.beat, self.place_table).sum(2)
+        # sum(2): over the columns. A 0 adds row 0 of its table, learned like any other; of many
+        # columns without a key, each does
         x = x + F.embedding(to_bar, self.to_bar_table).sum(2)
         x = x + F.embedding(to_end, self.to_end_table).sum(2)
         x = x + F.embedding(match + match_column * config.matches, self.match_table).sum(2)
         x = x + F.embedding(recalled + recalled_column * config.vocab_size,
                             self.recalled_table).sum(2)
         x = x + F.embedding(torch.cat((home, voices, held), -1), self.told_table).sum(2)
-        return norm(x)
+        return norm(x)                           # so all positions begin on one scale
 
     def cos_and_sin(self, clock: torch.Tensor, start: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Clock (B, T, 1) at positions from `start` on -> cos and sin of the angles by which all
@@ -334,67 +341,68 @@ class Transformer(nn.Module):
         by_head = torch.stack([by_ids] * n_by_ids + [by_clock] * n_by_clock, dim=1)
         return by_head.to(self.dtype).chunk(2, dim=-1)           # cosines first, then sines
 
-    def score_presses(self, x, home) -> torch.Tensor:
+    def score_degrees(self, x, home) -> torch.Tensor:
         """x (B, T, C), normed, and the id of the home word (B, T, 1) -> what is added to the score
-        of pressing each key (B, T, keys), by its place: how many semitones it lies above the tonic
+        of pressing each key (B, T, keys), by its degree: how many semitones it lies above the tonic
         of the home key, octaves aside (F# in D major: 4), and 12 more if that is minor. So what is
         learned in one home key serves in all. Before the home word has come, nothing is added.
         """
         tonality = home - self.config.first_home         # 0..11 major, 12..23 minor; below 0: none
         known = tonality >= 0
         key = torch.arange(self.config.keys, device=x.device)
-        place = (key - tonality) % 12 + 12 * (tonality // 12)          # (B, T, keys)
-        place = torch.where(known, place, 0)             # any place: it is masked below
-        scores = linear(x, self.press).gather(2, place)  # (B, T, 24) -> (B, T, keys)
+        degree = (key - tonality) % 12 + 12 * (tonality // 12)         # (B, T, keys)
+        degree = torch.where(known, degree, 0)           # any degree: it is masked below
+        scores = linear(x, self.degree_score).gather(2, degree)        # (B, T, 24) -> (B, T, keys)
         return scores.masked_fill(~known, 0)
 
-    def score_intervals(self, held) -> torch.Tensor:
-        """What is held (B, T, K) -> what is added to the score of pressing each key (B, T, keys).
-        An interval sounds alike wherever it lies. So each held key adds interval[d], where d is how
-        many semitones the pressed key lies above it.
+    # An interval sounds alike wherever it lies. So in the next two functions each held key adds to
+    # the score of another (or of itself) a number that depends only on how many semitones the other
+    # lies above it, from 0 to keys - 1; below 0, keys are added: one below counts as 127 above.
+    # (That no two intervals fall together, all held keys have to lie within half of the keyboard.)
 
-            C4 is held:  E4 gets interval[4], A3 interval[-3], which is counted from the end
+    def score_presses(self, held) -> torch.Tensor:
+        """What is held (B, T, K) -> what is added to the score of pressing each key (B, T, keys).
+
+            C4 is held:  E4 gets press_interval[4], A3 press_interval[keys - 3]
         """
         keys, first_on = self.config.keys, self.config.first_on
         is_held = torch.zeros(*held.shape[:2], self.config.vocab_size, dtype=self.dtype,
                               device=held.device)
-        is_held = is_held.scatter(2, held, 1)                    # 1 for each `off` that is told
-        is_held = is_held[:, :, first_on - keys:first_on]        # (B, T, keys)
+        is_held = is_held.scatter(2, held, 1)                    # 1 for each id that is told
+        is_held = is_held[:, :, first_on - keys:first_on]        # (B, T, keys), without id 0
         key = torch.arange(keys, device=held.device)
-        semitones = key - key[:, None]                           # (held, pressed)
-        return linear(is_held, FASTER * self.interval[semitones])
-
-    def score_recalled(self, x, match, recalled) -> torch.Tensor:
-        """x (B, T, C), normed, and what is told -> what is added to the scores of the recalled ids
-        (B, T, recalled). To each of them two numbers are added: a learned one, looked up by its
-        column and its match, and one computed from x."""
-        n_recalled = recalled.size(-1)
-        per_match = n_recalled // max(1, match.size(-1))         # (no columns: nothing to divide)
-        match = match.repeat_interleave(per_match, dim=-1)       # (B, T, recalled)
-        column = torch.arange(n_recalled, device=x.device)
-        learned = FASTER * self.trust_by_match[column, match]
-        scores = learned + 3 * linear(x, self.trust)     # (3: not tuned)
-        return scores.masked_fill(recalled == 0, 0)
+        above = (key - key[:, None]) % max(1, keys)              # (held, pressed); not % 0
+        return linear(is_held, FASTER * self.press_interval[above])
 
     def score_releases(self, x, held) -> torch.Tensor:
         """x (B, T, C), normed, and what is held (B, T, K) -> what is added to the scores of
-        releasing each (B, T, K). As in score_intervals, each held key (also the one that would be
-        released) adds a number, but here the numbers come from x: kernel[d] if it lies d semitones
-        above the one that would be released, kernel[keys - d] if it lies d below. (There, d was
-        counted the other way round: from the held key to the one that is scored.)
+        releasing each (B, T, K).
 
-            C4 and E4 are held:  C4 gets kernel[0] + kernel[4], E4 kernel[0] + kernel[keys - 4]
+            C4 and E4 are held:  C4 gets interval[0] + interval[keys - 4], E4 interval[4] +
+                                 interval[0]
         """
-        kernel = linear(x, self.release)                                 # (B, T, keys)
-        # these ids are in the order of the keys: their difference is in semitones
+        interval = linear(x, self.release_interval)                      # (B, T, keys)
+        # the ids that release keys are numbered as the keys are: their difference is in semitones
         this, other = held[..., :, None], held[..., None, :]
-        above = (other - this) % max(1, self.config.keys)                # (B, T, K, K)
-        added = kernel.gather(2, above.flatten(2)).view(above.shape)
+        above = (this - other) % max(1, self.config.keys)                # (B, T, K, K)
+        added = interval.gather(2, above.flatten(2)).view(above.shape)
         scores = added.masked_fill(other == 0, 0).sum(-1)
         return scores.masked_fill(held == 0, 0)
 
+    def score_recalled(self, x, match, recalled) -> torch.Tensor:
+        """x (B, T, C), normed, and what is told -> what is added to the scores of the recalled ids
+        (B, T, R): for each a number that is fixed for its column and its match, and one that
+        depends on x."""
+        R = recalled.size(-1)
+        per_match = R // max(1, match.size(-1))                  # (not / 0, if there is no column)
+        match = match.repeat_interleave(per_match, dim=-1)       # (B, T, R)
+        column = torch.arange(R, device=x.device)
+        fixed = FASTER * self.trust_by_match[column, match]
+        scores = fixed + FASTER * linear(x, self.trust)
+        return scores.masked_fill(recalled == 0, 0)
+
     def forward(self, ids: torch.Tensor, told: torch.Tensor, cache: 'Cache | None' = None):
-        """ids (B, T) and what the listener told after each (B, T, F) -> logits (B, T, V).
+        """ids (B, T) and what the listener told after each (B, T, W) -> logits (B, T, V).
 
         With a cache that is not empty, T is 1: the next id. Raises ValueError for more ids than
         the context.
@@ -403,9 +411,9 @@ class Transformer(nn.Module):
         start = cache.length if cache is not None else 0
         if start + T > self.config.context:
             raise ValueError(f'{start + T} ids, more than the context of {self.config.context}')
-        kinds = told.split(list(self.config.told.values()), dim=-1)
-        clock, _, _, match, home, _, recalled, parallel, held = kinds    # (B, T, 0 or more) each
-        x = self.embed(ids, *kinds).to(self.dtype)
+        kinds = told.split(list(self.config.columns.values()), dim=-1)   # (B, T, 0 or more) each
+        clock, to_bar, to_end, match, home, voices, recalled, parallel, held = kinds
+        x = self.embed(ids, to_bar, to_end, match, home, voices, recalled, held).to(self.dtype)
         cos, sin = self.cos_and_sin(clock, start)
         for block in self.blocks:
             x = block(x, cos, sin, cache)                        # (B, T, C)
@@ -415,9 +423,9 @@ class Transformer(nn.Module):
         logits = linear(x, self.head)                            # (B, T, V)
         first_on, keys = self.config.first_on, self.config.keys
         presses = slice(first_on, first_on + keys)               # of no id, if there are no keys
-        logits[:, :, presses] += self.score_presses(x, home) + self.score_intervals(held)
+        logits[:, :, presses] += self.score_degrees(x, home) + self.score_presses(held)
         scores = (self.score_recalled(x, match, recalled), self.score_releases(x, held),
-                  FASTER * self.parallel * (parallel > 0))
+                  FASTER * self.parallel_score * (parallel > 0))
         scores = torch.cat(scores, dim=-1).to(logits.dtype)
         told_ids = torch.cat((recalled, held, parallel), dim=-1)
         return logits.scatter_add(2, told_ids, scores)           # (where none is told, 0 to id 0)
@@ -429,8 +437,8 @@ class Transformer(nn.Module):
         every row has drawn `stop` (a finished row repeats it). `drawing` is handed on to `draw`:
         temperature, top_k and so on.
 
-        Each row has a listener, which hears its ids: from it comes what the model is told after
-        each, and which ids may come next.
+        Each row has a listener. hear(id) gives the W numbers that the model is told after that id;
+        allowed() says which ids may come next, as an array (V,) of True and False, or None for all.
         When the context is full, its later half is read again as a new beginning: any length can be
         drawn, and from then on each id has at least half a context before it.
         `cached=False` is the plain path, to read and to test against: more work, and the same ids,
@@ -440,7 +448,7 @@ class Transformer(nn.Module):
         context = self.config.context
         told = [[listener.hear(one) for one in row]
                 for listener, row in zip(listeners, ids.tolist())]
-        told = ids.new_tensor(told)                              # (B, T, F)
+        told = ids.new_tensor(told)                              # (B, T, W)
         ids, told = ids[:, -context:], told[:, -context:]
         cache = Cache(self, len(ids)) if cached else None
         done = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
@@ -456,15 +464,16 @@ class Transformer(nn.Module):
                 id = torch.where(done, stop, id)
                 done |= id == stop
             yield id
-            if stop is not None and done.all():
+            if done.all():                                       # (never, without `stop`)
                 return
             last = [[listener.hear(one)] for listener, one in zip(listeners, id.tolist())]
             ids = torch.cat((ids, id[:, None]), dim=1)
             told = torch.cat((told, told.new_tensor(last)), dim=1)
             new = 1
             if ids.size(1) > context:                            # begin anew with the later half
-                new = context // 2
-                ids, told = ids[:, -new:], told[:, -new:]
+                kept = context // 2
+                ids, told = ids[:, -kept:], told[:, -kept:]
+                new = kept
                 if cached:
                     cache.length = 0
 
@@ -493,7 +502,8 @@ class Cache:
 
 def forbid(logits: torch.Tensor, listeners: list) -> torch.Tensor:
     """logits (B, V) with -inf for the ids that may not come next, as the listener of each row says.
-    The probability that they would have had, at temperature 1, is added to `listener.forbidden`."""
+    The probability that they would have had, at temperature 1, is added to `listener.forbidden`:
+    sample.py says how much that was."""
     masks = [listener.allowed() for listener in listeners]       # (V,) each
     if masks[0] is None:                                         # for text: all may come
         return logits
@@ -507,7 +517,8 @@ def forbid(logits: torch.Tensor, listeners: list) -> torch.Tensor:
 def draw(logits: torch.Tensor, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0,
          min_p: float = 0.0, generator: torch.Generator | None = None) -> torch.Tensor:
     """One id a row from logits (B, V) -> (B,). Temperature 0 takes the likeliest. An id
-    is drawn only if these three filters keep it, each judging by the probabilities of all ids:
+    is drawn only if these three filters keep it. Each judges by the same probabilities, whatever
+    the others leave:
 
         top_k  keeps the k likeliest (0: all)
         top_p  keeps the likeliest that together reach p (Holtzman et al. 2020)
@@ -525,19 +536,19 @@ def draw(logits: torch.Tensor, temperature: float = 1.0, top_k: int = 0, top_p: 
     if temperature < 1e-6:                           # so low that only the likeliest is left
         return logits.argmax(dim=-1)
     # from the likeliest id down: column r is rank r
-    p, ids = (logits / temperature).softmax(dim=-1).sort(dim=-1, descending=True, stable=True)
+    p, ids = (logits / temperature).softmax(dim=-1).sort(dim=-1, descending=True)
     kept = p >= min_p * p[:, :1]
     if top_k > 0:
         kept[:, top_k:] = False
     if top_p < 1:
-        kept &= p.cumsum(dim=-1) - p < top_p                     # (all likelier ones together)
+        kept &= p.cumsum(dim=-1) - p < top_p     # the likelier ones together are below top_p
     rank = torch.multinomial(p * kept, 1, generator=generator)   # (B, 1)
     return ids.gather(1, rank)[:, 0]
 
 
 # --------------------------------------------------------------------------------- save and load
 
-FORMAT = 11              # of checkpoints: one more whenever older ones can't be read any more
+FORMAT = 12              # of checkpoints: one more whenever older ones can't be read any more
 CONTENTS = {'model': dict, 'model_config': dict, 'train_config': dict, 'tokenizer': dict,
             'dtype': str, 'optimizers': list, 'progress': dict}
 
@@ -554,7 +565,8 @@ def save(path: str, checkpoint: dict):
 
 def load(path: str, device: str = 'cpu', dropout: float = 0.0) -> tuple[Transformer, dict]:
     """The model of a checkpoint, and the checkpoint. Raises ValueError, in one line, for a file
-    that is missing, damaged, foreign or of another version. No code in it is run. The model drops
+    that is missing, damaged, foreign, of another version, or without a number for every weight. No
+    code in it is run. The model drops
     out as `dropout` says, whatever it was trained with."""
     if not os.path.isfile(path):
         raise ValueError(f'{path}: no such checkpoint; train a model first, and give its folder')
@@ -562,7 +574,7 @@ def load(path: str, device: str = 'cpu', dropout: float = 0.0) -> tuple[Transfor
         with zipfile.ZipFile(path) as archive:       # that is what torch.save writes
             damaged = archive.testzip()              # the first member with a wrong checksum
         if damaged:
-            raise ValueError('a checksum is wrong')
+            raise ValueError('a checksum is wrong')      # (caught below, like all of them)
         checkpoint = torch.load(path, map_location='cpu', weights_only=True)
         check_contents(checkpoint)
         config = ModelConfig(**{**checkpoint['model_config'], 'dropout': dropout})

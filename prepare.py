@@ -198,7 +198,7 @@ def hold_out(pieces: list[dict], share: float, pattern: str = ''):
 def write(folder: Path, tokenizer, unit: str, pieces: list[dict], stream) -> dict:
     """Write the ids of both splits, NAME.bin, and what the listener says of them, NAME_told.bin;
     return what belongs in meta.json. stream(pieces) yields the ids (N) of a part of a piece, and
-    what is told after each (N, F)."""
+    what is told after each (N, W)."""
     dtype = 'uint16' if tokenizer.vocab_size <= 1 << 16 else 'uint32'
     meta = {'format': FORMAT, 'tokenizer': tokenizer.to_dict(), 'vocab_size': tokenizer.vocab_size,
             'dtype': dtype, 'unit': unit, 'units': {}, 'tokens': {},

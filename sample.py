@@ -130,8 +130,8 @@ def strengthened(model, recall: float, scale: float):
     with torch.no_grad():
         model.trust *= recall
         model.trust_by_match *= recall
-        model.press *= scale
-        model.parallel *= 6
+        model.degree_score *= scale
+        model.parallel_score *= 6
     return model
 
 

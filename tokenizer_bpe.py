@@ -237,7 +237,7 @@ class BPETokenizer(Tokenizer):
         return Listener()
 
     def shape_of_told(self) -> dict:
-        return {'told': Listener.TOLD, 'matches': Listener.LONGEST}
+        return {'columns': Listener.TOLD, 'matches': Listener.LONGEST}
 
     def to_dict(self) -> dict:
         """Plain JSON values; a merge reads "256 = 117 + 103 'ug'"."""

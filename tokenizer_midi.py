@@ -31,7 +31,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lib.recall import Recall
-from lib.score import (METRES, SLOWEST, STEPS, TEMPOS, WHOLE, Note, Score, bars_of, fit_metre,
+from lib.score import (METRES, SLOWEST, TEMPOS, WHOLE, Note, Score, bars_of, fit_metre,
                        read_midi, tempo_number)
 from lib.settings import Settings, run, setting
 from lib.tokenizer import Tokenizer
@@ -174,7 +174,7 @@ class MidiTokenizer(Tokenizer):
         return Listener(self, **wishes)
 
     def listen(self, ids) -> np.ndarray:
-        """(N, F): what the model is told after each of the ids (N) of a whole piece, F numbers, by
+        """(N, W): what the model is told after each of the ids (N) of a whole piece, W numbers, by
         a listener that knows where the piece ends. (train.py hides that in half of the rows of
         a batch.)"""
         words = [self.words[id] for id in ids]
@@ -185,9 +185,9 @@ class MidiTokenizer(Tokenizer):
     def shape_of_told(self) -> dict:
         """What ModelConfig has to know to read what is told: its columns, how many values each has,
         and the first ids of the kinds of words that it speaks of."""
-        return {'told': Listener.TOLD, 'beat': STEPS,            # (the clock counts steps)
-                'places': 1 + Listener.LONGEST_BAR,
-                'levels': 1 + len(END_LEVELS),
+        return {'columns': Listener.TOLD,
+                'bar_steps': 1 + Listener.LONGEST_BAR,
+                'end_levels': 1 + len(END_LEVELS),
                 'matches': 1 + Recall.LEVELS,                            # one of them for none
                 'keys': 128, 'first_on': self.ids['on', 0],
                 'first_home': self.ids['home', HOMES[0]]}
@@ -239,7 +239,7 @@ class Listener:
     numbers (`told`).
 
         clock       steps since the beginning; after 64 bars of 4/4 it begins again at 0
-        to_bar      how far it is to the next bar line, in sixteenths, rounded up; 24 at most
+        to_bar      steps to the next bar line, two whole notes at most
         to_end      how far it is to the end, one of END_LEVELS counted from 1; 0: not told
         match       how sure is what `Recall` has for each of three voices, the surest first; 0:
                     there is no such voice
@@ -261,7 +261,7 @@ class Listener:
     CLOCK_ROUND = 64 * WHOLE
     TOLD = {'clock': 1, 'to_bar': 1, 'to_end': 1, 'match': 3, 'home': 1, 'voices': 1,
             'recalled': 9, 'parallel': 1, 'held': 12}
-    LONGEST_BAR = 24                             # in sixteenths, as told: a longer one is cut off
+    LONGEST_BAR = 2 * WHOLE                      # as told: the beginning of a longer one is alike
     MAX_HOLD = 3 * WHOLE // 2                    # in Bach's keyboard works 1 note in 800 is longer
 
     def __init__(self, tokenizer: MidiTokenizer, end: int = 0, bars: int = 0, prompt_end: int = 0,
@@ -364,7 +364,8 @@ class Listener:
         matches = pad([sure for sure, _ in recalled], self.TOLD['match'])
         recalled = pad([id for _, three in recalled for id in three], self.TOLD['recalled'])
         held = pad([ids['off', key] for key in self.held][-self.TOLD['held']:], self.TOLD['held'])
-        return [self.now % self.CLOCK_ROUND, self.to_bar(), self.to_end(), *matches, self.home,
+        to_bar = min(self.LONGEST_BAR, round(self.bar - self.place()))
+        return [self.now % self.CLOCK_ROUND, to_bar, self.to_end(), *matches, self.home,
                 self.voices, *recalled, self.parallel(), *held]
 
     def parallel(self) -> int:
@@ -385,11 +386,6 @@ class Listener:
         if key <= max(self.held):                # it would be an inner voice, or is held
             return 0
         return self.tokenizer.ids.get(('on', key), 0)
-
-    def to_bar(self) -> int:
-        """How many sixteenths it is to the next bar line, begun ones included."""
-        sixteenths = math.ceil((self.bar - self.place()) / (STEPS / 4))
-        return min(self.LONGEST_BAR, sixteenths)
 
     def to_end(self) -> int:
         """The level of the time that is left; 0 if that is not to be told."""

@@ -95,7 +95,7 @@ def get_batch(corpora: list[dict], shares: list[float], rows: int, context: int,
     generators are alike, each draws the whole batch and keeps its own rows.
 
     Returns the ids (B, T), the next ids (B, T), and what the listener told after each of the ids
-    (B, T, F). How far it is to the end is told in half of the rows only, so that the model works
+    (B, T, W). How far it is to the end is told in half of the rows only, so that the model works
     with and without a wish for a length.
     """
     mine = slice(rank * rows, (rank + 1) * rows)
@@ -107,8 +107,8 @@ def get_batch(corpora: list[dict], shares: list[float], rows: int, context: int,
     crops = [corpus['train'][start:start + context + 1] for corpus, start in places]
     tolds = [corpus['train_told'][start:start + context] for corpus, start in places]
     ids = transpositions[key, stack(crops)]                      # (B, T + 1): one row each
-    told = stack(tolds)                                          # (B, T, F)
-    columns = columns_of_told(corpora[0]['shape_of_told']['told'])
+    told = stack(tolds)                                          # (B, T, W)
+    columns = columns_of_told(corpora[0]['shape_of_told']['columns'])
     told_ids = told[:, :, columns['ids']]
     told[:, :, columns['ids']] = transpositions[key[..., None], told_ids]
     told[~end_is_told, :, columns['to_end']] = 0

@@ -20,7 +20,7 @@ SPLITS = ('train', 'val')
 
 def load_corpus(name: str) -> dict:
     """meta.json of data/<name>, with `train` and `val` as memory-mapped ids (N), `train_told` and
-    `val_told` (N, F): what the listener said after each, and its `name`. Raises ValueError if it is
+    `val_told` (N, W): what the listener said after each, and its `name`. Raises ValueError if it is
     missing or damaged."""
     folder = DATA / name
     if not name or '\0' in name or not (folder / 'meta.json').is_file():
@@ -79,8 +79,8 @@ def check_meta(meta):
         if not isinstance(pieces, list) or not all(is_piece(piece) for piece in pieces):
             raise Damaged(f'meta.json is damaged: pieces of {split}')
     check_table(meta, 'augment', (None, V), V)
-    told = meta['shape_of_told'].get('told')
-    if not isinstance(told, dict) or 'home' not in told:
+    columns = meta['shape_of_told'].get('columns')
+    if not isinstance(columns, dict) or 'home' not in columns:
         raise Damaged('meta.json is damaged: shape_of_told')
 
 
@@ -124,13 +124,13 @@ def read_ids(path: Path, split: str, meta: dict) -> np.ndarray:
 
 
 def read_told(path: Path, split: str, meta: dict) -> np.ndarray:
-    """(N, F) what the listener said after each of the ids (N). Raises Damaged if these are not as
+    """(N, W) what the listener said after each of the ids (N). Raises Damaged if these are not as
     many, or a number is none that a listener says."""
     shape = meta['shape_of_told']
-    count, columns = meta['tokens'][split], sum(shape['told'].values())
+    count, columns = meta['tokens'][split], sum(shape['columns'].values())
     told = map_numbers(path, count * columns, meta).reshape(count, columns)
-    columns = columns_of_told(shape['told'])
-    limits = {'to_bar': shape.get('places', 1), 'to_end': shape.get('levels', 1),
+    columns = columns_of_told(shape['columns'])
+    limits = {'to_bar': shape.get('bar_steps', 1), 'to_end': shape.get('end_levels', 1),
               'match': shape['matches'], 'ids': meta['vocab_size']}
     largest = told.max(axis=0)
     for name, limit in limits.items():

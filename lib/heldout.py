@@ -42,13 +42,13 @@ def find_windows(count: int, context: int) -> list[tuple[int, int]]:
 def losses_of(model, ids: np.ndarray, told: np.ndarray, rank: int = 0,
               world: int = 1) -> np.ndarray:
     """Nats of each of the ids (N) but the first, (N - 1,), given those before it and what the
-    listener told (N, F), how far it is to the end being hidden. Of `world` processes, each scores
+    listener told (N, W), how far it is to the end being hidden. Of `world` processes, each scores
     some windows, and returns theirs."""
     was_training = model.training
     model.eval()
     device = next(model.parameters()).device
     context = model.config.context
-    to_end = columns_of_told(model.config.told)['to_end']
+    to_end = columns_of_told(model.config.columns)['to_end']
     windows = find_windows(len(ids) - 1, context)[rank::world]
     losses = [np.zeros(0)]                           # there may be no window for this process
     for i in range(0, len(windows), AT_ONCE):

@@ -39,14 +39,14 @@ class Tokenizer(ABC):
         tokenizer_midi.py and in tokenizer_bpe.py."""
 
     def listen(self, ids) -> np.ndarray:
-        """(N, F): what a listener says after each of the ids (N) of a whole piece."""
+        """(N, W): what a listener says after each of the ids (N) of a whole piece."""
         listener = self.listener()
         return np.array([listener.hear(id) for id in ids])
 
     @abstractmethod
     def shape_of_told(self) -> dict:
-        """What ModelConfig has to know of the numbers that a listener says: `told` (name -> how
-        many), and what else its fields are."""
+        """What ModelConfig has to know of the numbers that a listener says: its field `columns`,
+        and others."""
 
     @abstractmethod
     def to_dict(self) -> dict:

@@ -56,7 +56,7 @@ def without(*names: str, at_input: bool = True, at_output: bool = True):
 
     class Told(Transformer):
         def embed(self, ids, *told):
-            return super().embed(ids, *silent(self.config.told, told, names if at_input else ()))
+            return super().embed(ids, *silent(READ, told, names if at_input else ()))
 
         def score_recalled(self, x, match, recalled):
             is_told = 'recalled' not in names or not at_output
@@ -68,29 +68,25 @@ def without(*names: str, at_input: bool = True, at_output: bool = True):
     return Told
 
 
+READ = ('to_bar', 'to_end', 'match', 'home', 'voices', 'recalled', 'held')       # by `embed`
+
+
 def silent(kinds, numbers, names) -> list:
     return [0 * these if kind in names else these for kind, these in zip(kinds, numbers)]
-
-
-class HearsNoBeat(Transformer):
-    """The place in the beat is not told; the heads still read the clock."""
-
-    def embed(self, ids, clock, *told):
-        return super().embed(ids, 0 * clock, *told)
 
 
 class NoScale(Transformer):
     """What is pressed gets no score by its place in the home scale."""
 
-    def score_presses(self, x, home):
-        return 0 * super().score_presses(x, home)
+    def score_degrees(self, x, home):
+        return 0 * super().score_degrees(x, home)
 
 
 class NoIntervals(Transformer):
     """What is pressed gets no score by its intervals to the keys that are held."""
 
-    def score_intervals(self, held):
-        return 0 * super().score_intervals(held)
+    def score_presses(self, held):
+        return 0 * super().score_presses(held)
 
 
 class AvoidsNothing(Transformer):
@@ -98,7 +94,7 @@ class AvoidsNothing(Transformer):
 
     def __init__(self, config):
         super().__init__(config)
-        self.parallel.requires_grad_(False)
+        self.parallel_score.requires_grad_(False)
 
 
 # ---- what is changed or added
@@ -169,7 +165,6 @@ ROWS = {
     'as_it_is': ({}, []),
     'no_clock': ({}, [(train, 'Transformer', CountsIdsOnly)]),
     'clock_only': ({}, [(train, 'Transformer', ReadsTheClockOnly)]),
-    'no_beat': ({}, [(train, 'Transformer', HearsNoBeat)]),
     'no_keyboard': ({}, [(train, 'Transformer', without('held'))]),
     'offs_by_head': ({}, [(train, 'Transformer', without('held', at_input=False))]),
     'no_recall': ({}, [(train, 'Transformer', without('match', 'recalled'))]),

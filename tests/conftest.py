@@ -30,7 +30,7 @@ def checkpoint_of(model, tokenizer: dict, **changed) -> dict:
 
 @cache
 def movement(number: int) -> tuple[list[int], np.ndarray]:
-    """The ids of a movement of the Goldberg (0 the Aria), and what is told after each (N, F)."""
+    """The ids of a movement of the Goldberg (0 the Aria), and what is told after each (N, W)."""
     tokenizer = MidiTokenizer()
     path = sorted((ROOT / 'data' / 'goldberg').glob('*.mid'))[number]
     ids = tokenizer.encode(read_midi(str(path)))

@@ -172,7 +172,7 @@ def test_surprise_is_that_of_validation(bach):
         assert short == pytest.approx(bits[:length], rel=1e-4)
     # by hand, where all that is before the id fits into one window; the end is not told
     told = torch.from_numpy(told[:9])[None]
-    told[:, :, columns_of_told(model.config.told)['to_end']] = 0
+    told[:, :, columns_of_told(model.config.columns)['to_end']] = 0
     chances = model(torch.tensor([ids[:9]]), told)[0].log_softmax(-1)
     assert bits[9] == pytest.approx(-chances[-1, ids[9]].item() / math.log(2), rel=1e-4)
 

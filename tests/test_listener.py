@@ -105,7 +105,7 @@ class Scripted(Transformer):
         shape = tokenizer.shape_of_told()
         super().__init__(ModelConfig(tokenizer.vocab_size, len(prompt + script), 1, 1, 2, **shape))
         self.script = iter(script)
-        self.heard = []                          # tensors (1, T, F)
+        self.heard = []                          # tensors (1, T, W)
 
     def __deepcopy__(self, memo):                # sample.py changes a copy
         return self
@@ -434,7 +434,7 @@ def test_the_bar_line():
     told = [hear(listener, words)[COLUMNS['to_bar']] for words in (
         'begin 0', 'metre 3/4', 'shift 1', 'shift 5', 'shift 60', 'shift 6',     # 72 steps
         'shift 24', 'metre 6/8', 'shift 71', 'shift 1', 'metre 16/4')]
-    assert told == [[16], [12], [12], [11], [1], [12], [8], [12], [1], [12], [24]]
+    assert told == [[96], [72], [71], [66], [6], [72], [48], [72], [1], [72], [192]]
 
 
 def test_no_key_beyond_the_keyboard_is_recalled():
@@ -501,7 +501,7 @@ def test_how_far_it_is_to_the_end():
             told.append(level)
         assert told[1:] == sorted(told[1:], reverse=True) and told[-1] == 1
     assert hear(PLAIN.listener(), 'shift 1')[COLUMNS['to_end']] == [0]    # not told
-    assert PLAIN.shape_of_told()['levels'] == 1 + len(END_LEVELS)
+    assert PLAIN.shape_of_told()['end_levels'] == 1 + len(END_LEVELS)
 
 
 def test_bars_are_counted_from_the_prompt_on():
@@ -546,17 +546,17 @@ def test_what_is_told_fits_the_model():
     """Forbids a number that no table of the model has a row for, in music or in text."""
     shape = PLAIN.shape_of_told()
     told = np.concatenate([PLAIN.listen(ids_of(number)) for number in (0, 10, 25)])
-    assert told.shape[1] == sum(shape['told'].values()) and told.min() == 0
-    for name, count in (('clock', Listener.CLOCK_ROUND), ('to_bar', shape['places']),
-                        ('to_end', shape['levels']), ('match', shape['matches']),
+    assert told.shape[1] == sum(shape['columns'].values()) and told.min() == 0
+    for name, count in (('clock', Listener.CLOCK_ROUND), ('to_bar', shape['bar_steps']),
+                        ('to_end', shape['end_levels']), ('match', shape['matches']),
                         ('ids', PLAIN.vocab_size)):
         assert told[:, COLUMNS[name]].max() < count
     assert told[:, COLUMNS['match']].max() == shape['matches'] - 1
     bpe = BPETokenizer()
     shape = bpe.shape_of_told()
-    columns = columns_of_told(shape['told'])
+    columns = columns_of_told(shape['columns'])
     told = bpe.listen(list(b'to be or not to be, to be or not to be' * 9) + [bpe.end])
-    assert told.shape[1] == sum(shape['told'].values())
+    assert told.shape[1] == sum(shape['columns'].values())
     assert told[:, columns['match']].max() == shape['matches'] - 1
     assert told[:, columns['ids']].max() < bpe.vocab_size
 

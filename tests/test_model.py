@@ -34,13 +34,13 @@ def at_random(model) -> Transformer:
 
 
 def by_kind(told: torch.Tensor, model) -> dict[str, torch.Tensor]:
-    """What is told (B, T, F), taken apart: name -> (B, T, how many)."""
-    columns = columns_of_told(model.config.told)
-    return {name: told[:, :, columns[name]] for name in model.config.told}
+    """What is told (B, T, W), taken apart: name -> (B, T, how many)."""
+    columns = columns_of_told(model.config.columns)
+    return {name: told[:, :, columns[name]] for name in model.config.columns}
 
 
 def music(rows: int, length: int, begin: int = 300) -> tuple[torch.Tensor, torch.Tensor]:
-    """Stretches of movements of the Goldberg, ids (B, T), and what is told after each (B, T, F)."""
+    """Stretches of movements of the Goldberg, ids (B, T), and what is told after each (B, T, W)."""
     stretch = slice(begin, begin + length)
     pieces = [movement(number) for number in range(rows)]
     ids = torch.tensor([ids[stretch] for ids, _ in pieces])
@@ -130,7 +130,7 @@ def test_only_distances_matter():
 
 def test_shifting_the_clock_changes_nothing():
     """Forbids a model that hears where in the piece a window stands, or hears less than how long
-    ago each id was, and where in the beat."""
+    ago each id was."""
     model = tiny(64)
     ids, told = music(2, 64)
 
@@ -139,11 +139,10 @@ def test_shifting_the_clock_changes_nothing():
         by_kind(moved, model)['clock'][:] = clock % LONGEST          # (a view of it)
         return model(ids, moved)
     clock = by_kind(told, model)['clock'].clone()
-    beat = model.config.beat
-    for shift in (beat, 50 * beat, LONGEST - clock.max() // beat * beat, LONGEST):
+    for shift in (1, 1200, LONGEST - clock.max(), LONGEST):
         assert torch.allclose(logits(clock + shift), logits(clock), atol=1e-4)
-    for other in (clock + 1, clock + beat * torch.arange(64)[:, None]):
-        assert not torch.allclose(logits(other), logits(clock), atol=1e-2)
+    other = clock + 24 * torch.arange(64)[:, None]
+    assert not torch.allclose(logits(other), logits(clock), atol=1e-2)
 
 
 @pytest.mark.parametrize('T', [1, 3, 7])
@@ -187,7 +186,7 @@ def test_every_layer_reads_what_is_normed(monkeypatch):
     block."""
     model, linear = tiny(), model_module.linear
     read = []
-    readers = [model.head, model.release, model.trust]
+    readers = [model.head, model.release_interval, model.trust]
     readers += [layer for block in model.blocks for layer in (block.attention.qkv, block.mlp.up)]
 
     def overheard(x, weights):
@@ -229,8 +228,8 @@ def test_what_is_told_is_read():
     for b in range(3):
         for t in range(16):
             kinds = {name: numbers[b, t].tolist() for name, numbers in given.items()}
-            rows = [model.embedding[ids[b, t]], model.place_table[kinds['clock'][0] % config.beat]]
-            rows += [model.to_bar_table[sixteenths] for sixteenths in kinds['to_bar']]
+            rows = [model.embedding[ids[b, t]]]
+            rows += [model.to_bar_table[steps] for steps in kinds['to_bar']]
             rows += [model.to_end_table[level] for level in kinds['to_end']]
             for number, match in enumerate(kinds['match']):
                 rows.append(model.match_table[number * config.matches + match])
@@ -239,12 +238,13 @@ def test_what_is_told_is_read():
             rows += [model.told_table[id] for id in kinds['home'] + kinds['voices'] + kinds['held']]
             want[b, t] = torch.stack(rows).sum(0)
     assert given['match'].any()
-    assert torch.allclose(model.embed(ids, **given), F.layer_norm(want, (16,)), atol=1e-4)
+    read = {kind: given[kind] for kind in given if kind not in ('clock', 'parallel')}
+    assert torch.allclose(model.embed(ids, **read), F.layer_norm(want, (16,)), atol=1e-4)
 
 
 def test_the_row_in_the_docstring():
     """Forbids an example that is not true: ids of other words than it says, or another order."""
-    example = Transformer.__doc__.split('while G3 is held, too:')[1].split('For text')[0]
+    example = Transformer.__doc__.split('360 releases B4, 344 G3.')[1].split('For text')[0]
     kinds = {}
     for word in example.split():
         if word.isdigit():
@@ -252,7 +252,7 @@ def test_the_row_in_the_docstring():
         else:
             kind = word
             kinds[kind] = []
-    assert {kind: len(numbers) for kind, numbers in kinds.items()} == MUSIC.shape_of_told()['told']
+    assert {kind: len(numbers) for kind, numbers in kinds.items()} == MUSIC.shape_of_told()['columns']
     words = [MUSIC.words[id] for kind in ('home', 'voices', 'recalled', 'held')
              for id in kinds[kind] if id]
     assert words == [('home', (7, 'major')), ('voices', 3), ('on', 72), ('on', 73), ('off', 71),
@@ -279,12 +279,12 @@ def test_words_that_are_told_and_no_others_gain(tokenizer, given):
     model.score_releases = overhear(model.score_releases)
     found = model(ids, told)
     (x, recalled), (_, releases) = heard
-    avoided = 10 * model.parallel * (kinds['parallel'] > 0)
+    avoided = 10 * model.parallel_score * (kinds['parallel'] > 0)
     gains = torch.cat((recalled, releases, avoided), dim=-1)         # (B, T, all that are told)
     want = x @ model.head
     if tokenizer.is_music:
-        want[:, :, MUSIC.on] += model.score_presses(x, kinds['home'])
-        want[:, :, MUSIC.on] += model.score_intervals(kinds['held'])
+        want[:, :, MUSIC.on] += model.score_degrees(x, kinds['home'])
+        want[:, :, MUSIC.on] += model.score_presses(kinds['held'])
     words = torch.cat((kinds['recalled'], kinds['held'], kinds['parallel']), dim=-1)
     is_told = words > 0
     for b, t, i in is_told.nonzero().tolist():
@@ -305,7 +305,7 @@ def test_what_is_recalled_gains():
     assert match.any() and (found != 0).equal(recalled > 0)
     for b, t, number in recalled.nonzero().tolist():
         want = 10 * model.trust_by_match[number, match[b, t, number // 3]]
-        want = want + 3 * x[b, t] @ model.trust[:, number]
+        want = want + 10 * x[b, t] @ model.trust[:, number]
         assert found[b, t, number].item() == pytest.approx(want.item(), abs=1e-4)
 
 
@@ -316,44 +316,42 @@ def test_keys_are_pressed_by_their_intervals():
     keys = [48, 64, 67]
     held = torch.zeros(1, 1, 12, dtype=torch.long)
     held[0, 0, :3] = MUSIC.off.start + torch.tensor(keys)
-    found = model.score_intervals(held)[0, 0]
+    found = model.score_presses(held)[0, 0]
     for key in (0, 47, 48, 66, 127):
-        want = sum(10 * model.interval[(key - other) % 256].item() for other in keys)
+        want = sum(10 * model.press_interval[(key - other) % 128].item() for other in keys)
         assert found[key].item() == pytest.approx(want, abs=1e-3)
-    assert not model.score_intervals(0 * held).any()
+    assert not model.score_presses(0 * held).any()
 
 
-def test_keys_are_pressed_by_their_place_in_the_scale():
-    """Forbids a gain that is another's than that of the key's place in the scale of the home key,
-    major or minor, and one before the home key is known."""
+def test_keys_are_pressed_by_their_degree():
+    """Forbids a gain that is another's than that of the key's degree in the home key, major or minor, and one before the home key is known."""
     model = tiny()
     x = torch.randn(1, 1, 16)
-    major, minor = (x @ model.press)[0, 0].split(12)
-    for (tonic, mode), places in (((0, 'major'), major), ((7, 'major'), major),
+    major, minor = (x @ model.degree_score)[0, 0].split(12)
+    for (tonic, mode), degrees in (((0, 'major'), major), ((7, 'major'), major),
                                    ((0, 'minor'), minor), ((11, 'minor'), minor)):
         home = torch.tensor([[[MUSIC.ids['home', (tonic, mode)]]]])
-        want = [places[(key - tonic) % 12].item() for key in range(128)]
-        assert model.score_presses(x, home).flatten().tolist() == pytest.approx(want, abs=1e-5)
-    assert not model.score_presses(x, 0 * home).any()
+        want = [degrees[(key - tonic) % 12].item() for key in range(128)]
+        assert model.score_degrees(x, home).flatten().tolist() == pytest.approx(want, abs=1e-5)
+    assert not model.score_degrees(x, 0 * home).any()
 
 
 def test_releases_go_by_distance():
     """Forbids a score for releasing a key that is anything but the sum over all keys that are
-    held, itself among them, of what the model says of their distance; and that changes if all are
+    held, itself among them, of what the model says of how far it lies above them; and that changes if all are
     transposed, also round the ends of the keyboard."""
     model = tiny()
     x = torch.randn(1, 1, 16)
-    kernel = (x @ model.release)[0, 0]
+    interval = (x @ model.release_interval)[0, 0]
     K = model.config.keys
     off = MUSIC.off.start
-    told = model.config.told
     before = None
     for lowest in (0, 36, 60, K - 13):
         keys = [lowest + 4, lowest, lowest + 12]                     # in the order of their onsets
-        held = torch.zeros(1, 1, told['held'], dtype=torch.long)
+        held = torch.zeros(1, 1, model.config.columns['held'], dtype=torch.long)
         held[0, 0, :3] = off + torch.tensor(keys)
         gains = model.score_releases(x, held)[0, 0]
-        want = [sum(kernel[(other - key) % K] for other in keys).item() for key in keys]
+        want = [sum(interval[(key - other) % K] for other in keys).item() for key in keys]
         assert gains[:3].tolist() == pytest.approx(want, abs=1e-4)
         assert not gains[3:].any()
         assert before is None or torch.allclose(gains, before, atol=1e-4)

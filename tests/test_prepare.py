@@ -46,7 +46,7 @@ def told_of(folder, split):
     ids = np.fromfile(folder / f'{split}.bin', meta['dtype'])
     told = np.fromfile(folder / f'{split}_told.bin', meta['dtype'])
     shape = load_tokenizer(meta['tokenizer']).shape_of_told()
-    return ids, told.reshape(len(ids), sum(shape['told'].values()))
+    return ids, told.reshape(len(ids), sum(shape['columns'].values()))
 
 
 def song(path, seed, up=0, tracks=1, loud=(80,), drums=0):

@@ -190,7 +190,7 @@ def test_recall_and_scale():
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     x, home = torch.randn(1, 1, 16), torch.tensor([[[tokenizer.ids['home', (0, 'major')]]]])
     match, recalled = torch.tensor([[[8, 3, 0]]]), torch.tensor([[[9, 8, 7, 6, 0, 5, 0, 0, 0]]])
-    for parameter in (model.trust, model.press):
+    for parameter in (model.trust, model.degree_score):
         torch.nn.init.normal_(parameter)
     for recall, scale in ((1, 1), (2, 1), (1, 1.5), (0, 0)):
         stronger = sample.strengthened(model, recall, scale)

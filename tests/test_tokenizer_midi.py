@@ -29,9 +29,9 @@ def test_what_a_tokenizer_owes(tokenizer):
     shape = tokenizer.shape_of_told()
     model = Transformer(ModelConfig(V, 8, 1, 1, 2, **shape))
     told = tokenizer.listen([tokenizer.end])
-    assert told.shape == (1, sum(shape['told'].values()))
+    assert told.shape == (1, sum(shape['columns'].values()))
     assert model(torch.tensor([[tokenizer.end]]), torch.from_numpy(told)[None]).shape == (1, 1, V)
-    assert list(shape['told']) == list(KINDS)
+    assert list(shape['columns']) == list(KINDS)
     for row in tokenizer.augment_table():
         assert len(row) == V and set(row) <= set(range(V)) and row[tokenizer.end] == tokenizer.end
     for name in ('encode', 'decode', 'count_units', 'listener', 'shape_of_told', 'to_dict',

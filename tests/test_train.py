@@ -314,7 +314,7 @@ COLUMNS = columns_of_told(TOLD)
 
 
 def told_of(ids: np.ndarray) -> np.ndarray:
-    """(..., F) of each of the ids (...)."""
+    """(..., W) of each of the ids (...)."""
     numbers = ids, ids % 4 + 1, ids % 5 + 1, ids % 3, ids + 1, ids + 2, ids + 3, 0 * ids
     return np.stack(numbers, axis=-1)
 
@@ -323,7 +323,7 @@ def counting(first: int, end: int) -> dict:
     """A corpus of ids that count up."""
     ids = np.arange(first, end)
     return {'train': ids, 'train_told': told_of(ids), 'val': ids, 'val_told': told_of(ids),
-            'shape_of_told': {'told': TOLD}}
+            'shape_of_told': {'columns': TOLD}}
 
 
 def test_batches():
@@ -371,7 +371,7 @@ def test_a_transposed_row_is_told_what_its_listener_would_say():
              'shape_of_told': tokenizer.shape_of_told()}
     x, y, told = get_batch([piece], [1.0], 6, len(ids) - 1,
                            torch.tensor(tokenizer.augment_table()), torch.Generator())
-    to_end = columns_of_told(tokenizer.shape_of_told()['told'])['to_end']
+    to_end = columns_of_told(tokenizer.shape_of_told()['columns'])['to_end']
     assert len(set(map(str, x.tolist()))) > 2                    # keys
     for row, last, found in zip(x.tolist(), y[:, -1].tolist(), told):
         want = tokenizer.listen([*row, last])[:-1]
