@@ -190,16 +190,18 @@ def test_recall_and_scale():
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     x, home = torch.randn(1, 1, 16), torch.tensor([[[tokenizer.ids['home', (0, 'major')]]]])
     match, recalled = torch.tensor([[[8, 3, 0]]]), torch.tensor([[[9, 8, 7, 6, 0, 5, 0, 0, 0]]])
-    for parameter in (model.trust, model.degree_score):
+    for parameter in (model.trust, model.degree_score, model.parallel_score):
         torch.nn.init.normal_(parameter)
     for recall, scale in ((1, 1), (2, 1), (1, 1.5), (0, 0)):
         stronger = sample.strengthened(model, recall, scale)
         assert torch.allclose(stronger.score_recalled(x, match, recalled),
                               recall * model.score_recalled(x, match, recalled), atol=1e-4)
-        assert torch.allclose(stronger.score_presses(x, home),
-                              scale * model.score_presses(x, home), atol=1e-4)
+        assert torch.allclose(stronger.score_degrees(x, home),
+                              scale * model.score_degrees(x, home), atol=1e-4)
         for name, tensor in stronger.state_dict().items():
-            if name not in ('trust', 'trust_by_match', 'press'):
+            if name == 'parallel_score':
+                assert torch.allclose(tensor, 6 * model.parallel_score)
+            elif name not in ('trust', 'trust_by_match', 'degree_score'):
                 assert torch.equal(tensor, before[name])
 
 
