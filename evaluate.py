@@ -32,6 +32,7 @@ import numpy as np
 from lib import synth
 from lib.corpus import check_corpora, load_corpora, load_pieces, load_trained_on
 from lib.counts import FEWEST
+from lib.files import files
 from lib.form import describe, lag_curve
 from lib.heldout import losses_of
 from lib.judge import ENOUGH, judge_sides
@@ -42,7 +43,6 @@ from lib.page import Excerpt, Pair, write_quiz
 from lib.score import Note, Score, bars_of, find_bars, read_midi
 from lib.settings import Settings, run, setting
 from model import load
-from prepare import files
 from sample import load_tokenizer
 
 SHOWN = 30               # held-out pieces of a corpus that the table shows; evaluate.json has all

@@ -17,13 +17,9 @@ import functools
 import hashlib
 import json
 import math
-import multiprocessing
 import os
 import re
-import signal
-import sys
 import tempfile
-import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,10 +28,11 @@ import numpy as np
 
 from data import chorales, fugue, quartets, shakespeare, wtc
 from lib.corpus import FORMAT
+from lib.files import files, parallel, say
 from lib.score import DAMAGED, STEPS, read_midi
 from lib.settings import Settings, run, setting
-from lib.textfile import copy_documents
-from lib.twins import near_twins, runs
+from lib.split import hold_out, near_twins, runs
+from lib.textfile import blocks, copy_documents, cut_in_two, fingerprint, read_block
 from tokenizer_bpe import BPETokenizer
 from tokenizer_midi import LOUDNESS, MidiTokenizer
 
@@ -47,7 +44,6 @@ HELD_OUT = {name: corpus.HELD_OUT for name, corpus in CORPORA.items() if corpus}
 HELD_OUT['goldberg'] = r'^(05|10|15|20|25|30)-'
 MUSIC = ('.mid', '.midi', '.kar')
 TEXT = ('.txt', '.md', '.jsonl')
-BLOCK = 1 << 20          # bytes of text that are read and encoded at a time
 LEARN = 64 << 20         # bytes of text that the BPE is learned from, at most
 OFF_GRID = 1 / 8         # of a step: a start that moves by less (3 ms at 120) is on the grid
 
@@ -65,14 +61,6 @@ class Config(Settings):
     vocab_size: int = setting(4096, 'size of the BPE vocabulary (text)', at_least=257,
                               at_most=1 << 20)
     jobs: int = setting(0, 'processes at once; 0: one a core', at_least=0, at_most=1000)
-
-
-def say(*words):
-    """Print. Where nobody reads on (`| head -1`), go on in silence: the corpus is wanted still."""
-    try:
-        print(*words, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def read_piece(path: str) -> dict:
@@ -100,14 +88,6 @@ def listen(velocity: bool, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return ids, tokenizer.listen(ids).astype(np.uint16)
 
 
-def read_block(block: tuple) -> bytes:
-    """(path, start, stop) -> those bytes of the file."""
-    path, start, stop = block
-    with open(path, 'rb') as file:
-        file.seek(start)
-        return file.read(stop - start)
-
-
 @functools.lru_cache(1)
 def load_bpe(data: str) -> BPETokenizer:
     return BPETokenizer.from_dict(json.loads(data))
@@ -116,40 +96,6 @@ def load_bpe(data: str) -> BPETokenizer:
 def encode_block(data: str, block: tuple) -> np.ndarray:
     """The ids of a block of text, by the tokenizer whose to_dict() is `data`, in JSON."""
     return np.array(load_bpe(data).encode(read_block(block)), np.uint32)
-
-
-def files(folder: Path, suffixes: tuple) -> list[Path]:
-    """All files with these suffixes, at any depth, in the same order on every system. What is
-    hidden, or put into archives by macOS, is passed over. A path to a file gives that file."""
-    if folder.is_file():
-        return [folder] if folder.suffix.lower() in suffixes else []
-    found = []
-    for place, folders, names in os.walk(folder, onerror=unreadable):
-        folders[:] = [name for name in folders if not is_hidden(name)]
-        found += [Path(place) / name for name in names
-                  if not is_hidden(name) and Path(name).suffix.lower() in suffixes
-                  and not (Path(place) / name).is_fifo()]        # to read one is to wait for ever
-    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
-
-
-def is_hidden(name: str) -> bool:
-    return name.startswith('.') or name == '__MACOSX'
-
-
-def unreadable(error: OSError):
-    say(f'left out: {error.filename}: {error.strerror}')
-
-
-def parallel(function, tasks: list, jobs: int):
-    """Yield function(task) of every task, in order; say how far it is if that takes long."""
-    shown = time.time()
-    ignore = signal.SIGINT, signal.SIG_IGN              # Ctrl-C ends this process, which ends those
-    with multiprocessing.Pool(jobs, signal.signal, ignore) as pool:
-        for i, result in enumerate(pool.imap(function, tasks, 4), 1):
-            if time.time() > shown + 2:
-                say(f'{i:,} of {len(tasks):,} ...')
-                shown = time.time()
-            yield result
 
 
 def split_pieces(pieces: list[dict], config: Config):
@@ -163,36 +109,6 @@ def split_pieces(pieces: list[dict], config: Config):
         piece['split'] = 'val' if re.search(fixed, piece['name']) else 'train'
     if len({piece['split'] for piece in pieces}) < 2:
         raise ValueError(f'{config.source}: pieces are missing, delete its folder and try again')
-
-
-def hold_out(pieces: list[dict], share: float, pattern: str = ''):
-    """Set piece['split']. With a pattern, all pieces whose names match it are held out. Without
-    one, they are drawn by their fingerprints, which are the same whatever the files are called, as
-    long as that comes nearer to the share of the units. Twins, which have one fingerprint or are of
-    one `family`, stay together."""
-    sizes = Counter()
-    for piece in pieces:
-        piece['family'] = piece.get('family', piece['fingerprint'])
-        sizes[piece['family']] += piece['units']
-    if len(sizes) < 2:
-        raise ValueError('only one piece, or copies of one: add another, so that one can be held '
-                         'out')
-    if pattern:
-        held = {piece['family'] for piece in pieces if re.search(pattern, piece['name'])}
-    else:
-        held = set()
-        missing = share * sizes.total()
-        for family in sorted(sizes):
-            if sizes[family] / 2 < missing:
-                held.add(family)
-                missing -= sizes[family]
-        held = held or {min(sizes, key=sizes.get)}
-    if not 0 < len(held) < len(sizes):
-        found = 'all of them' if held else 'no piece'
-        hint = f'--hold_out={pattern}' if pattern else f'--val={share}'
-        raise ValueError(f'{hint} holds out {found}; a name is {pieces[0]["name"]}')
-    for piece in pieces:
-        piece['split'] = 'val' if piece['family'] in held else 'train'
 
 
 def write(folder: Path, tokenizer, unit: str, pieces: list[dict], stream) -> dict:
@@ -313,50 +229,6 @@ def judge_timing(pieces: list[dict]):
 
 # ----------------------------------------------------------------------------------------- text
 
-def find_cut(file, start: int, stop: int) -> int:
-    """The first good place to cut a text in: after a line, else after a word, else between two
-    characters."""
-    file.seek(start)
-    window = file.read(min(BLOCK, stop - start))
-    found = re.search(rb'\n', window) or re.search(rb'\s', window)
-    if found:
-        return start + found.end()
-    inside = re.match(rb'[\x80-\xbf]{0,3}', window)      # the rest of a character in UTF-8
-    return start + inside.end() if window else stop
-
-
-def blocks(piece: dict):
-    """The stretches (path, start, stop) of a piece of text, about BLOCK bytes each."""
-    start = piece['start']
-    with open(piece['path'], 'rb') as file:
-        while start + BLOCK < piece['stop']:
-            stop = find_cut(file, start + BLOCK, piece['stop'])
-            yield piece['path'], start, stop
-            start = stop
-    if start < piece['stop']:
-        yield piece['path'], start, piece['stop']
-
-
-def cut_in_two(piece: dict, share: float) -> list[dict]:
-    """Hold out the end of the only text there is."""
-    size = piece['stop'] - piece['start']
-    at = piece['start'] + int(size * (1 - share))
-    with open(piece['path'], 'rb') as file:
-        cut = find_cut(file, at, at + (piece['stop'] - at) // 2)
-    if not piece['start'] < cut < piece['stop']:
-        raise ValueError(f'{piece["name"]}: too short to hold out {share:.0%} of it')
-    return [{**piece, 'stop': cut, 'split': 'train'},
-            {**piece, 'start': cut, 'split': 'val', 'name': 'end of ' + piece['name']}]
-
-
-def is_utf8(data: bytes) -> bool:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
 def read_texts(source: Path, folder: Path) -> list[dict]:
     """Copy all documents below `source` to one file in UTF-8, and return the pieces: where they
     stand in it. Says what is left out, and why."""
@@ -393,13 +265,7 @@ def prepare_text(source: Path, folder: Path, config: Config) -> dict:
         pieces = cut_in_two(pieces[0], config.val)
     foreign = []
     for piece in pieces:
-        digest = hashlib.sha256()
-        in_utf8 = True
-        for block in blocks(piece):
-            data = read_block(block)
-            digest.update(data)
-            in_utf8 = in_utf8 and is_utf8(data)
-        piece['fingerprint'] = digest.hexdigest()[:16]
+        piece['fingerprint'], in_utf8 = fingerprint(piece)
         piece['units'] = piece['stop'] - piece['start']
         if not in_utf8:
             foreign.append(piece['name'])

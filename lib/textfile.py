@@ -1,11 +1,14 @@
-"""A text file -> its documents, in UTF-8. Says what it does not take: what is no text.
+"""A text file -> its documents, in UTF-8; and a long document, block by block. Says what it does not
+take: what is no text.
 
 A file whose first bytes say so (UTF-16, UTF-32) is decoded; any other is taken byte by byte, be it
 valid UTF-8 or not. Documents end at `<|endoftext|>`; in a .jsonl file, each line is one.
 """
 
 import codecs
+import hashlib
 import json
+import re
 from pathlib import Path
 
 BLOCK = 1 << 20          # bytes (or characters) that are read at a time
@@ -89,3 +92,68 @@ def copy_documents(path: Path, out) -> list[tuple[int, int]]:
     if not spans:
         raise ValueError(f'{path}: empty')
     return spans
+
+
+# ---- a piece of text: a stretch of a file, {'path', 'start', 'stop'}, and its name
+
+def read_block(block: tuple) -> bytes:
+    """(path, start, stop) -> those bytes of the file."""
+    path, start, stop = block
+    with open(path, 'rb') as file:
+        file.seek(start)
+        return file.read(stop - start)
+
+
+def find_cut(file, start: int, stop: int) -> int:
+    """The first good place to cut a text in: after a line, else after a word, else between two
+    characters."""
+    file.seek(start)
+    window = file.read(min(BLOCK, stop - start))
+    found = re.search(rb'\n', window) or re.search(rb'\s', window)
+    if found:
+        return start + found.end()
+    inside = re.match(rb'[\x80-\xbf]{0,3}', window)      # the rest of a character in UTF-8
+    return start + inside.end() if window else stop
+
+
+def blocks(piece: dict):
+    """The stretches (path, start, stop) of a piece of text, about BLOCK bytes each."""
+    start = piece['start']
+    with open(piece['path'], 'rb') as file:
+        while start + BLOCK < piece['stop']:
+            stop = find_cut(file, start + BLOCK, piece['stop'])
+            yield piece['path'], start, stop
+            start = stop
+    if start < piece['stop']:
+        yield piece['path'], start, piece['stop']
+
+
+def cut_in_two(piece: dict, share: float) -> list[dict]:
+    """Hold out the end of the only text there is."""
+    size = piece['stop'] - piece['start']
+    at = piece['start'] + int(size * (1 - share))
+    with open(piece['path'], 'rb') as file:
+        cut = find_cut(file, at, at + (piece['stop'] - at) // 2)
+    if not piece['start'] < cut < piece['stop']:
+        raise ValueError(f'{piece["name"]}: too short to hold out {share:.0%} of it')
+    return [{**piece, 'stop': cut, 'split': 'train'},
+            {**piece, 'start': cut, 'split': 'val', 'name': 'end of ' + piece['name']}]
+
+
+def fingerprint(piece: dict) -> tuple[str, bool]:
+    """A number for the bytes of a piece, in hexadecimal; and whether they are UTF-8."""
+    digest = hashlib.sha256()
+    in_utf8 = True
+    for block in blocks(piece):
+        data = read_block(block)
+        digest.update(data)
+        in_utf8 = in_utf8 and is_utf8(data)
+    return digest.hexdigest()[:16], in_utf8
+
+
+def is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -19,9 +19,10 @@ sys.path.insert(0, str(ROOT))
 import lib.corpus
 import lib.fetch
 import prepare
-from lib import textfile
+from lib import files, textfile
 from lib.corpus import FORMAT, check_corpora, load_corpora
 from data.shakespeare import play_text
+from lib.split import hold_out
 from lib.musedata import read_musedata
 from sample import load_tokenizer
 from prepare import Config
@@ -126,7 +127,7 @@ def test_some_are_held_out_and_some_are_not(seed):
     rng = random.Random(seed)
     pieces = [{'name': str(i), 'fingerprint': f'{i % 9}', 'units': rng.choice([1, 9, 9999])}
               for i in range(2 + seed % 4)]
-    prepare.hold_out(pieces[::-1], 0.1, None)
+    hold_out(pieces[::-1], 0.1, None)
     sides = [{p['fingerprint'] for p in pieces if p['split'] == side} for side in ('train', 'val')]
     assert sides[0] and sides[1] and not sides[0] & sides[1]
 
@@ -433,7 +434,7 @@ def test_what_is_passed_over(tmp_path, home, capsys, monkeypatch):
     def no_entry(folder, onerror):
         onerror(PermissionError(13, 'Permission denied', 'x/private'))
         return walk(folder)
-    monkeypatch.setattr(prepare.os, 'walk', no_entry)
+    monkeypatch.setattr(files.os, 'walk', no_entry)
     prepare.main(Config(str(tmp_path / 'x'), jobs=1))
     _, ids = corpus(home / 'x')
     assert sorted(ids['train'] | ids['val']) == ['a.mid', 'b.kar']
@@ -496,7 +497,7 @@ def test_a_folder_of_texts(tmp_path, home, monkeypatch):
     texts = {f'{"more/" * (i % 2)}{i}.txt': bytes([65 + i]) * 9 + TEXT for i in range(9)}
     for name, text in texts.items():
         (tmp_path / 'texts' / name).write_bytes(text)
-    monkeypatch.setattr(prepare, 'BLOCK', 500)
+    monkeypatch.setattr(textfile, 'BLOCK', 500)
     learnt, train = [], BPETokenizer.train
     monkeypatch.setattr(BPETokenizer, 'train',
                         lambda texts, size: train([learnt.append(t) or t for t in texts], size))
@@ -519,7 +520,7 @@ def test_a_folder_of_texts(tmp_path, home, monkeypatch):
 def test_what_is_told_of_text(tmp_path, home, monkeypatch):
     """Forbids a listener that forgets a document at the edge of a block, or that remembers the one
     before it."""
-    monkeypatch.setattr(prepare, 'BLOCK', 300)
+    monkeypatch.setattr(textfile, 'BLOCK', 300)
     for i in range(4):
         (tmp_path / f'{i}.txt').write_bytes(b'%d ' % i + TEXT)
     prepare.main(Config(str(tmp_path), 'x', vocab_size=300, jobs=1))
@@ -626,7 +627,7 @@ SHAPES = {'three paragraphs': '\n'.join(' '.join(LINES[i::3]) for i in range(3))
 def test_the_end_of_a_text_is_held_out(tmp_path, home, monkeypatch, shape):
     """Forbids one long line, or few long paragraphs, that are refused or hold out too little; a cut
     within a word where there are words, or within a character."""
-    monkeypatch.setattr(prepare, 'BLOCK', 1500)
+    monkeypatch.setattr(textfile, 'BLOCK', 1500)
     text = SHAPES[shape].encode()
     (tmp_path / 'a.txt').write_bytes(text)
     prepare.main(Config(str(tmp_path / 'a.txt'), vocab_size=300, jobs=1))

@@ -1,4 +1,6 @@
-"""Which pieces are nearly the same: another edition, a repeat played out, a few ornaments more.
+"""Which pieces are held out. Twins, the same piece twice or nearly so, stay on one side.
+
+Nearly the same are another edition, a repeat played out, a few ornaments more.
 
 Of each piece all runs of RUN intervals between one note and the next are looked at, whatever the
 key. Two pieces that share ALIKE of them or more (of the shorter one's) are near twins. In the
@@ -7,6 +9,7 @@ early form share 86 %, and a tenth of the notes ornamented leaves a quarter. Not
 performance, since the notes of a chord come in another order then.
 """
 
+import re
 from collections import Counter
 from itertools import combinations
 
@@ -45,3 +48,33 @@ def near_twins(pieces: list[np.ndarray]) -> list[int]:
             old, new = sorted((first[one], first[other]), reverse=True)
             first = [new if number == old else number for number in first]
     return first
+
+
+def hold_out(pieces: list[dict], share: float, pattern: str = ''):
+    """Set piece['split']. With a pattern, all pieces whose names match it are held out. Without
+    one, they are drawn by their fingerprints, which are the same whatever the files are called, as
+    long as that comes nearer to the share of the units. Twins, which have one fingerprint or are of
+    one `family`, stay together."""
+    sizes = Counter()
+    for piece in pieces:
+        piece['family'] = piece.get('family', piece['fingerprint'])
+        sizes[piece['family']] += piece['units']
+    if len(sizes) < 2:
+        raise ValueError('only one piece, or copies of one: add another, so that one can be held '
+                         'out')
+    if pattern:
+        held = {piece['family'] for piece in pieces if re.search(pattern, piece['name'])}
+    else:
+        held = set()
+        missing = share * sizes.total()
+        for family in sorted(sizes):
+            if sizes[family] / 2 < missing:
+                held.add(family)
+                missing -= sizes[family]
+        held = held or {min(sizes, key=sizes.get)}
+    if not 0 < len(held) < len(sizes):
+        found = 'all of them' if held else 'no piece'
+        hint = f'--hold_out={pattern}' if pattern else f'--val={share}'
+        raise ValueError(f'{hint} holds out {found}; a name is {pieces[0]["name"]}')
+    for piece in pieces:
+        piece['split'] = 'val' if piece['family'] in held else 'train'

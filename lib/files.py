@@ -1,0 +1,50 @@
+"""The files below a folder, work on many of them at once, and a word to the user meanwhile."""
+
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+
+def say(*words):
+    """Print. Where nobody reads on (`| head -1`), go on in silence: the corpus is wanted still."""
+    try:
+        print(*words, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def files(folder: Path, suffixes: tuple) -> list[Path]:
+    """All files with these suffixes, at any depth, in the same order on every system. What is
+    hidden, or put into archives by macOS, is passed over. A path to a file gives that file."""
+    if folder.is_file():
+        return [folder] if folder.suffix.lower() in suffixes else []
+    found = []
+    for place, folders, names in os.walk(folder, onerror=unreadable):
+        folders[:] = [name for name in folders if not is_hidden(name)]
+        found += [Path(place) / name for name in names
+                  if not is_hidden(name) and Path(name).suffix.lower() in suffixes
+                  and not (Path(place) / name).is_fifo()]        # to read one is to wait for ever
+    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def is_hidden(name: str) -> bool:
+    return name.startswith('.') or name == '__MACOSX'
+
+
+def unreadable(error: OSError):
+    say(f'left out: {error.filename}: {error.strerror}')
+
+
+def parallel(function, tasks: list, jobs: int):
+    """Yield function(task) of every task, in order; say how far it is if that takes long."""
+    shown = time.time()
+    ignore = signal.SIGINT, signal.SIG_IGN              # Ctrl-C ends this process, which ends those
+    with multiprocessing.Pool(jobs, signal.signal, ignore) as pool:
+        for i, result in enumerate(pool.imap(function, tasks, 4), 1):
+            if time.time() > shown + 2:
+                say(f'{i:,} of {len(tasks):,} ...')
+                shown = time.time()
+            yield result
