@@ -24,37 +24,26 @@ import json
 import math
 import re
 from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
-from lib import synth
 from lib.corpus import check_corpora, load_corpora, load_pieces, load_trained_on
-from lib.counts import FEWEST
 from lib.files import files
 from lib.form import describe, lag_curve
 from lib.heldout import losses_of
-from lib.judge import ENOUGH, judge_sides
+from lib.judge import judge_sides
 from lib.ngram import NGram, count_ngrams, draw_ngram
 from lib.originality import (Origin, find_words, index_training, originality,
                              originality_of_text)
-from lib.page import Excerpt, Pair, write_quiz
-from lib.score import Note, Score, bars_of, find_bars, read_midi
+from lib.quiz import make_quiz
+from lib.score import Score, read_midi
 from lib.settings import Settings, run, setting
+from lib.tables import print_bits, print_form, print_judge, print_originality
 from model import load
 from sample import load_tokenizer
 
-SHOWN = 30               # held-out pieces of a corpus that the table shows; evaluate.json has all
-SHOWN_LAGS = (1, 2, 4, 8, 16)    # of the lag curve
-LONG_NAME = 48           # letters of the names in the judge's tables
 JUDGED = 400             # pieces of a split that the judge hears, at most
-
-QUIZ_PAIRS = 10          # pairs of excerpts in "Bach or machine?"
-QUIZ_BARS = 8            # bars in an excerpt
-QUIZ_NOTES = 24          # notes that it has at least
-QUIZ_TEMPO = 80          # quarters a minute, for both sides
-QUIZ_SEED = 1            # of what is drawn
 
 
 @dataclass
@@ -88,12 +77,6 @@ def spend(tokenizer, ids: np.ndarray, bits: np.ndarray, units: int) -> dict[str,
         kind, _ = tokenizer.words[id]
         spent[questions.get(kind, 'when')] += cost
     return {question: total / units for question, total in spent.items()}
-
-
-def bits_by_kind(model, corpus: dict, tokenizer) -> dict[str, float]:
-    """Held-out bits a unit of a whole corpus, as `spend` splits them."""
-    bits = held_out_bits(model, corpus)
-    return spend(tokenizer, corpus['val'], bits, corpus['units']['val'])
 
 
 def bits_by_piece(corpus: dict, tokenizer, bits: np.ndarray) -> dict[str, dict]:
@@ -241,156 +224,6 @@ def say_copied(piece: Score | str, origin: Origin) -> dict:
     units = len(piece.notes) if isinstance(piece, Score) else len(piece)
     share = sum(end - begin for begin, end in stretches) / max(1, units)
     return {'copied': stretches, 'copied_share': share}
-
-
-# ---- "Bach or machine?"
-
-def cut_bars(score: Score, first: int, bars: int) -> Score:
-    """So many bars from the bar `first` (0 is the first of all) on, as an excerpt from step 0 whose
-    tempo and loudness tell nothing. A note that goes on at the last bar line ends there."""
-    lines = [bar.start for bar in islice(bars_of(score.metres), first + bars + 1)]
-    begin, end = round(lines[first]), round(lines[-1])
-    notes = [Note(note.start - begin, note.pitch, min(note.duration, end - note.start))
-             for note in score.notes if begin <= note.start < end]
-    metres = [(max(0, step - begin), beats, unit) for step, beats, unit in score.metres
-              if step < end]
-    before = [metre for metre in metres if metre[0] == 0][-1:]
-    return Score(notes, [(0, QUIZ_TEMPO)], before + [metre for metre in metres if metre[0] > 0])
-
-
-def find_excerpts(named: list[tuple[str, Score]], generator) -> list[tuple[str, Score]]:
-    """(source, excerpt) of all pieces, in random order: QUIZ_BARS bars each, which do not overlap,
-    with QUIZ_NOTES notes at least."""
-    found = []
-    for name, score in named:
-        whole = len(find_bars(score)) - QUIZ_BARS
-        for first in range(0, whole + 1, QUIZ_BARS):
-            excerpt = cut_bars(score, first, QUIZ_BARS)
-            if len(excerpt.notes) >= QUIZ_NOTES:
-                source = f'{Path(name).stem}, bars {first + 1} to {first + QUIZ_BARS}'
-                found.append((source, excerpt))
-    return [found[number] for number in generator.permutation(len(found))]
-
-
-def make_quiz(samples: list, held_out: list, folder: Path):
-    """quiz.html in the folder, and its sounds. Raises ValueError if there is too little music."""
-    generator = np.random.default_rng(QUIZ_SEED)
-    sides = {'Bach': find_excerpts(held_out, generator),
-             'the model': find_excerpts(samples, generator)}
-    for side, excerpts in sides.items():
-        if len(excerpts) < QUIZ_PAIRS:
-            raise ValueError(f'{len(excerpts)} excerpts of {QUIZ_BARS} bars by {side}, '
-                             f'{QUIZ_PAIRS} are needed: run sample.py with --num_samples=10')
-    pairs = []
-    for number in range(QUIZ_PAIRS):
-        order = ['Bach', 'the model'] if generator.random() < 0.5 else ['the model', 'Bach']
-        both = []
-        for letter, side in zip('ab', order):
-            source, score = sides[side][number]
-            sound = f'quiz-{number + 1}{letter}.wav'
-            synth.write_wav(folder / sound, synth.render(synth.seconds(score)))
-            both.append(Excerpt(sound, score, f'{side}: {source}'))
-        pairs.append(Pair(*both, bach='ab'[order.index('Bach')]))
-    write_quiz(folder / 'quiz.html', pairs)
-    print(f'open {folder / "quiz.html"}')
-
-
-# ---- the tables
-
-def print_row(name: str, values, width: int = 28):
-    """A row of words or numbers; those that are not whole with three digits after the point, a
-    dash for None. The name has `width` letters."""
-    line = f'{name:{width}}'
-    for value in values:
-        form = '.3f' if isinstance(value, float) else ''
-        line += f'{"-" if value is None else value:>13{form}}'
-    print(line)
-
-
-def print_bits(result: dict):
-    """The bits a unit of each corpus: of the model, if there is one, and of the n-gram; then of
-    each piece by the model. With what they are spent on, if that is told apart."""
-    ngram = result['ngram']
-    questions = list(next(iter(ngram['bits'].values())))
-    parts = questions if len(questions) > 1 else []
-    print_row(f'held-out bits/{result["unit"]}', ['all', *parts])
-
-    def print_spent(name, spent):
-        print_row(name, [sum(spent.values()), *(spent[question] for question in parts)])
-
-    for name, spent in ngram['bits'].items():
-        if 'bits' in result:
-            print_spent(name, result['bits'][name])
-        print_spent(f'{name}, n-gram of {ngram["order"]} ids', spent)
-        pieces = result.get('pieces', {}).get(name, {})
-        for piece, spent_there in list(pieces.items())[:SHOWN]:
-            print_spent(f'  {piece}', spent_there)
-        if len(pieces) > SHOWN:
-            print(f'  ... and {len(pieces) - SHOWN} more')
-    print()
-
-
-def print_judge(found: dict):
-    """The judge's figures, what they are worth, and what gave the samples away."""
-    sides = list(found['prefers'])
-    print_row('the judge prefers Bach', sides)
-    print_row('... in so many of 100 pairs', [say(found['prefers'][side]) for side in sides])
-    print_row('... give or take', [say(found['give_or_take'][side]) for side in sides])
-    print_row('pieces of eight bars or more', found['pieces'].values())
-    print_row('windows of eight bars', found['windows'].values())
-    if found['too_short']:
-        print(f'{found["too_short"]} samples have no eight bars with {FEWEST} notes: not judged')
-    if found['pieces']['samples'] < ENOUGH:
-        print(f'too few samples: judged by fewer than {ENOUGH}, the model looks better than it is: '
-              f'run sample.py with --num_samples={ENOUGH}')
-    print()
-    if found['gave_away']:
-        print_row('what gave the samples away', ['Bach', 'samples'], LONG_NAME)
-    for row in found['gave_away']:
-        print_row(f'  {row["count"]}', [row['bach'], row['samples']], LONG_NAME)
-    print()
-
-
-def say(figure: float | None) -> str:
-    """99.51 -> '99.5'; a dash where a side has too few pieces."""
-    return '-' if figure is None else f'{figure:.1f}'
-
-
-def print_form(form: dict, curves: dict):
-    """The figures of whole pieces, and the lag curve at a few lags."""
-    print_row('piece by piece, the mean', form, LONG_NAME)
-    for name in form['samples']:
-        print_row(f'  {name}', [form[side][name] for side in form], LONG_NAME)
-    for lag in SHOWN_LAGS:
-        print_row(f'  like the bar {lag} before', [curves[side][lag - 1] for side in form],
-                  LONG_NAME)
-    print()
-
-
-def print_originality(found: dict):
-    """The shares and the longest runs; then, in words, who recites what."""
-    unit, least, sides = found['unit'], found['least'], found['sides']
-    sizes = list(sides['held-out']['shares'])
-    columns = [f'{size} {unit}s, %' for size in sizes] + ['longest run', 'copied, %']
-    print_row('found in training pieces', columns)
-    for side, row in sides.items():
-        print_row(side, [*(100 * row['shares'][size] for size in sizes), row['longest']])
-    for name, row in found['samples'].items():
-        shares = [100 * row['shares'][size] for size in sizes]
-        print_row(f'  {name}', [*shares, row['longest'], 100 * row['copied_share']])
-    print(f'held-out pieces share at most {sides["held-out"]["longest"]} {unit}s in a row; {least} '
-          'or more are recited')
-    recited = [name for name, row in found['samples'].items() if row['recites']]
-    bar = 'bar' if unit == 'note' else 'line'
-    for name in recited:
-        row = found['samples'][name]
-        print(f'{Path(name).stem} recites: {row["longest"]} {unit}s from {bar} {row["bar"]} are '
-              f'those of {Path(row["source"]).stem} from {bar} {row["source_bar"]}')
-    count = len(found['samples'])
-    if recited:
-        print(f'recitation: {len(recited)} of {count} samples')
-    else:
-        print(f'no recitation: none of {count} samples')
 
 
 def main(config: Config):

@@ -24,7 +24,7 @@ What differs from GPT-2, and why:
   fifths or octaves, which Bach avoids. And one thing that can't be worked out: how far the end is.
 - At the output, something is added to the scores of some ids:
 
-      the score of ...       depends on ...
+      to the score of ...    there is added what depends on ...
       a recalled id          how far to trust the recall
       releasing a key        its intervals to the keys that are held
       pressing a key         the same; its place above the tonic of the home key; whether it would
@@ -110,6 +110,8 @@ def linear(x: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
 def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
     """Rotary positions (Su et al. 2021): turn each pair of channels by an angle that grows with the
     position. Then query . key depends on how far apart the two are and not on where they stand.
+    Each pair turns at a speed of its own. Its wavelength is the distance over which it turns once:
+    short ones tell near positions apart, long ones far ones.
 
     x (..., D): channel i and channel i + D/2, a and b, become a cos - b sin and b cos + a sin.
     cos and sin (..., D / 2) are those of the angles.
@@ -127,7 +129,8 @@ SHORTEST, LONGEST = 6, 6144
 def rotations(positions: int, frequencies: torch.Tensor) -> torch.Tensor:
     """(positions, D): D / 2 cosines of the angles at each position, then as many sines.
     frequencies (D / 2) are in radians per position."""
-    angles = torch.arange(positions).double()[:, None] * frequencies     # (large: float64)
+    # in float64, since they get large
+    angles = torch.arange(positions).double()[:, None] * frequencies
     return torch.cat((angles.cos(), angles.sin()), dim=1).float()
 
 
@@ -233,8 +236,8 @@ class Block(nn.Module):
 # ------------------------------------------------------------------------------------ the model
 
 # AdamW, which trains all weights outside the blocks (see train.py), moves each by about the same
-# small step, whatever the gradient. Where one weight is a whole score, that is slow: so it counts
-# ten times.
+# small step, whatever the gradient. Where a score is a single weight, that is slow: so it counts
+# ten times. (So does what is added to such a score.)
 FASTER = 10
 
 
@@ -256,9 +259,10 @@ class Transformer(nn.Module):
         voices      the id of the word that says in how many voices the piece is; likewise
         recalled    ids that may be next. For text one: what came after the same ids before. For
                     music three for each voice in `match`. When voices moved before as this one does
-                    now, they went on by some step of the scale, which is one or two semitones: the
-                    first two ids press the keys to which it leads from where the voice is. The
-                    third releases the key that the voice still holds: a voice lets go first
+                    now, they went on by some interval: a second, say, or a fifth. A second may be
+                    one semitone or two, so the first two ids press the two keys to which it leads
+                    from where the voice is. The third releases the key that the voice holds, since
+                    it lets go of one before it presses the next
         parallel    the id that would make parallel fifths or octaves of the outer voices. It serves
                     the output alone, to be avoided
         held        for each key that is held (the latest K of them, in the order in which they were
@@ -282,29 +286,32 @@ class Transformer(nn.Module):
         self.config = config
         self.dtype = torch.float32               # of blocks and logits; train.py may change it
         V, C = config.vocab_size, config.n_embd
-        M, R = config.columns['match'], config.columns['recalled']
+        R = config.columns['recalled']
         # tables for the input: a vector for each id, and for each thing that may be told
         self.embedding = weights(V, C, std=1)
         self.to_bar_table = weights(config.bar_steps, C)
         self.to_end_table = weights(config.end_levels, C)
         # for each column of `match` and of `recalled` a table of its own, stacked: that of column i
         # begins at row i * matches, or i V
-        self.match_table = weights(M * config.matches, C)
+        self.match_table = weights(config.columns['match'] * config.matches, C)
         self.recalled_table = weights(R * V, C)
         # a second vector for each id, for when it is told as home, voices or held (not for text):
-        # these three share a table, since no id is of two of these kinds
+        # these three share a table, since no id is of two of these kinds. (std: not tuned)
         self.told_table = weights(V if config.keys else 1, C, std=0.1)
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
         # for the output: the score of each id, and what is added to some of them
-        self.head = weights(C, V, std=0.5 * C ** -0.5)           # alone, its first loss is ln V
+        # (small at first: the first loss is about ln V, as if all ids were equally likely)
+        self.head = weights(C, V, std=0.5 * C ** -0.5)
         self.degree_score = weights(C, 24 if config.keys else 0)         # 12 in major, 12 in minor
-        self.press_interval = weights(config.keys)               # fixed: from x, they were learned
-        self.release_interval = weights(C, config.keys)          # ... by heart; these come from x
-        self.parallel_score = weights(1)                         # one for all keys
-        self.trust = weights(C, R)                               # from x: in each recalled id
-        # (R, matches), and fixed: in each recalled id, by its match. With a head start, from 0 they
-        # learn too slowly: a match m adds 0.5 m at first (score_recalled multiplies by FASTER)
-        by_match = 0.5 / FASTER * torch.arange(config.matches).repeat(R, 1)
+        self.release_interval = weights(C, config.keys)
+        # the same in every context: with scores that x decides, it learned the pieces by heart
+        self.press_interval = weights(config.keys)
+        self.parallel_score = weights(1)
+        # the trust in a recalled id is the sum of two numbers: one decided by x, and one looked up
+        # by its column and its match m. That begins at 0.5 m: from 0 it learns too slowly.
+        # (score_recalled multiplies both by FASTER)
+        self.trust = weights(C, R)
+        by_match = 0.5 / FASTER * torch.arange(config.matches).repeat(R, 1)      # (R, matches)
         self.trust_by_match = nn.Parameter(by_match)
         head_size = C // config.n_head
         by_ids = rotations_by_ids(config.context, head_size)
@@ -319,8 +326,8 @@ class Transformer(nn.Module):
         match_column = torch.arange(match.size(-1), device=ids.device)
         recalled_column = torch.arange(recalled.size(-1), device=ids.device)
         x = F.embedding(ids, self.embedding)
-        # sum(2): over the columns. A 0 adds row 0 of its table, learned like any other; of many
-        # columns without a key, each does
+        # sum(2): over the columns. A 0 adds row 0 of its table, learned like any other: 10 times,
+        # if 10 columns of `held` are empty
         x = x + F.embedding(to_bar, self.to_bar_table).sum(2)
         x = x + F.embedding(to_end, self.to_end_table).sum(2)
         x = x + F.embedding(match + match_column * config.matches, self.match_table).sum(2)
@@ -355,10 +362,11 @@ class Transformer(nn.Module):
         scores = linear(x, self.degree_score).gather(2, degree)        # (B, T, 24) -> (B, T, keys)
         return scores.masked_fill(~known, 0)
 
-    # An interval sounds alike wherever it lies. So in the next two functions each held key adds to
-    # the score of another (or of itself) a number that depends only on how many semitones the other
-    # lies above it, from 0 to keys - 1; below 0, keys are added: one below counts as 127 above.
-    # (That no two intervals fall together, all held keys have to lie within half of the keyboard.)
+    # An interval sounds alike wherever it lies. So in the next two functions each held key adds, to
+    # the score of a key that may be pressed or released, a number that depends only on how many
+    # semitones that key lies above the held one. There are `keys` such numbers (128). If it lies
+    # below, the difference wraps around: one semitone below has number 127, the last. (Number 127
+    # is also 127 semitones above, but no hand plays that.)
 
     def score_presses(self, held) -> torch.Tensor:
         """What is held (B, T, K) -> what is added to the score of pressing each key (B, T, keys).
@@ -383,10 +391,10 @@ class Transformer(nn.Module):
         """
         interval = linear(x, self.release_interval)                      # (B, T, keys)
         # the ids that release keys are numbered as the keys are: their difference is in semitones
-        this, other = held[..., :, None], held[..., None, :]
-        above = (this - other) % max(1, self.config.keys)                # (B, T, K, K)
-        added = interval.gather(2, above.flatten(2)).view(above.shape)
-        scores = added.masked_fill(other == 0, 0).sum(-1)
+        released, other = held[..., :, None], held[..., None, :]
+        above = (released - other) % max(1, self.config.keys)            # (B, T, K, K); not % 0
+        added = interval.gather(2, above.flatten(2)).view(above.shape)   # by each other key
+        scores = added.masked_fill(other == 0, 0).sum(-1)                # (B, T, K)
         return scores.masked_fill(held == 0, 0)
 
     def score_recalled(self, x, match, recalled) -> torch.Tensor:
@@ -397,8 +405,8 @@ class Transformer(nn.Module):
         per_match = R // max(1, match.size(-1))                  # (not / 0, if there is no column)
         match = match.repeat_interleave(per_match, dim=-1)       # (B, T, R)
         column = torch.arange(R, device=x.device)
-        fixed = FASTER * self.trust_by_match[column, match]
-        scores = fixed + FASTER * linear(x, self.trust)
+        fixed = self.trust_by_match[column, match]               # (B, T, R)
+        scores = FASTER * (fixed + linear(x, self.trust))
         return scores.masked_fill(recalled == 0, 0)
 
     def forward(self, ids: torch.Tensor, told: torch.Tensor, cache: 'Cache | None' = None):

@@ -12,14 +12,11 @@ and plays them: out-goldberg/index.html. Stripped of all options, `compose` is t
 """
 
 import copy
-import json
-import sys
 import time
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from lib import synth
@@ -29,13 +26,13 @@ from lib.machine import pick_device
 from lib.originality import index_training, originality, originality_of_text
 from lib.page import Piece, Text, read_curve, write_page
 from lib.prompt import Prompt, read_prompt, transposed
-from lib.score import Score, find_bars, write_midi
+from lib.report import Progress, describe, settings_of
+from lib.score import MOST_VOICES, Score, write_midi
 from lib.settings import Settings, run, setting
 from lib.tokenizer import Tokenizer
-from lib.tonality import name_of
 from model import load
 from tokenizer_bpe import BPETokenizer
-from tokenizer_midi import MOST_VOICES, MidiTokenizer, count_voices
+from tokenizer_midi import MidiTokenizer
 
 TOKENIZERS = {'midi': MidiTokenizer, 'bpe': BPETokenizer}        # by the kind in their to_dict()
 
@@ -100,26 +97,6 @@ def draw_rows(model, start: torch.Tensor, listeners: list, config: Config, **giv
 
 # ---- music
 
-class Progress:
-    """A line on the terminal that says how far the pieces are; silent if there is no terminal."""
-
-    def __init__(self, listeners: list, bars: int):
-        self.listeners, self.bars = listeners, bars
-        self.shown_at = 0.0
-        self.is_terminal = sys.stdout.isatty()
-
-    def show(self):
-        if self.is_terminal and time.monotonic() > self.shown_at + 0.2:
-            self.shown_at = time.monotonic()
-            bar = int(min(listener.now // listener.bar for listener in self.listeners)) + 1
-            of = f' of about {self.bars}' if self.bars else ''
-            print(f'\rbar {bar}{of} ', end='', flush=True)
-
-    def close(self):
-        if self.is_terminal:
-            print('\r' + ' ' * 40 + '\r', end='', flush=True)
-
-
 def strengthened(model, recall: float, scale: float):
     """A copy of the model that makes so many times as much of what is recalled, and of the home
     scale. Bach's own past is clearer than that of a piece by the model, and training shows it
@@ -183,29 +160,6 @@ def write_piece(score: Score, path: Path, config: Config):
         synth.fluidsynth(f'{path}.mid', f'{path}.wav', config.soundfont)
     else:
         synth.write_wav(f'{path}.wav', synth.render(synth.seconds(score), config.colour))
-
-
-def describe(score: Score, bits: list[float], origin, least: int) -> dict[str, str]:
-    """What a musician asks first, and then how likely and how original it is. bits: the surprise of
-    each note that was drawn; origin: what `originality` found, None if it was not asked."""
-    metres = [metre[1:] for metre in score.metres] or [(4, 4)]
-    tempos = [tempo for _, tempo in score.tempos] or [120]
-    facts = {'bars': str(len(find_bars(score))), 'notes': str(len(score.notes)),
-             'metre': '{}/{}'.format(*metres[0]), 'tempo': f'{tempos[0]:.0f}',
-             'key': name_of(*score.home) if score.home else 'none',
-             'voices': str(count_voices(score.notes)),
-             'surprise': f'{np.mean(bits):.2f} bits a note' if bits else 'none'}
-    if origin:
-        facts['longest run in the training pieces'] = say_run(origin, least)
-    return facts
-
-
-def say_run(origin, least: int) -> str:
-    """The longest run that a piece shares with the training pieces, in words."""
-    if not origin.longest:
-        return 'none'
-    words = f'{origin.longest} notes, of {Path(origin.source).stem}, bar {origin.source_bar}'
-    return f'{words}: it recites' if origin.longest >= least else words
 
 
 def compose(model, tokenizer: MidiTokenizer, index, least: int, config: Config) -> list[Piece]:
@@ -309,29 +263,6 @@ def training_index(checkpoint: dict, tokenizer: Tokenizer):
         return None, 0
     index, least, _ = index_training(pieces, tokenizer.is_music)
     return index, least
-
-
-def settings_of(config: Config, checkpoint: dict) -> dict[str, str]:
-    """What the page says of all samples: the model, and the settings that are not the defaults."""
-    trained = checkpoint['train_config']
-    shape = checkpoint['model_config']
-    unit = 'note' if checkpoint['tokenizer']['kind'] == 'midi' else 'byte'
-    facts = {'trained on': trained['dataset'],
-             'model': f'{shape["n_layer"]} layers of {shape["n_embd"]} channels',
-             'held out': f'{checkpoint["progress"]["best"]:.3f} bits/{unit} at its best',
-             'seed': str(config.seed)}
-    judged = Path(config.out_dir) / 'evaluate.json'
-    try:
-        prefers = json.loads(judged.read_text('utf-8'))['judge']['prefers']['samples']
-        facts['when last judged'] = (f'the judge preferred Bach in {prefers:.0f} of 100 pairs '
-                                     '(50: it could not tell)')
-    except (OSError, ValueError, LookupError, TypeError):
-        pass                                                     # not judged, or text
-    for field in fields(Config):
-        value = getattr(config, field.name)
-        if value != field.default and field.name not in ('out_dir', 'seed'):
-            facts[field.name] = str(value)
-    return facts
 
 
 FOR_MUSIC = ('prompt_bars metre tempo key voices transpose bars recall scale colour '

@@ -31,14 +31,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from lib.recall import Recall
-from lib.score import (METRES, SLOWEST, TEMPOS, WHOLE, Note, Score, bars_of, fit_metre,
-                       read_midi, tempo_number)
+from lib.score import (METRES, MOST_VOICES, SLOWEST, TEMPOS, WHOLE, Note, Score, bars_of,
+                       count_voices, fit_metre, read_midi, tempo_number)
 from lib.settings import Settings, run, setting
 from lib.tokenizer import Tokenizer
 from lib.tonality import MODES, home_key, name_of, raised, transpose
 
 HOMES = [(tonic, mode) for mode in MODES for tonic in range(12)]
-MOST_VOICES = 6
 LOUDNESS = [4 + 8 * i for i in range(16)]        # a velocity is rounded to one of these
 
 OPENING = ('metre', 'tempo', 'home', 'voices')   # the order of words at the beginning
@@ -202,18 +201,6 @@ class MidiTokenizer(Tokenizer):
         if d != tokenizer.to_dict():
             raise ValueError(f'not a MIDI tokenizer of version 5: {d!r:.60}')
         return tokenizer
-
-
-def count_voices(notes: list[Note]) -> int:
-    """How many notes sound at once, on average, rests left out; rounded, 1 to MOST_VOICES."""
-    time = 0                                     # in which any note sounds
-    until = 0
-    for start, _, duration, _ in sorted(notes):
-        end = start + duration
-        time += max(0, end - max(start, until))
-        until = max(until, end)
-    mean = sum(note.duration for note in notes) / max(1, time)
-    return min(MOST_VOICES, max(1, round(mean)))
 
 
 def quarters_a_minute(number: int) -> float:

@@ -5,11 +5,9 @@ the checkpoint. On N GPUs, torchrun --nproc_per_node=N train.py config/bach_gpu.
 trains on rows of its own, and the result is, but for dropout and rounding, that of one process
 whose batch is N times as large.
 
-In this order: settings, batches, validation, the optimizers, the model to begin with, the log, the
-loop.
+In this order: settings, batches, validation, the optimizers, the model to begin with, the loop.
 """
 
-import csv
 import math
 import os
 import time
@@ -23,7 +21,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from lib.corpus import check_corpora, how_they_differ, load_corpora
 from lib.heldout import losses_of, stack
-from lib.machine import Interrupt, Processes, memory_of, pick_device, pick_dtype
+from lib.log import Log
+from lib.machine import Interrupt, Processes, check_memory, pick_device, pick_dtype
 from lib.settings import Settings, run, setting
 from lib.tokenizer import columns_of_told
 from model import FORMAT, ModelConfig, Transformer, load, save
@@ -246,22 +245,6 @@ def init_model(config: Config, meta: dict, device: str) -> tuple[Transformer, di
     return model, checkpoint if config.resume else {}
 
 
-def check_memory(config: Config, vocab_size: int, device: str):
-    """Raise ValueError for sizes that cannot fit, before the machine tries: counted are the weights
-    with what the optimizers keep of them, and a few of the arrays that a batch leaves."""
-    in_blocks = 12 * config.n_layer * config.n_embd ** 2         # 4 for attention, 8 for the MLP
-    weights = in_blocks + 2 * vocab_size * config.n_embd         # and embedding and head
-    positions = config.batch_size * config.context
-    activations = positions * (10 * config.n_layer * config.n_embd + 2 * vocab_size)
-    # bytes: of each weight itself, its gradient and two means, in float32; the rest in bfloat16
-    needed = 16 * weights + 2 * activations
-    there = memory_of(device)
-    if needed > there:
-        raise ValueError(f'a model and a batch of this size need over {needed / 1e9:,.0f} GB of '
-                         f'memory, and there are {there / 1e9:,.0f}: lower batch_size, context, '
-                         'n_embd or n_layer')
-
-
 def compiled(model, config: Config, device: str):
     """The model as the loop calls it. On a CPU torch.compile gains less than its minute of
     compiling costs. With auto, what it can't compile runs as it is."""
@@ -270,83 +253,6 @@ def compiled(model, config: Config, device: str):
     if config.compile == 'auto':
         torch._dynamo.config.suppress_errors = True
     return torch.compile(model)
-
-
-# ---- the log
-
-def how_long(config: Config, steps: int, step_seconds: float, validation_seconds: float) -> str:
-    """What the `steps` steps to come will take, in words. If that is over ten minutes, how many
-    would fit into them."""
-    step_seconds += validation_seconds / config.eval_every
-    minutes = math.ceil(steps * step_seconds / 60)
-    words = 'less than a minute' if minutes <= 1 else f'about {minutes} minutes'
-    words += ' from here on this machine'
-    if minutes <= 10:
-        return words
-    fit = config.max_steps - steps + 600 / step_seconds
-    fit = round(fit, -2) or math.ceil(fit)                       # in hundreds
-    return f'{words}; with --max_steps={fit:.0f} ten minutes, and a somewhat weaker model'
-
-
-class Log:
-    """Writes out_dir/log.csv and the terminal, in the first process; the others keep silent. Of a
-    step that a resumed run takes again, the last line counts (`lib.page.read_curve`)."""
-
-    def __init__(self, config: Config, corpora: list[dict], progress: Progress, silent: bool):
-        self.config = config
-        self.first_step = progress.step
-        self.line_step, self.line_seconds = progress.step, progress.seconds  # at the last line
-        self.validation_seconds = 0.0                            # that one takes
-        self.said_how_long = False
-        self.silent = silent
-        if silent:
-            return
-        columns = ['step', 'loss', 'lr', 'tokens_per_second', 'seconds']
-        for corpus in corpora:
-            columns += [f'nats_{corpus["name"]}', f'bits_{corpus["name"]}']
-        path = Path(config.out_dir) / 'log.csv'
-        path.parent.mkdir(parents=True, exist_ok=True)
-        goes_on = config.resume and path.exists()
-        self.file = open(path, 'a' if goes_on else 'w', newline='', buffering=1, encoding='utf-8')
-        self.table = csv.DictWriter(self.file, columns, lineterminator='\n')
-        if goes_on:
-            self.file.write('\n')                                # a kill may have cut the last line
-        else:
-            self.table.writeheader()
-
-    def say(self, line: str):
-        if not self.silent:
-            print(line, flush=True)
-
-    def write(self, row: dict):
-        if not self.silent:
-            self.table.writerow(row)
-
-    def validation(self, progress: Progress, corpora: list[dict], nats: list[float],
-                   bits: list[float]):
-        """A line on each corpus: its mean loss a token, and bits a unit."""
-        row = {'step': progress.step, 'seconds': round(progress.seconds, 1)}
-        for corpus, loss, of_unit in zip(corpora, nats, bits):
-            name = corpus['name']
-            row |= {f'nats_{name}': loss, f'bits_{name}': of_unit}
-            self.say(f'step {progress.step:5} | val {name}: {loss:.3f} nats/token, '
-                     f'{of_unit:.3f} bits/{corpus["unit"]}')
-        self.write(row)
-
-    def training(self, progress: Progress, loss: float, lr: float, rows: int):
-        """A line about the steps since the last line, of `rows` rows each: their mean loss, the
-        last learning rate of Muon, how fast they went; and once, how long the rest will take."""
-        steps_left = self.config.max_steps - progress.step
-        step_seconds = (progress.seconds - self.line_seconds) / (progress.step - self.line_step)
-        self.line_step, self.line_seconds = progress.step, progress.seconds
-        tokens = round(rows * self.config.context / step_seconds)
-        self.say(f'step {progress.step:5} | loss {loss:.3f} | lr {lr:.4f} | {tokens:7,} tokens/s | '
-                 f'{steps_left * step_seconds:.0f} s left')
-        self.write({'step': progress.step, 'loss': loss, 'lr': lr, 'tokens_per_second': tokens,
-                    'seconds': round(progress.seconds, 1)})
-        if not self.said_how_long and progress.step >= self.first_step + 10:
-            self.say(how_long(self.config, steps_left, step_seconds, self.validation_seconds))
-            self.said_how_long = True
 
 
 # ---- the loop

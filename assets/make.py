@@ -22,7 +22,8 @@ from lib.prompt import read_prompt                                     # noqa: E
 from lib.heldout import note_bits, surprise                             # noqa: E402
 from model import load                                                  # noqa: E402
 from lib.page import Piece, piano_roll, write_page                          # noqa: E402
-from sample import Config, draw_pieces, load_tokenizer, say_run                         # noqa: E402
+from lib.report import say_run                                          # noqa: E402
+from sample import Config, draw_pieces, load_tokenizer                  # noqa: E402
 from lib.score import find_bars, write_midi                            # noqa: E402
 
 WANTED = {'out-goldberg': 2, 'out-bach': 1}      # folder -> how many of its pieces

@@ -47,6 +47,22 @@ def memory_of(device: str) -> float:
         return float('inf')
 
 
+def check_memory(config, vocab_size: int, device: str):
+    """Raise ValueError for sizes that cannot fit, before the machine tries: counted are the weights
+    with what the optimizers keep of them, and a few of the arrays that a batch leaves."""
+    in_blocks = 12 * config.n_layer * config.n_embd ** 2         # 4 for attention, 8 for the MLP
+    weights = in_blocks + 2 * vocab_size * config.n_embd         # and embedding and head
+    positions = config.batch_size * config.context
+    activations = positions * (10 * config.n_layer * config.n_embd + 2 * vocab_size)
+    # bytes: of each weight itself, its gradient and two means, in float32; the rest in bfloat16
+    needed = 16 * weights + 2 * activations
+    there = memory_of(device)
+    if needed > there:
+        raise ValueError(f'a model and a batch of this size need over {needed / 1e9:,.0f} GB of '
+                         f'memory, and there are {there / 1e9:,.0f}: lower batch_size, context, '
+                         'n_embd or n_layer')
+
+
 # ---- several processes
 
 class Processes:

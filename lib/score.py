@@ -30,6 +30,7 @@ MAX_QUARTERS = 20_000    # so is a longer piece: about three hours
 MAX_LEAPS = 1000         # ... or one that leaps so often to tempos that no word can say
 SLOWEST = 20             # quarters a minute; tempo word i is 20 * 2 ** (i / 24), 3 % apart
 TEMPOS = 97              # ... and there are so many, up to 320
+MOST_VOICES = 6          # that a word can say
 METRES = [(beats, unit) for unit in (2, 4, 8, 16) for beats in range(1, 17)]
 
 # what a Score counts of its file: what was left out or said otherwise
@@ -59,6 +60,18 @@ class Score:
     moved: list[float] = field(default_factory=list)    # starts off the grid: by how many steps
     drums: int = 0                                      # percussion notes left out (channel 10)
     changes: Counter = field(default_factory=Counter)   # what else: see DAMAGED and so on
+
+
+def count_voices(notes: list[Note]) -> int:
+    """How many notes sound at once, on average, rests left out; rounded, 1 to MOST_VOICES."""
+    time = 0                                     # in which any note sounds
+    until = 0
+    for start, _, duration, _ in sorted(notes):
+        end = start + duration
+        time += max(0, end - max(start, until))
+        until = max(until, end)
+    mean = sum(note.duration for note in notes) / max(1, time)
+    return min(MOST_VOICES, max(1, round(mean)))
 
 
 # ---------------------------------------------------------------------------- a file -> a Score

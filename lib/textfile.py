@@ -1,5 +1,5 @@
-"""A text file -> its documents, in UTF-8; and a long document, block by block. Says what it does not
-take: what is no text.
+"""A text file -> its documents, in UTF-8; and long ones block by block. Says what it does not take:
+what is no text.
 
 A file whose first bytes say so (UTF-16, UTF-32) is decoded; any other is taken byte by byte, be it
 valid UTF-8 or not. Documents end at `<|endoftext|>`; in a .jsonl file, each line is one.

@@ -24,9 +24,9 @@ import torch.nn.functional as F                                         # noqa: 
 import model                                                            # noqa: E402
 import train                                                            # noqa: E402
 from lib.settings import read_config                                 # noqa: E402
-from lib.corpus import load_corpora, load_corpus, load_pieces          # noqa: E402
+from lib.corpus import load_corpora, load_pieces                       # noqa: E402
 from lib.prompt import read_prompt                                     # noqa: E402
-from evaluate import bits_by_kind                                       # noqa: E402
+from evaluate import judge_model                                        # noqa: E402
 from lib.form import describe                                           # noqa: E402
 from lib.judge import ENOUGH, count_pieces, judge                       # noqa: E402
 from model import MLP, Block, Transformer, linear, weights              # noqa: E402
@@ -237,10 +237,11 @@ def run_row(name: str, steps: int, seed: int, dataset: str, heard: bool):
             patch.start()
         trained = train.train(config)
         seconds = time.perf_counter() - began
-        for corpus in map(load_corpus, dataset.split(',')):
-            bits = bits_by_kind(trained, corpus, load_tokenizer(corpus['tokenizer']))
+        corpora = load_corpora(dataset)
+        tokenizer = load_tokenizer(corpora[0]['tokenizer'])
+        for corpus, bits in judge_model(trained, corpora, tokenizer)['bits'].items():
             split = ', '.join(f'{kind} {value:.3f}' for kind, value in bits.items())
-            print(f'{name:18} {corpus["name"]:10} {sum(bits.values()):.3f} bits/note ({split}) '
+            print(f'{name:18} {corpus:10} {sum(bits.values()):.3f} bits/note ({split}) '
                   f'step {steps}, seed {seed}, {seconds:.0f} s', flush=True)
         if heard:
             print(f'{name:18} {judged(trained, dataset)}', flush=True)

@@ -17,6 +17,7 @@ from lib.corpus import load_corpora, load_corpus, load_pieces, load_trained_on
 from lib.heldout import losses_of, note_bits, surprise
 from lib.judge import ENOUGH
 import lib.ngram
+from lib import quiz
 from lib.machine import Processes
 from lib.ngram import NGram, count_ngrams, draw_ngram
 from lib.originality import (RECITED, bars_at, index_of, index_of_text, index_training,
@@ -552,7 +553,7 @@ def test_an_excerpt_tells_nothing_but_its_music():
     end, or that gives itself away by its tempo, its loudness or its first bar's number."""
     notes = [Note(start, 60 + start % 7, 90, 1 + start % 127) for start in range(0, 960, 24)]
     score = Score(notes, [(0, 33.0), (500, 99.0)], [(0, 3, 4), (288, 2, 4)])
-    excerpt = evaluate.cut_bars(score, 3, 3)                # bars from 216, 288 and 336 on
+    excerpt = quiz.cut_bars(score, 3, 3)                # bars from 216, 288 and 336 on
     assert [note.start for note in excerpt.notes] == list(range(0, 168, 24))
     assert max(note.start + note.duration for note in excerpt.notes) == 168
     assert [note.pitch for note in excerpt.notes] == [note.pitch for note in notes[9:16]]
@@ -564,11 +565,11 @@ def test_the_quiz(bach, tmp_path, monkeypatch):
     """Forbids a pair with two by Bach or none, always in the same order, an excerpt used twice, a
     sound that is missing, and a quiz of too little music."""
     seen = []
-    monkeypatch.setattr(evaluate, 'write_quiz', lambda path, pairs: seen.append(pairs))
-    monkeypatch.setattr(evaluate.synth, 'render', lambda notes: np.full(9000, len(notes) / 999))
+    monkeypatch.setattr(quiz, 'write_quiz', lambda path, pairs: seen.append(pairs))
+    monkeypatch.setattr(quiz.synth, 'render', lambda notes: np.full(9000, len(notes) / 999))
     held_out = [(f'bach-{number}', score) for number, score in enumerate(bach[1])]
     samples = [(f'sample-{number}.mid', score) for number, score in enumerate(bach[0])]
-    evaluate.make_quiz(samples, held_out, tmp_path)
+    quiz.make_quiz(samples, held_out, tmp_path)
     [pairs] = seen
     assert len(pairs) == 10 and {pair.bach for pair in pairs} == {'a', 'b'}
     sources = []
@@ -584,4 +585,4 @@ def test_the_quiz(bach, tmp_path, monkeypatch):
             assert len(excerpt.score.notes) >= 24
     assert len(set(sources)) == 20
     with pytest.raises(ValueError, match='num_samples'):
-        evaluate.make_quiz(samples[:1], held_out, tmp_path)
+        quiz.make_quiz(samples[:1], held_out, tmp_path)

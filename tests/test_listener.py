@@ -11,7 +11,7 @@ import torch
 
 from lib.prompt import read_prompt
 from lib.recall import Recall, scale_steps, with_its_like
-from lib.score import WHOLE, Note, Score, read_midi, write_midi
+from lib.score import WHOLE, Note, Score, count_voices, read_midi, write_midi
 from lib.tokenizer import columns_of_told
 from lib.tonality import parse_key
 import model as model_module
@@ -20,7 +20,7 @@ import sample
 from test_score import GOLDBERG
 from tokenizer_bpe import BPETokenizer
 from tokenizer_bpe import Listener as TextListener
-from tokenizer_midi import END_LEVELS, NAMES, OPENING, Listener, MidiTokenizer, count_voices
+from tokenizer_midi import END_LEVELS, NAMES, OPENING, Listener, MidiTokenizer
 
 PLAIN = MidiTokenizer()
 COLUMNS = columns_of_told(Listener.TOLD)

@@ -368,7 +368,7 @@ def test_cache_equals_plain_path(first):
     cuts = (first, *[1] * (16 - first))
     cache = Cache(model, 3)
     parts = [model(*part, cache) for part in zip(ids.split(cuts, 1), told.split(cuts, 1))]
-    assert torch.allclose(torch.cat(parts, dim=1), model(ids, told), atol=1e-5)
+    assert torch.allclose(torch.cat(parts, dim=1), model(ids, told), atol=1e-4)
 
 
 def test_bfloat16_computes_alike():

@@ -14,6 +14,7 @@ from conftest import ROOT, checkpoint_of
 from lib.corpus import load_trained_on
 from lib.prompt import read_prompt, words_until
 from lib.score import Note, Score, bars_of, find_bars, read_midi, write_midi
+from lib.report import Progress
 from lib.tonality import midi_key, parse_key, raised
 from model import ModelConfig, Transformer, load, save
 import sample
@@ -365,12 +366,12 @@ def test_progress_is_for_terminals(capsys, monkeypatch):
     for listener, steps in zip(listeners, (72, 90)):
         listener.hear(tokenizer.ids['metre', (3, 8)])
         listener.hear(tokenizer.ids['shift', steps])
-    sample.Progress(listeners, 8).show()
+    Progress(listeners, 8).show()
     assert capsys.readouterr().out == ''
     monkeypatch.setattr('sys.stdout.isatty', lambda: True)
-    sample.Progress(listeners, 8).show()                 # of the piece that is farthest behind
+    Progress(listeners, 8).show()                 # of the piece that is farthest behind
     assert 'bar 3 of about 8' in capsys.readouterr().out
-    sample.Progress(listeners, 0).show()
+    Progress(listeners, 0).show()
     assert 'bar 3 \n' in capsys.readouterr().out + '\n'
 
 

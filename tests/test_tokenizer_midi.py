@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from conftest import ROOT
-from lib.score import Note, Score, read_midi, write_midi
+from lib.score import Note, Score, count_voices, read_midi, write_midi
 from lib.tokenizer import Tokenizer
-from lib.tonality import home_key, name_of, raised
+from lib.tonality import home_key, name_of, raised, transpose
 from model import KINDS, ModelConfig, Transformer
 from test_score import GOLDBERG, midi
 from tokenizer_bpe import BPETokenizer
-from tokenizer_midi import MidiTokenizer, count_voices, transpose
+from tokenizer_midi import MidiTokenizer
 
 
 @pytest.mark.parametrize('tokenizer', [MidiTokenizer(), MidiTokenizer(True), BPETokenizer()])

@@ -24,7 +24,8 @@ from lib.tokenizer import columns_of_told
 from model import ModelConfig, Transformer
 from tokenizer_midi import MidiTokenizer
 import train
-from train import (Config, Muon, get_batch, how_long, make_optimizers, orthogonalize, schedule,
+from lib.log import how_long
+from train import (Config, Muon, get_batch, make_optimizers, orthogonalize, schedule,
                    validate)
 
 CONFIGS = sorted((ROOT / 'config').glob('*.py'))
@@ -433,7 +434,7 @@ class Pairs(torch.nn.Linear):
 
     def __init__(self, context):
         super().__init__(1, 1)
-        self.config = ModelConfig(300, context, told=TOLD)
+        self.config = ModelConfig(300, context, columns=TOLD)
         self.table = torch.randn(300, 300, generator=torch.Generator().manual_seed(0))
 
     def forward(self, ids, told):

@@ -1,0 +1,79 @@
+"""What is said of samples: while they are drawn, beside each, and on their page."""
+
+import json
+import sys
+import time
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+
+from lib.score import Score, count_voices, find_bars
+from lib.settings import Settings
+from lib.tonality import name_of
+
+
+class Progress:
+    """A line on the terminal that says how far the pieces are; silent if there is no terminal."""
+
+    def __init__(self, listeners: list, bars: int):
+        self.listeners, self.bars = listeners, bars
+        self.shown_at = 0.0
+        self.is_terminal = sys.stdout.isatty()
+
+    def show(self):
+        if self.is_terminal and time.monotonic() > self.shown_at + 0.2:
+            self.shown_at = time.monotonic()
+            bar = int(min(listener.now // listener.bar for listener in self.listeners)) + 1
+            of = f' of about {self.bars}' if self.bars else ''
+            print(f'\rbar {bar}{of} ', end='', flush=True)
+
+    def close(self):
+        if self.is_terminal:
+            print('\r' + ' ' * 40 + '\r', end='', flush=True)
+
+
+def describe(score: Score, bits: list[float], origin, least: int) -> dict[str, str]:
+    """What a musician asks first, and then how likely and how original it is. bits: the surprise of
+    each note that was drawn; origin: what `originality` found, None if it was not asked."""
+    metres = [metre[1:] for metre in score.metres] or [(4, 4)]
+    tempos = [tempo for _, tempo in score.tempos] or [120]
+    facts = {'bars': str(len(find_bars(score))), 'notes': str(len(score.notes)),
+             'metre': '{}/{}'.format(*metres[0]), 'tempo': f'{tempos[0]:.0f}',
+             'key': name_of(*score.home) if score.home else 'none',
+             'voices': str(count_voices(score.notes)),
+             'surprise': f'{np.mean(bits):.2f} bits a note' if bits else 'none'}
+    if origin:
+        facts['longest run in the training pieces'] = say_run(origin, least)
+    return facts
+
+
+def say_run(origin, least: int) -> str:
+    """The longest run that a piece shares with the training pieces, in words."""
+    if not origin.longest:
+        return 'none'
+    words = f'{origin.longest} notes, of {Path(origin.source).stem}, bar {origin.source_bar}'
+    return f'{words}: it recites' if origin.longest >= least else words
+
+
+def settings_of(config: Settings, checkpoint: dict) -> dict[str, str]:
+    """What the page says of all samples: the model, and the settings that are not the defaults."""
+    trained = checkpoint['train_config']
+    shape = checkpoint['model_config']
+    unit = 'note' if checkpoint['tokenizer']['kind'] == 'midi' else 'byte'
+    facts = {'trained on': trained['dataset'],
+             'model': f'{shape["n_layer"]} layers of {shape["n_embd"]} channels',
+             'held out': f'{checkpoint["progress"]["best"]:.3f} bits/{unit} at its best',
+             'seed': str(config.seed)}
+    judged = Path(config.out_dir) / 'evaluate.json'
+    try:
+        prefers = json.loads(judged.read_text('utf-8'))['judge']['prefers']['samples']
+        facts['when last judged'] = (f'the judge preferred Bach in {prefers:.0f} of 100 pairs '
+                                     '(50: it could not tell)')
+    except (OSError, ValueError, LookupError, TypeError):
+        pass                                                     # not judged, or text
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if value != field.default and field.name not in ('out_dir', 'seed'):
+            facts[field.name] = str(value)
+    return facts
