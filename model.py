@@ -121,7 +121,7 @@ def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tenso
 
 
 # The wavelengths of the heads that read the clock, in its units (for music 1/24 of a quarter note,
-# for text an id): from a sixteenth (6) to 64 bars of 4/4 (64 * 4 * 24). Instead of
+# for text an id): from a sixteenth (6) to 64 bars of 4/4 (64 * 4 * 24). Where it would reach
 # LONGEST, the clock says 0 again.
 SHORTEST, LONGEST = 6, 6144
 
@@ -236,8 +236,8 @@ class Block(nn.Module):
 # ------------------------------------------------------------------------------------ the model
 
 # AdamW, which trains all weights outside the blocks (see train.py), moves each by about the same
-# small step, whatever the gradient. Where a score is a single weight, that is slow: so it counts
-# ten times. (So does what is added to such a score.)
+# small step, whatever the gradient. Where a score is a single weight, not a sum over C channels,
+# that is slow: so it counts ten times.
 FASTER = 10
 
 
@@ -249,8 +249,8 @@ class Transformer(nn.Module):
         clock       where the clock stands, below LONGEST: for music the time, for text how many ids
         to_bar      the time to the next bar line, in units of the clock
         to_end      how far it is to the end, as a level from 1 (now) up; 0: not told. In training
-                    it is the real distance, set to 0 in half of the rows; in validation 0; in
-                    composing the distance to the end that is wished for, if any
+                    it is the real distance, in half of the rows of a batch 0; in validation
+                    0; in composing the distance to the end that is wished for, if any
         match       how well the past matches what has just been heard, from 1; 0: nothing is
                     recalled. How far to trust each match is learned. For music three columns, for
                     up to three voices, the best match first. For text one: 1 if the last two ids
@@ -258,11 +258,10 @@ class Transformer(nn.Module):
         home        the id of the home word, such as G major; 0 before it has come
         voices      the id of the word that says in how many voices the piece is; likewise
         recalled    ids that may be next. For text one: what came after the same ids before. For
-                    music three for each voice in `match`. When voices moved before as this one does
-                    now, they went on by some interval: a second, say, or a fifth. A second may be
-                    one semitone or two, so the first two ids press the two keys to which it leads
-                    from where the voice is. The third releases the key that the voice holds, since
-                    it lets go of one before it presses the next
+                    music three for each voice in `match`: two that press, one that releases. When
+                    voices moved before as this one does now, they went on by some interval: a
+                    second up, say. That may be one semitone or two: so there are two keys to press.
+                    The key to release is the one that the voice holds: it lets go of that first
         parallel    the id that would make parallel fifths or octaves of the outer voices. It serves
                     the output alone, to be avoided
         held        for each key that is held (the latest K of them, in the order in which they were
@@ -300,11 +299,11 @@ class Transformer(nn.Module):
         self.told_table = weights(V if config.keys else 1, C, std=0.1)
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
         # for the output: the score of each id, and what is added to some of them
-        # (small at first: the first loss is about ln V, as if all ids were equally likely)
+        # (small at first: but for what is added, all ids are about equally likely)
         self.head = weights(C, V, std=0.5 * C ** -0.5)
         self.degree_score = weights(C, 24 if config.keys else 0)         # 12 in major, 12 in minor
         self.release_interval = weights(C, config.keys)
-        # the same in every context: with scores that x decides, it learned the pieces by heart
+        # the same in every context: decided by x, they served to learn the pieces by heart
         self.press_interval = weights(config.keys)
         self.parallel_score = weights(1)
         # the trust in a recalled id is the sum of two numbers: one decided by x, and one looked up
@@ -363,15 +362,15 @@ class Transformer(nn.Module):
         return scores.masked_fill(~known, 0)
 
     # An interval sounds alike wherever it lies. So in the next two functions each held key adds, to
-    # the score of a key that may be pressed or released, a number that depends only on how many
-    # semitones that key lies above the held one. There are `keys` such numbers (128). If it lies
-    # below, the difference wraps around: one semitone below has number 127, the last. (Number 127
-    # is also 127 semitones above, but no hand plays that.)
+    # the score of a key that may be pressed or released, a number looked up by how many semitones
+    # that key lies above the held one. There are `keys` of them (128), for presses always the same,
+    # for releases decided by x. If it lies below, the difference wraps around: one semitone below
+    # has number 127, the last. (That is also 127 semitones above, but no hand plays it.)
 
     def score_presses(self, held) -> torch.Tensor:
         """What is held (B, T, K) -> what is added to the score of pressing each key (B, T, keys).
 
-            C4 is held:  E4 gets press_interval[4], A3 press_interval[keys - 3]
+            C4 is held:  E4 gets press_interval[4], A3 press_interval[keys - 3], FASTER times
         """
         keys, first_on = self.config.keys, self.config.first_on
         is_held = torch.zeros(*held.shape[:2], self.config.vocab_size, dtype=self.dtype,
@@ -393,7 +392,7 @@ class Transformer(nn.Module):
         # the ids that release keys are numbered as the keys are: their difference is in semitones
         released, other = held[..., :, None], held[..., None, :]
         above = (released - other) % max(1, self.config.keys)            # (B, T, K, K); not % 0
-        added = interval.gather(2, above.flatten(2)).view(above.shape)   # by each other key
+        added = interval.gather(2, above.flatten(2)).view(above.shape)   # by each held key
         scores = added.masked_fill(other == 0, 0).sum(-1)                # (B, T, K)
         return scores.masked_fill(held == 0, 0)
 
@@ -436,7 +435,7 @@ class Transformer(nn.Module):
                   FASTER * self.parallel_score * (parallel > 0))
         scores = torch.cat(scores, dim=-1).to(logits.dtype)
         told_ids = torch.cat((recalled, held, parallel), dim=-1)
-        return logits.scatter_add(2, told_ids, scores)           # (where none is told, 0 to id 0)
+        return logits.scatter_add(2, told_ids, scores)           # (empty columns add 0 to id 0)
 
     @torch.inference_mode()
     def generate(self, ids: torch.Tensor, listeners: list, stop: int | None = None,
@@ -573,9 +572,8 @@ def save(path: str, checkpoint: dict):
 
 def load(path: str, device: str = 'cpu', dropout: float = 0.0) -> tuple[Transformer, dict]:
     """The model of a checkpoint, and the checkpoint. Raises ValueError, in one line, for a file
-    that is missing, damaged, foreign, of another version, or without a number for every weight. No
-    code in it is run. The model drops
-    out as `dropout` says, whatever it was trained with."""
+    that is missing, damaged, foreign, of another version, or with weights that are not finite. No
+    code in it is run. The model drops out as `dropout` says, whatever it was trained with."""
     if not os.path.isfile(path):
         raise ValueError(f'{path}: no such checkpoint; train a model first, and give its folder')
     try:
