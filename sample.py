@@ -87,6 +87,18 @@ class Config(Settings):
                           one_of=('auto', 'cpu', 'cuda', 'mps'))
 
 
+def training_index(checkpoint: dict, tokenizer: Tokenizer):
+    """The training pieces, indexed, to look up what was drawn; and from how long a run on a piece
+    recites. If they are not here, None and 0, and a line says why."""
+    try:
+        pieces = load_trained_on(checkpoint['train_config'], tokenizer)
+    except ValueError as error:
+        print(f'what is copied is not shown: {error}')
+        return None, 0
+    index, recites_from, _ = index_training(pieces, tokenizer.is_music)
+    return index, recites_from
+
+
 def draw_rows(model, start: torch.Tensor, listeners: list, config: Config, **given):
     """Yield the next ids of all rows of `start` (B, T), a tensor (B,) at a time, max_tokens times
     at most."""
@@ -97,18 +109,21 @@ def draw_rows(model, start: torch.Tensor, listeners: list, config: Config, **giv
 
 # ---- music
 
+AVOIDED = 6              # times as much as it learned: parallels
+
+
 def strengthened(model, recall: float, scale: float):
     """A copy of the model that makes so many times as much of what is recalled, and of the home
-    scale. Bach's own past is clearer than that of a piece by the model, and training shows it
-    nothing but Bach: so while composing it goes back to its themes, and stays in its key, too
-    seldom. And it makes too many parallels: what it learned against them counts six times, which
-    changes little where the corpus has many."""
+    scale. In training, what came before is Bach, who keeps to his themes and his key; in composing
+    it is the model's own, which is vaguer: so it goes back to them too seldom. And it makes too
+    many parallels: what it learned against them counts six times (AVOIDED), which changes little if
+    the corpus has many."""
     model = copy.deepcopy(model)
     with torch.no_grad():
         model.trust *= recall
         model.trust_by_match *= recall
         model.degree_score *= scale
-        model.parallel_score *= 6
+        model.parallel_score *= AVOIDED
     return model
 
 
@@ -132,18 +147,19 @@ def draw_pieces(model, tokenizer: MidiTokenizer, prompt: Prompt, config: Config)
     except KeyboardInterrupt:
         print('\nstopped: the pieces end here')
     progress.close()
-    return torch.cat((rows, *(ids[:, None] for ids in drawn)), dim=1).tolist(), listeners
+    pieces = torch.cat((rows, *(ids[:, None] for ids in drawn)), dim=1)          # (B, T)
+    return pieces.tolist(), listeners
 
 
 def finish(row: list[int], bits: list[float], prompt: Prompt, tokenizer: MidiTokenizer,
            config: Config) -> tuple[Score, list[float]]:
-    """The ids of a piece and the surprise of each -> its score and the surprise of each note. Notes
-    and tempos of a prompt are taken from it (where they are transposed already): ids have tempos to
-    3 % only, and no velocities."""
+    """The ids of a piece and the surprise of each -> its score and the surprise of each note.
+    Notes, tempos and metres of a prompt are taken from it (where they are transposed already): ids
+    say tempos and velocities only roughly."""
     score = tokenizer.decode(row)
     bits = note_bits(tokenizer, row, bits)
     if not prompt.score.notes:
-        if config.tempo:
+        if config.tempo:                         # exactly, in place of the word for it
             score.tempos[:1] = [(0, config.tempo)]
         return transposed(score, config.transpose), bits
     composed = [note for note in score.notes if note.start >= prompt.until]
@@ -162,9 +178,9 @@ def write_piece(score: Score, path: Path, config: Config):
         synth.write_wav(f'{path}.wav', synth.render(synth.seconds(score), config.colour))
 
 
-def compose(model, tokenizer: MidiTokenizer, index, least: int, config: Config) -> list[Piece]:
-    """Draw pieces side by side and write each as MIDI and sound. `index` and `least` are those of
-    `training_index`."""
+def compose(model, tokenizer: MidiTokenizer, index, recites_from: int,
+            config: Config) -> list[Piece]:
+    """Draw pieces side by side and write each as MIDI and sound."""
     # encode what they begin with
     prompt = read_prompt(tokenizer, config.start, config.prompt_bars, config.metre, config.tempo,
                          config.key, config.voices, config.transpose)
@@ -193,14 +209,10 @@ def compose(model, tokenizer: MidiTokenizer, index, least: int, config: Config) 
         origin = None
         if index:
             composed = Score(score.notes[given:], metres=score.metres)
-            origin = originality(composed, index, least)
-        facts = describe(score, bits[given:], origin, least)
-        facts['ends'] = 'by itself' if ended else 'cut off'
-        forbidden = listeners[number - 1].forbidden / len(row)
-        facts['the guard took away'] = f'{forbidden:.1%}'
-        if forbidden > 0.05:
-            facts['the guard took away'] += ' (it has learned too little: train longer)'
-        words = ', '.join(f'{name} {fact}' for name, fact in facts.items())
+            origin = originality(composed, index, recites_from)
+        forbidden = listeners[number - 1].forbidden / (len(row) - len(prompt.ids))
+        facts = describe(score, bits[given:], origin, recites_from, ended, forbidden)
+        words = ', '.join(f'{fact} {value}' for fact, value in facts.items())
         print(f'{path}.mid and .wav: {words}', flush=True)
         copied = ([False] * given + origin.copied) if origin else None
         pieces.append(Piece(name, score, given, bits, copied, facts))
@@ -209,7 +221,8 @@ def compose(model, tokenizer: MidiTokenizer, index, least: int, config: Config) 
 
 # ---- text
 
-def write_texts(model, tokenizer: BPETokenizer, index, least: int, config: Config) -> list[Text]:
+def write_texts(model, tokenizer: BPETokenizer, index, recites_from: int,
+                config: Config) -> list[Text]:
     """Stream texts to the terminal, one after the other, as they are drawn, and write them. Ctrl-C
     ends the one that is being drawn, and with it the rest."""
     start = config.start
@@ -218,16 +231,18 @@ def write_texts(model, tokenizer: BPETokenizer, index, least: int, config: Confi
     if start.startswith('FILE:'):
         start = Path(start.removeprefix('FILE:')).read_text('utf-8')
     device = next(model.parameters()).device
-    # a text begins after the end of another
+    # a text begins after the end of another (whose clock the model is not told, but only how far
+    # apart two ids are counts)
     prompt = torch.tensor([[tokenizer.end] + tokenizer.encode(start)], device=device)
     texts = []
     for number in range(1, config.num_samples + 1):
         print(f'--- {number} of {config.num_samples}\n{start}', end='')
         generator = torch.Generator(device).manual_seed(config.seed + number - 1)
-        rows = draw_rows(model, prompt, [tokenizer.listener()], config, stop=tokenizer.end,
-                         generator=generator)
-        ids = (id.item() for id in rows)
-        text, stopped = '', False
+        drawn = draw_rows(model, prompt, [tokenizer.listener()], config, stop=tokenizer.end,
+                          generator=generator)
+        ids = (id.item() for id in drawn)
+        text = ''
+        stopped = False
         try:
             for piece in tokenizer.stream(id for id in ids if id != tokenizer.end):
                 print(piece, end='', flush=True)
@@ -241,7 +256,7 @@ def write_texts(model, tokenizer: BPETokenizer, index, least: int, config: Confi
         facts = {'characters': f'{len(text):,}'}
         copied = []
         if index:
-            origin = originality_of_text(text, index, least)
+            origin = originality_of_text(text, index, recites_from)
             copied = origin.copied
             facts['longest run in the training text'] = f'{origin.longest} words'
         texts.append(Text(name, start, text, copied, facts))
@@ -249,20 +264,6 @@ def write_texts(model, tokenizer: BPETokenizer, index, least: int, config: Confi
             print(f'stopped: what was written is in {path}')
             break
     return texts
-
-
-# ---- the page
-
-def training_index(checkpoint: dict, tokenizer: Tokenizer):
-    """The training pieces, to look up what was drawn, and how long a run must be to count as
-    recited. If they are not here, None and 0, and a line says why."""
-    try:
-        pieces = load_trained_on(checkpoint['train_config'], tokenizer)
-    except ValueError as error:
-        print(f'what is copied is not shown: {error}')
-        return None, 0
-    index, least, _ = index_training(pieces, tokenizer.is_music)
-    return index, least
 
 
 FOR_MUSIC = ('prompt_bars metre tempo key voices transpose bars recall scale colour '
@@ -290,11 +291,11 @@ def main(config: Config):
     tokenizer = load_tokenizer(checkpoint['tokenizer'])
     music = tokenizer.is_music
     check(config, music)
-    index = training_index(checkpoint, tokenizer)
+    index, recites_from = training_index(checkpoint, tokenizer)
     if music:
-        samples = compose(model, tokenizer, *index, config)
+        samples = compose(model, tokenizer, index, recites_from, config)
     else:
-        samples = write_texts(model, tokenizer, *index, config)
+        samples = write_texts(model, tokenizer, index, recites_from, config)
     page = Path(config.out_dir) / 'index.html'
     write_page(page, config.out_dir, settings_of(config, checkpoint), samples,
                read_curve(page.with_name('log.csv')))

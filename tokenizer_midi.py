@@ -5,8 +5,8 @@ The words come in the order of time, as on the roll of a player piano. The Aria 
 
     begin  metre 3/4  tempo 71  home G major  voices 3  on G3  on G5  shift 24  off G5  on B3  ...
 
-`on` presses a key and `off` releases it; `shift 24` waits for 24 steps, a quarter note (STEPS; a
-whole note is WHOLE). On this grid 16ths, 32nds and triplets all land. At one step keys are released
+`on` presses a key and `off` releases it; `shift 24` waits for 24 steps, a quarter note (a whole
+note is WHOLE). On this grid 16ths, 32nds and triplets all land. At one step keys are released
 first, then pressed, the lowest first. A tempo is in quarters a minute; the words for tempos are 3 %
 apart. `home` is the key of the piece in the musician's sense, G major, in which it begins and ends;
 `voices` says how many notes sound at once, on average, rests left out. `on`, `off` and
@@ -54,6 +54,7 @@ FOLLOW = {'metre': 'tempo shift off velocity on',
 
 class MidiTokenizer(Tokenizer):
     """Score <-> ids: the same vocabulary for every corpus, with 16 words more for `velocity`."""
+    VERSION = 5              # of what the words mean
     unit = 'note'
     is_music = True
 
@@ -187,19 +188,19 @@ class MidiTokenizer(Tokenizer):
         return {'columns': Listener.TOLD,
                 'bar_steps': 1 + Listener.LONGEST_BAR,
                 'end_levels': 1 + len(END_LEVELS),
-                'matches': 1 + Recall.LEVELS,                            # one of them for none
+                'matches': 1 + Recall.LEVELS,                    # one of them for none
                 'keys': 128, 'first_on': self.ids['on', 0],
                 'first_home': self.ids['home', HOMES[0]]}
 
     def to_dict(self) -> dict:
-        return {'kind': 'midi', 'version': 5, 'velocity': self.velocity}
+        return {'kind': 'midi', 'version': self.VERSION, 'velocity': self.velocity}
 
     @classmethod
     def from_dict(cls, d: dict):
         """Raises ValueError if `d` is not what this version's `to_dict` gives."""
         tokenizer = cls(bool(d.get('velocity')))
         if d != tokenizer.to_dict():
-            raise ValueError(f'not a MIDI tokenizer of version 5: {d!r:.60}')
+            raise ValueError(f'not a MIDI tokenizer of version {cls.VERSION}: {d!r:.60}')
         return tokenizer
 
 
@@ -248,7 +249,7 @@ class Listener:
     CLOCK_ROUND = 64 * WHOLE
     TOLD = {'clock': 1, 'to_bar': 1, 'to_end': 1, 'match': 3, 'home': 1, 'voices': 1,
             'recalled': 9, 'parallel': 1, 'held': 12}
-    LONGEST_BAR = 2 * WHOLE                      # as told: the beginning of a longer one is alike
+    LONGEST_BAR = 2 * WHOLE                      # the most that to_bar says
     MAX_HOLD = 3 * WHOLE // 2                    # in Bach's keyboard works 1 note in 800 is longer
 
     def __init__(self, tokenizer: MidiTokenizer, end: int = 0, bars: int = 0, prompt_end: int = 0,
@@ -321,9 +322,10 @@ class Listener:
         latest = self.latest_end()
         if nth < len(ends):                      # a note of the prompt ends as it did there
             end = min(ends[nth], latest)
-            window = end, end
+            window = end, end                    # when it may be released: from, to
         else:
             window = self.now + 1, min(self.now + self.MAX_HOLD, latest)
+        # of two voices that hold one key, the one that is over first stands first
         self.held[key] = sorted([*self.held.get(key, []), window])
         self.struck.append(key)
         self.recall.press(key)
@@ -338,18 +340,19 @@ class Listener:
     def told(self) -> list[int]:
         """The row of numbers, in the order of TOLD."""
         ids = self.tokenizer.ids
-        recalled = []                            # (how sure, three ids) for each voice
+        by_voice = []                            # (how sure, its three ids)
         for voice in self.recall.voices:
-            # (beyond the ends of the keyboard there is no word)
-            ons = [0 if pitch in self.held else ids.get(('on', pitch), 0)
-                   for pitch in voice.pitches]
-            off = ids['off', voice.pitch] if voice.end is None else 0
+            ons = []
+            for pitch in voice.pitches:          # (beyond the keyboard there is no word)
+                ons.append(0 if pitch in self.held else ids.get(('on', pitch), 0))
+            still_holds = voice.end is None
+            off = ids['off', voice.pitch] if still_holds else 0
             if voice.sure and (off or any(ons)):
-                recalled.append((voice.sure, pad(ons, 2) + [off]))
-        recalled.sort(key=lambda one: -one[0])
-        recalled = recalled[:self.TOLD['match']]
-        matches = pad([sure for sure, _ in recalled], self.TOLD['match'])
-        recalled = pad([id for _, three in recalled for id in three], self.TOLD['recalled'])
+                by_voice.append((voice.sure, pad(ons, 2) + [off]))
+        by_voice.sort(key=lambda one: -one[0])
+        by_voice = by_voice[:self.TOLD['match']]
+        matches = pad([sure for sure, _ in by_voice], self.TOLD['match'])
+        recalled = pad([id for _, three in by_voice for id in three], self.TOLD['recalled'])
         held = pad([ids['off', key] for key in self.held][-self.TOLD['held']:], self.TOLD['held'])
         to_bar = min(self.LONGEST_BAR, round(self.bar - self.place()))
         return [self.now % self.CLOCK_ROUND, to_bar, self.to_end(), *matches, self.home,
@@ -397,14 +400,15 @@ class Listener:
         end in time. The first words of a piece, and what may come after each:
 
             begin           words of the OPENING (they are left out here)
-            on C4           no `on C4`, since it is held; no `off`, as no time has passed; no `end`
+            on C4           no `on C4`, since it is held; no `off`, they come first at a step; no
+                            `end`
             shift 96        of the `off`s, only that of C4; a wait of 48 at most, since a key is
                             held for 144 at most (MAX_HOLD)
         """
         # after the end, other pieces of the batch go on: what is drawn here is thrown away
         if self.last_kind == 'end':
             return np.full(self.tokenizer.vocab_size, True)
-        if not self.voices:
+        if not self.voices:                      # the last word of the opening has not come
             return self.opening()
         mask = self.tokenizer.follow[self.last_kind].copy()
         on, off, shift = self.tokenizer.on, self.tokenizer.off, self.tokenizer.shift
@@ -421,7 +425,7 @@ class Listener:
         mask[on][is_held] = False                # a key that is held is not pressed again
         mask[off][~is_held] = False
         mask[off][early] = False
-        if is_held.all():                        # then no word of loudness either: no `on` follows
+        if is_held.all():    # (by an untrained model) then no word of loudness: no `on` can follow
             mask[self.tokenizer.on_and_velocity] = False
         self.rule_the_end(mask)
         # no wait goes beyond the step at which a key has to be released or, if none is held, the
@@ -437,8 +441,8 @@ class Listener:
             up to 3/4 of it    the piece may not end
             from 1 on          it ends as soon as the last key is released
             from 9/8 on        no key is pressed any more, and it ends if none is held
-            by 5/4             all keys are released: `press` limits each note to that, by the metre
-                               in which it is struck
+            by 5/4             all keys are released: `press` limits each note to that, counted in
+                               bars of the metre in which it is struck
         """
         end = self.tokenizer.end
         if self.held:
@@ -447,7 +451,7 @@ class Listener:
             return
         if self.steps_until(3 / 4 * self.bars) > 0:
             mask[end] = False
-        may_end = mask[end]                      # the last word released the last key
+        may_end = mask[end]          # by FOLLOW only after an `off`: that of the last key
         no_more = self.steps_until(9 / 8 * self.bars) <= 0
         if (self.steps_until(self.bars) <= 0 and may_end) or (no_more and not self.held):
             mask[:] = False

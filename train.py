@@ -1,9 +1,9 @@
 """Train the transformer on any prepared corpus: python train.py config/goldberg.py
 
-This file knows ids, not words: what they mean stands in the corpus's meta.json, which goes into
-the checkpoint. On N GPUs, torchrun --nproc_per_node=N train.py config/bach_gpu.py: every process
-trains on rows of its own, and the result is, but for dropout and rounding, that of one process
-whose batch is N times as large.
+This file knows ids, not words. What they mean, the tokenizer knows, which goes from the corpus's
+meta.json into the checkpoint. On N GPUs, torchrun --nproc_per_node=N train.py config/bach_gpu.py:
+every process trains on rows of its own, and the result is, but for dropout and rounding, that of
+one process whose batch is N times as large.
 
 In this order: settings, batches, validation, the optimizers, the model to begin with, the loop.
 """
@@ -27,7 +27,7 @@ from lib.settings import Settings, run, setting
 from lib.tokenizer import columns_of_told
 from model import FORMAT, ModelConfig, Transformer, load, save
 
-LOWER = 'lower muon_lr and adam_lr (what was best before is in ckpt.pt)'
+ADVICE = 'lower muon_lr and adam_lr (what was best before is in ckpt.pt)'
 
 
 @dataclass
@@ -89,8 +89,8 @@ def draw_places(corpora: list[dict], shares: list[float], rows: int, context: in
 def get_batch(corpora: list[dict], shares: list[float], rows: int, context: int,
               transpositions: torch.Tensor, generator: torch.Generator, rank: int = 0,
               world: int = 1):
-    """Random crops of the training parts, each transposed: `transpositions` (R, V) has a row for
-    each other key, in which id i stands for transpositions[row, i]. Of `world` processes, whose
+    """Random crops of the training parts, each transposed: `transpositions` (12, V) has a row for
+    each, also for none, in which id i becomes transpositions[row, i]. Of `world` processes, whose
     generators are alike, each draws the whole batch and keeps its own rows.
 
     Returns the ids (B, T), the next ids (B, T), and what the listener told after each of the ids
@@ -100,25 +100,26 @@ def get_batch(corpora: list[dict], shares: list[float], rows: int, context: int,
     mine = slice(rank * rows, (rank + 1) * rows)
     all_rows = world * rows
     places = draw_places(corpora, shares, all_rows, context, generator)[mine]
-    key = torch.randint(len(transpositions), (all_rows, 1), generator=generator)[mine]   # (B, 1)
+    which = torch.randint(len(transpositions), (all_rows, 1), generator=generator)[mine]
     end_is_told = torch.rand(all_rows, generator=generator)[mine] < 0.5
 
     crops = [corpus['train'][start:start + context + 1] for corpus, start in places]
     tolds = [corpus['train_told'][start:start + context] for corpus, start in places]
-    ids = transpositions[key, stack(crops)]                      # (B, T + 1): one row each
+    ids = transpositions[which, stack(crops)]                    # (B, T + 1)
     told = stack(tolds)                                          # (B, T, W)
-    columns = columns_of_told(corpora[0]['shape_of_told']['columns'])
-    told_ids = told[:, :, columns['ids']]
-    told[:, :, columns['ids']] = transpositions[key[..., None], told_ids]
-    told[~end_is_told, :, columns['to_end']] = 0
+    # what is told moves with them, where it is ids; 0, which says nothing, stays
+    place_of = columns_of_told(corpora[0]['shape_of_told']['columns'])
+    told_ids = told[:, :, place_of['ids']]
+    told[:, :, place_of['ids']] = transpositions[which[..., None], told_ids]
+    told[~end_is_told, :, place_of['to_end']] = 0
     return ids[:, :-1], ids[:, 1:], told
 
 
 # ---- validation
 
 def validate(model, corpus: dict, processes: Processes) -> float:
-    """Mean loss in nats of the held-out part. Each process scores some of it, and all get the
-    whole."""
+    """Mean loss in nats of the held-out part, without dropout and without being told the end. Each
+    process scores some of it, and all get the whole."""
     losses = losses_of(model, corpus['val'], corpus['val_told'], processes.rank, processes.world)
     total = torch.tensor(losses.sum(), dtype=torch.float32)
     return processes.sum(total).item() / (len(corpus['val']) - 1)
@@ -163,8 +164,8 @@ class Muon(torch.optim.Optimizer):
             ahead = gradient.lerp(mean, group['beta'])       # Nesterov's look ahead
             update = orthogonalize(ahead.to(self.dtype)).to(gradient.dtype)
             inputs, outputs = gradient.shape[1:]
-            # in a wide matrix an output's part of the update is of length sqrt(inputs / outputs),
-            # and else 1: this makes it 1 in both
+            # a column, the weights of one output, is of length 1 in the update of a tall or square
+            # matrix; in that of a wide one of sqrt(inputs / outputs), in the mean: this makes it 1
             step_size = lr * max(1, outputs / inputs) ** 0.5
             for matrix, direction in zip(matrices, update):
                 matrix.mul_(1 - lr * group['weight_decay'])
@@ -217,7 +218,7 @@ class Progress:
 
 # settings that may be others when a run is resumed
 MAY_CHANGE = {'resume', 'overwrite', 'max_steps', 'eval_every', 'log_every', 'patience', 'out_dir',
-        'device', 'compile'}
+              'device', 'compile'}
 
 
 def init_model(config: Config, meta: dict, device: str) -> tuple[Transformer, dict]:
@@ -242,7 +243,9 @@ def init_model(config: Config, meta: dict, device: str) -> tuple[Transformer, di
         if had[name] != value and name not in MAY_CHANGE:
             raise ValueError(f'{path} was trained with {name} = {had[name]!r}: it cannot go on '
                              f'with {value!r}')
-    return model, checkpoint if config.resume else {}
+    if not config.resume:
+        return model, {}
+    return model, checkpoint
 
 
 def compiled(model, config: Config, device: str):
@@ -287,13 +290,14 @@ def load_data(config: Config) -> tuple[list[dict], list[dict]]:
 
 def train(config: Config) -> Transformer:
     """Train until max_steps, patience or Ctrl-C ends it; returns the model as it is then. Raises
-    ValueError, before anything is overwritten, for settings that do not go together."""
+    ValueError for settings that do not go together, before anything is overwritten, and for a loss
+    or a weight that is no number any more."""
     # ---- where to compute, and what to learn from
     check_folder(config)
     out = Path(config.out_dir)
     processes = Processes()
     corpora, extra = load_data(config)
-    meta = corpora[0]                                            # they agree in what is used of it
+    meta = corpora[0]            # (all have its tokenizer and what follows from that)
     unit = meta['unit']
     as_it_is = [list(range(meta['vocab_size']))]
     transpositions = torch.tensor(meta['augment'] if config.augment else as_it_is)
@@ -328,7 +332,7 @@ def train(config: Config) -> Transformer:
 
     def save_as(name: str):
         if not all(parameter.isfinite().all() for parameter in model.parameters()):
-            raise ValueError(f'a weight is no number at step {progress.step}: {LOWER}')
+            raise ValueError(f'a weight is no number at step {progress.step}: {ADVICE}')
         if processes.rank == 0:
             save(out / name, {
                 'format': FORMAT, 'model': model.state_dict(), 'model_config': asdict(model.config),
@@ -430,18 +434,18 @@ def train(config: Config) -> Transformer:
 def stop_if_not_finite(loss: float, step: int):
     """Raise ValueError for a loss that is no number any more: nothing good comes after it."""
     if not math.isfinite(loss):
-        raise ValueError(f'the loss is {loss} at step {step}: {LOWER}')
+        raise ValueError(f'the loss is {loss} at step {step}: {ADVICE}')
 
 
 def main(config: Config):
     try:
         train(config)
     except RuntimeError as error:
-        if 'RANK' not in os.environ:
-            raise
+        if 'RANK' not in os.environ:             # torchrun sets it for each of its processes
+            raise                                # a mistake of ours
         why = str(error).splitlines()[0]
-        raise ValueError('a process of this run has failed, so all end; last.pt is whole, --resume '
-                         f'goes on from there ({why:.200})') from None
+        raise ValueError('a process of this run has failed, so all end; if there is a last.pt, it '
+                         f'is whole, and --resume goes on from there ({why:.200})') from None
 
 
 if __name__ == '__main__':

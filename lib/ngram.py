@@ -92,7 +92,7 @@ def count_ngrams(corpora: list[dict]) -> NGram:
 
 
 def draw_ngram(ngram: NGram, order: int, tokenizer: Tokenizer) -> list:
-    """Pieces of music drawn by the n-gram, (name, Score), of NGRAM_IDS ids each; none ends before."""
+    """Pieces of music that it draws, (name, Score), of NGRAM_IDS ids each; none ends before."""
     generator = np.random.default_rng(SEED)
     pieces = []
     for number in range(1, NGRAM_PIECES + 1):

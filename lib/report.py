@@ -33,7 +33,8 @@ class Progress:
             print('\r' + ' ' * 40 + '\r', end='', flush=True)
 
 
-def describe(score: Score, bits: list[float], origin, least: int) -> dict[str, str]:
+def describe(score: Score, bits: list[float], origin, recites_from: int, ended: bool,
+             forbidden: float) -> dict[str, str]:
     """What a musician asks first, and then how likely and how original it is. bits: the surprise of
     each note that was drawn; origin: what `originality` found, None if it was not asked."""
     metres = [metre[1:] for metre in score.metres] or [(4, 4)]
@@ -44,16 +45,20 @@ def describe(score: Score, bits: list[float], origin, least: int) -> dict[str, s
              'voices': str(count_voices(score.notes)),
              'surprise': f'{np.mean(bits):.2f} bits a note' if bits else 'none'}
     if origin:
-        facts['longest run in the training pieces'] = say_run(origin, least)
+        facts['longest run in the training pieces'] = say_run(origin, recites_from)
+    facts['ends'] = 'by itself' if ended else 'cut off'
+    facts['the guard took away'] = f'{forbidden:.1%}'
+    if forbidden > 0.05:
+        facts['the guard took away'] += ' (it has learned too little: train longer)'
     return facts
 
 
-def say_run(origin, least: int) -> str:
+def say_run(origin, recites_from: int) -> str:
     """The longest run that a piece shares with the training pieces, in words."""
     if not origin.longest:
         return 'none'
     words = f'{origin.longest} notes, of {Path(origin.source).stem}, bar {origin.source_bar}'
-    return f'{words}: it recites' if origin.longest >= least else words
+    return f'{words}: it recites' if origin.longest >= recites_from else words
 
 
 def settings_of(config: Settings, checkpoint: dict) -> dict[str, str]:

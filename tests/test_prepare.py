@@ -277,8 +277,8 @@ def test_names_that_are_none(tmp_path, home, name):
 
 
 def test_two_folders_are_two_corpora(tmp_path, home):
-    """Forbids `J.S. Other` that takes the place of `J.S. Bach`, or a folder that takes the place of
-    another one of the same name."""
+    """Forbids `J.S. Other` that takes the place of `J.S. Bach`, or a folder, or a corpus of
+    this repo, that takes the place of another one of the same name."""
     for seed in range(2):
         for folder in ('J.S. Bach', 'J.S. Other', 'there/J.S. Bach'):
             song(tmp_path / folder / f'{seed}.mid', f'{seed} {folder}')
@@ -286,8 +286,11 @@ def test_two_folders_are_two_corpora(tmp_path, home):
     before = bins(home / 'j-s-bach')
     prepare.main(Config(str(tmp_path / 'J.S. Other'), jobs=1))
     assert sorted(path.name for path in home.iterdir()) == ['j-s-bach', 'j-s-other']
-    with pytest.raises(ValueError, match='made of something else'):
-        prepare.main(Config(str(tmp_path / 'there/J.S. Bach'), jobs=1))
+    (home / 'goldberg').mkdir()
+    song(home / 'goldberg' / '00-aria.mid', 0)
+    for source, name in ((str(tmp_path / 'there/J.S. Bach'), ''), ('goldberg', 'j-s-bach')):
+        with pytest.raises(ValueError, match='made of something else'):
+            prepare.main(Config(source, name, jobs=1))
     assert bins(home / 'j-s-bach') == before
 
 
