@@ -21,6 +21,7 @@ import torch
 
 from lib import synth
 from lib.corpus import load_trained_on
+from lib.form import is_at_home
 from lib.heldout import note_bits, surprise
 from lib.machine import pick_device
 from lib.originality import index_training, originality, originality_of_text
@@ -66,8 +67,10 @@ class Config(Settings):
                         at_most=1_000_000)
     max_tokens: int = setting(4000, 'ids a sample at most, should it not end before', at_least=1,
                               at_most=10_000_000)
+    drafts: int = setting(4, 'music: drafts of each piece; the first that comes home is kept',
+                          at_least=1, at_most=100)
     # how bold
-    recall: float = setting(1.2, 'music: how much it makes of what it recalls; 1: as it learned',
+    recall: float = setting(1.5, 'music: how much it makes of what it recalls; 1: as it learned',
                             at_least=0, at_most=10)
     scale: float = setting(1.2, 'music: how closely it keeps to the home scale; 1: as it learned',
                            at_least=0, at_most=10)
@@ -109,15 +112,15 @@ def draw_rows(model, start: torch.Tensor, listeners: list, config: Config, **giv
 
 # ---- music
 
-AVOIDED = 6              # times as much as it learned: parallels
+AVOIDED = 8              # times as much as it learned: parallels
 
 
 def strengthened(model, recall: float, scale: float):
     """A copy of the model that makes so many times as much of what is recalled, and of the home
     scale. In training, what came before is Bach, who keeps to his themes and his key; in composing
     it is the model's own, which is vaguer: so it goes back to them too seldom. And it makes too
-    many parallels: what it learned against them counts six times (AVOIDED), which changes little if
-    the corpus has many."""
+    many parallels: what it learned against them counts so many times as much (AVOIDED), which
+    changes little if the corpus has many."""
     model = copy.deepcopy(model)
     with torch.no_grad():
         model.trust *= recall
@@ -129,14 +132,17 @@ def strengthened(model, recall: float, scale: float):
 
 def draw_pieces(model, tokenizer: MidiTokenizer, prompt: Prompt, config: Config):
     """Go on from the prompt, in num_samples rows: the ids of each piece, the prompt's among them,
-    and the listeners. Ctrl-C ends all pieces where they are."""
+    and the listeners. Of each piece so many drafts are drawn, side by side, and one is kept: the
+    first that ends in the key in which it began, or else the first. Ctrl-C ends all of them where
+    they are."""
     device = next(model.parameters()).device
     model = strengthened(model, config.recall, config.scale)
     generator = torch.Generator(device).manual_seed(config.seed)
     wishes = {'bars': config.bars, 'prompt_end': prompt.until, 'lasting': prompt.lasting(),
               **prompt.wishes}
-    listeners = [tokenizer.listener(**wishes) for _ in range(config.num_samples)]
-    rows = torch.tensor([prompt.ids] * config.num_samples, device=device)
+    count = config.num_samples * config.drafts
+    listeners = [tokenizer.listener(**wishes) for _ in range(count)]
+    rows = torch.tensor([prompt.ids] * count, device=device)
     progress = Progress(listeners, config.bars)
     drawn = []
     try:
@@ -147,8 +153,13 @@ def draw_pieces(model, tokenizer: MidiTokenizer, prompt: Prompt, config: Config)
     except KeyboardInterrupt:
         print('\nstopped: the pieces end here')
     progress.close()
-    pieces = torch.cat((rows, *(ids[:, None] for ids in drawn)), dim=1)          # (B, T)
-    return pieces.tolist(), listeners
+    rows = torch.cat((rows, *(ids[:, None] for ids in drawn)), dim=1).tolist()
+    kept = []
+    for first in range(0, count, config.drafts):
+        numbers = range(first, first + config.drafts)
+        at_home = [number for number in numbers if is_at_home(tokenizer.decode(rows[number]))]
+        kept.append(at_home[0] if at_home else first)
+    return [rows[number] for number in kept], [listeners[number] for number in kept]
 
 
 def finish(row: list[int], bits: list[float], prompt: Prompt, tokenizer: MidiTokenizer,
@@ -186,10 +197,12 @@ def compose(model, tokenizer: MidiTokenizer, index, recites_from: int,
                          config.key, config.voices, config.transpose)
 
     # generate
-    print(f'composing {config.num_samples:,} side by side ...', flush=True)
+    print(f'composing {config.num_samples:,}, {config.drafts:,} drafts of each, side by side ...',
+          flush=True)
     began = time.perf_counter()
     rows, listeners = draw_pieces(model, tokenizer, prompt, config)
-    speed = (len(rows[0]) - len(prompt.ids)) * len(rows) / (time.perf_counter() - began)
+    drawn = (len(rows[0]) - len(prompt.ids)) * config.num_samples * config.drafts
+    speed = drawn / (time.perf_counter() - began)
     print(f'drawn at {speed:,.0f} tokens/s; now each is turned into sound ...', flush=True)
 
     # decode, write, and say what there is to say
@@ -266,7 +279,7 @@ def write_texts(model, tokenizer: BPETokenizer, index, recites_from: int,
     return texts
 
 
-FOR_MUSIC = ('prompt_bars metre tempo key voices transpose bars recall scale colour '
+FOR_MUSIC = ('prompt_bars metre tempo key voices transpose bars drafts recall scale colour '
              'soundfont').split()
 
 

@@ -112,6 +112,11 @@ def comes_home(notes: np.ndarray) -> bool:
     return keys[0] == keys[1]
 
 
+def is_at_home(score: Score) -> bool:
+    """Whether a piece, if it has enough notes to say, ends in the key in which it began."""
+    return len(score.notes) >= FEWEST and comes_home(table_of(score))
+
+
 # ---- all figures
 
 def heard(scores: list[Score]) -> list[Score]:

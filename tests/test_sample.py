@@ -172,15 +172,38 @@ def test_each_piece_has_a_listener_of_its_own(tmp_path, overheard):
     write_midi(Score([Note(0, 60, 100), Note(72, 62, 100), Note(200, 62, 24)],
                      metres=[(0, 3, 4)]), path)
     prompt = read_prompt(tokenizer, str(path), bars=2)
-    config = Config(num_samples=3, max_tokens=9, bars=5)
+    config = Config(num_samples=3, drafts=2, max_tokens=9, bars=5)
     rows, listeners = sample.draw_pieces(model, tokenizer, prompt, config)
-    assert overheard == [{'bars': 5, 'prompt_end': 144, 'lasting': {(72, 62): [172]}}] * 3
+    assert overheard == [{'bars': 5, 'prompt_end': 144, 'lasting': {(72, 62): [172]}}] * 6
     assert len(rows) == len(set(listeners)) == 3
     nothing = read_prompt(tokenizer, metre='3/8', tempo=20.0, key='Bb')
     config = Config(num_samples=1, max_tokens=9, bars=0)
     sample.draw_pieces(model, tokenizer, nothing, config)
     assert overheard[-1] == {'bars': 0, 'prompt_end': 0, 'lasting': {}, 'metre': (3, 8),
                              'tempo': 0, 'home': (10, 'major')}
+
+
+def test_the_draft_that_comes_home_is_kept(monkeypatch):
+    """Forbids a draft in another key that is kept where one comes home, drafts of one piece that
+    are taken for another's, and a piece without any."""
+    tokenizer = MidiTokenizer()
+
+    def piece(first: int, last: int) -> list[int]:
+        """Scales in major: 28 notes above one tonic, 28 above another."""
+        scale = [0, 2, 4, 5, 7, 5, 4, 2, 0, 4, 7, 12, 7, 4] * 2
+        pitches = [first + step for step in scale] + [last + step for step in scale]
+        return tokenizer.encode(Score([Note(12 * i, p, 12) for i, p in enumerate(pitches)]))[1:]
+    away, home, other = piece(60, 66), piece(60, 60), piece(62, 62)
+    drafts = [away, home, other, away, away, piece(61, 65)]
+
+    def drawn(model, rows, listeners, config, **given):
+        for ids in zip(*drafts):
+            yield torch.tensor(ids)
+    monkeypatch.setattr(sample, 'draw_rows', drawn)
+    config = Config(num_samples=2, drafts=3)
+    rows, listeners = sample.draw_pieces(small_model(tokenizer), tokenizer,
+                                         read_prompt(tokenizer), config)
+    assert [row[1:] for row in rows] == [home, away] and len(listeners) == 2
 
 
 def test_recall_and_scale():
@@ -201,7 +224,7 @@ def test_recall_and_scale():
                               scale * model.score_degrees(x, home), atol=1e-4)
         for name, tensor in stronger.state_dict().items():
             if name == 'parallel_score':
-                assert torch.allclose(tensor, 6 * model.parallel_score)
+                assert torch.allclose(tensor, sample.AVOIDED * model.parallel_score)
             elif name not in ('trust', 'trust_by_match', 'degree_score'):
                 assert torch.equal(tensor, before[name])
 
