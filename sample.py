@@ -28,7 +28,7 @@ from lib.originality import index_training, originality, originality_of_text
 from lib.page import Piece, Text, read_curve, write_page
 from lib.prompt import Prompt, read_prompt, transposed
 from lib.report import Progress, describe, settings_of
-from lib.score import MOST_VOICES, Score, write_midi
+from lib.score import MOST_VOICES, Score, count_voices, write_midi
 from lib.settings import Settings, run, setting
 from lib.tokenizer import Tokenizer
 from model import load
@@ -67,7 +67,7 @@ class Config(Settings):
                         at_most=1_000_000)
     max_tokens: int = setting(4000, 'ids a sample at most, should it not end before', at_least=1,
                               at_most=10_000_000)
-    drafts: int = setting(4, 'music: drafts of each piece; the first that comes home is kept',
+    drafts: int = setting(4, 'music: drafts of each piece; one that comes home is taken',
                           at_least=1, at_most=100)
     # how bold
     recall: float = setting(1.5, 'music: how much it makes of what it recalls; 1: as it learned',
@@ -132,9 +132,8 @@ def strengthened(model, recall: float, scale: float):
 
 def draw_pieces(model, tokenizer: MidiTokenizer, prompt: Prompt, config: Config):
     """Go on from the prompt, in num_samples rows: the ids of each piece, the prompt's among them,
-    and the listeners. Of each piece so many drafts are drawn, side by side, and one is kept: the
-    first that ends in the key in which it began, or else the first. Ctrl-C ends all of them where
-    they are."""
+    and the listeners. Of each piece so many drafts are drawn, side by side, and the one that keeps
+    its promises best is taken. Ctrl-C ends all of them where they are."""
     device = next(model.parameters()).device
     model = strengthened(model, config.recall, config.scale)
     generator = torch.Generator(device).manual_seed(config.seed)
@@ -154,12 +153,19 @@ def draw_pieces(model, tokenizer: MidiTokenizer, prompt: Prompt, config: Config)
         print('\nstopped: the pieces end here')
     progress.close()
     rows = torch.cat((rows, *(ids[:, None] for ids in drawn)), dim=1).tolist()
-    kept = []
+    taken = []
     for first in range(0, count, config.drafts):
         numbers = range(first, first + config.drafts)
-        at_home = [number for number in numbers if is_at_home(tokenizer.decode(rows[number]))]
-        kept.append(at_home[0] if at_home else first)
-    return [rows[number] for number in kept], [listeners[number] for number in kept]
+        taken.append(max(numbers, key=lambda number: promises_kept(tokenizer.decode(rows[number]))))
+    return [rows[number] for number in taken], [listeners[number] for number in taken]
+
+
+def promises_kept(score: Score) -> int:
+    """2 for a piece that ends in the key in which it began, and has as many voices as its opening
+    says: else it tends to grow thin. 1 if it only comes home, 0 if it does not."""
+    if not is_at_home(score):
+        return 0
+    return 2 if count_voices(score.notes) == score.voices else 1
 
 
 def finish(row: list[int], bits: list[float], prompt: Prompt, tokenizer: MidiTokenizer,

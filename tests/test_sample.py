@@ -183,27 +183,30 @@ def test_each_piece_has_a_listener_of_its_own(tmp_path, overheard):
                              'tempo': 0, 'home': (10, 'major')}
 
 
-def test_the_draft_that_comes_home_is_kept(monkeypatch):
-    """Forbids a draft in another key that is kept where one comes home, drafts of one piece that
-    are taken for another's, and a piece without any."""
+def test_the_draft_that_comes_home_is_taken(monkeypatch):
+    """Forbids a draft in another key that is taken where one comes home, one in fewer voices than it
+    says where one has as many, drafts of one piece that are taken for another's, and a piece
+    without any."""
     tokenizer = MidiTokenizer()
 
-    def piece(first: int, last: int) -> list[int]:
-        """Scales in major: 28 notes above one tonic, 28 above another."""
+    def piece(first: int, last: int, voices: int = 1) -> list[int]:
+        """One voice: 28 notes in major above one tonic, 28 above another."""
         scale = [0, 2, 4, 5, 7, 5, 4, 2, 0, 4, 7, 12, 7, 4] * 2
         pitches = [first + step for step in scale] + [last + step for step in scale]
-        return tokenizer.encode(Score([Note(12 * i, p, 12) for i, p in enumerate(pitches)]))[1:]
-    away, home, other = piece(60, 66), piece(60, 60), piece(62, 62)
-    drafts = [away, home, other, away, away, piece(61, 65)]
+        return tokenizer.encode(Score([Note(12 * i, p, 12) for i, p in enumerate(pitches)],
+                                      voices=voices))[1:]
+    away, home, thin = piece(60, 66), piece(60, 60), piece(62, 62, voices=3)
+    drafts = [away, thin, home, piece(64, 64), away, away, thin, away,
+              away, piece(61, 65), away, piece(61, 65)]
 
     def drawn(model, rows, listeners, config, **given):
         for ids in zip(*drafts):
             yield torch.tensor(ids)
     monkeypatch.setattr(sample, 'draw_rows', drawn)
-    config = Config(num_samples=2, drafts=3)
+    config = Config(num_samples=3, drafts=4)
     rows, listeners = sample.draw_pieces(small_model(tokenizer), tokenizer,
                                          read_prompt(tokenizer), config)
-    assert [row[1:] for row in rows] == [home, away] and len(listeners) == 2
+    assert [row[1:] for row in rows] == [home, thin, away] and len(listeners) == 3
 
 
 def test_recall_and_scale():
