@@ -184,8 +184,8 @@ def test_each_piece_has_a_listener_of_its_own(tmp_path, overheard):
 
 
 def test_the_draft_that_comes_home_is_taken(monkeypatch):
-    """Forbids a draft in another key that is taken where one comes home, one in fewer voices than it
-    says where one has as many, drafts of one piece that are taken for another's, and a piece
+    """Forbids a draft in another key that is taken where one comes home, one in fewer voices than
+    it says where one has as many, drafts of one piece that are taken for another's, and a piece
     without any."""
     tokenizer = MidiTokenizer()
 
