@@ -127,14 +127,15 @@ def read_told(path: Path, split: str, meta: dict) -> np.ndarray:
     """(N, W) what the listener said after each of the ids (N). Raises Damaged if these are not as
     many, or a number is none that a listener says."""
     shape = meta['shape_of_told']
-    count, columns = meta['tokens'][split], sum(shape['columns'].values())
-    told = map_numbers(path, count * columns, meta).reshape(count, columns)
-    columns = columns_of_told(shape['columns'])
+    count = meta['tokens'][split]
+    width = sum(shape['columns'].values())
+    told = map_numbers(path, count * width, meta).reshape(count, width)
+    place_of = columns_of_told(shape['columns'])
     limits = {'to_bar': shape.get('bar_steps', 1), 'to_end': shape.get('end_levels', 1),
               'match': shape['matches'], 'ids': meta['vocab_size']}
     largest = told.max(axis=0)
     for name, limit in limits.items():
-        if (largest[columns[name]] >= limit).any():
+        if (largest[place_of[name]] >= limit).any():
             raise Damaged(f'{path.name} is damaged: a number is too large')
     return told
 

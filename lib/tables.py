@@ -47,8 +47,8 @@ def print_judge(found: dict):
     """The judge's figures, what they are worth, and what gave the samples away."""
     sides = list(found['prefers'])
     print_row('the judge prefers Bach', sides)
-    print_row('... in so many of 100 pairs', [say(found['prefers'][side]) for side in sides])
-    print_row('... give or take', [say(found['give_or_take'][side]) for side in sides])
+    print_row('... in so many of 100 pairs', [in_tenths(found['prefers'][side]) for side in sides])
+    print_row('... give or take', [in_tenths(found['give_or_take'][side]) for side in sides])
     print_row('pieces of eight bars or more', found['pieces'].values())
     print_row('windows of eight bars', found['windows'].values())
     if found['too_short']:
@@ -64,7 +64,7 @@ def print_judge(found: dict):
     print()
 
 
-def say(figure: float | None) -> str:
+def in_tenths(figure: float | None) -> str:
     """99.51 -> '99.5'; a dash where a side has too few pieces."""
     return '-' if figure is None else f'{figure:.1f}'
 

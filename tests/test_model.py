@@ -252,7 +252,8 @@ def test_the_row_in_the_docstring():
         else:
             kind = word
             kinds[kind] = []
-    assert {kind: len(numbers) for kind, numbers in kinds.items()} == MUSIC.shape_of_told()['columns']
+    found = {kind: len(numbers) for kind, numbers in kinds.items()}
+    assert found == MUSIC.shape_of_told()['columns']
     words = [MUSIC.words[id] for kind in ('home', 'voices', 'recalled', 'held')
              for id in kinds[kind] if id]
     assert words == [('home', (7, 'major')), ('voices', 3), ('on', 72), ('on', 73), ('off', 71),
@@ -324,7 +325,8 @@ def test_keys_are_pressed_by_their_intervals():
 
 
 def test_keys_are_pressed_by_their_degree():
-    """Forbids a gain that is another's than that of the key's degree in the home key, major or minor, and one before the home key is known."""
+    """Forbids a gain that is another's than that of the key's degree in the home key, major or
+    minor, and one before the home key is known."""
     model = tiny()
     x = torch.randn(1, 1, 16)
     major, minor = (x @ model.degree_score)[0, 0].split(12)
@@ -338,8 +340,8 @@ def test_keys_are_pressed_by_their_degree():
 
 def test_releases_go_by_distance():
     """Forbids a score for releasing a key that is anything but the sum over all keys that are
-    held, itself among them, of what the model says of how far it lies above them; and that changes if all are
-    transposed, also round the ends of the keyboard."""
+    held, itself among them, of what the model says of how far it lies above them;
+    and that changes if all are transposed, also round the ends of the keyboard."""
     model = tiny()
     x = torch.randn(1, 1, 16)
     interval = (x @ model.release_interval)[0, 0]
