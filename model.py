@@ -194,9 +194,9 @@ class Attention(nn.Module):
     def forward(self, x, cos, sin, cache=None):
         B, T, C = x.shape
         qkv = linear(x, self.qkv).view(B, T, 3, self.n_head, -1)         # (B, T, 3, H, D)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)                     # (B, H, T, D) each
-        q = rotate(norm(q), cos, sin)
-        k = rotate(norm(k), cos, sin)
+        qkv = qkv.permute(2, 0, 3, 1, 4)                         # (3, B, H, T, D)
+        q, k = rotate(norm(qkv[:2]), cos, sin)                   # (B, H, T, D) each
+        v = qkv[2]
         if cache is not None:
             k, v = cache.write(self.layer, k, v)                 # (B, H, S, D), S >= T
         y = attend_fast(q, k, v)                                 # or attend: the same
@@ -317,6 +317,10 @@ class Transformer(nn.Module):
         by_clock = rotations_by_clock(head_size)
         self.register_buffer('by_ids', by_ids, persistent=False)         # not saved
         self.register_buffer('by_clock', by_clock, persistent=False)
+        # how many semitones each key (column) lies above each other one (row), see score_presses
+        key = torch.arange(config.keys)
+        above = (key - key[:, None]) % max(1, config.keys)       # (keys, keys); not % 0
+        self.register_buffer('above', above, persistent=False)
 
     def embed(self, ids, to_bar, to_end, match, home, voices, recalled, held):
         """What the first block reads (B, T, C): the ids (B, T), and most of what is told after
@@ -377,9 +381,8 @@ class Transformer(nn.Module):
                               device=held.device)
         is_held = is_held.scatter(2, held, 1)                    # 1 for each id that is told
         is_held = is_held[:, :, first_on - keys:first_on]        # (B, T, keys), without id 0
-        key = torch.arange(keys, device=held.device)
-        above = (key - key[:, None]) % max(1, keys)              # (held, pressed); not % 0
-        return linear(is_held, FASTER * self.press_interval[above])
+        by_key = (FASTER * self.press_interval)[self.above]      # (keys held, keys pressed)
+        return linear(is_held, by_key)
 
     def score_releases(self, x, held) -> torch.Tensor:
         """x (B, T, C), normed, and what is held (B, T, K) -> what is added to the scores of
