@@ -43,6 +43,7 @@ of the keyboard.
 import os
 import zipfile
 from dataclasses import asdict, dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
@@ -317,6 +318,9 @@ class Transformer(nn.Module):
         by_clock = rotations_by_clock(head_size)
         self.register_buffer('by_ids', by_ids, persistent=False)         # not saved
         self.register_buffer('by_clock', by_clock, persistent=False)
+        # the ids that press the keys, and those that release them; none, if there are no keys
+        self.presses = slice(config.first_on, config.first_on + config.keys)
+        self.releases = slice(config.first_on - config.keys, config.first_on)
         # how many semitones each key (column) lies above each other one (row), see score_presses
         key = torch.arange(config.keys)
         above = (key - key[:, None]) % max(1, config.keys)       # (keys, keys); not % 0
@@ -376,11 +380,10 @@ class Transformer(nn.Module):
 
             C4 is held:  E4 gets press_interval[4], A3 press_interval[keys - 3], FASTER times
         """
-        keys, first_on = self.config.keys, self.config.first_on
         is_held = torch.zeros(*held.shape[:2], self.config.vocab_size, dtype=self.dtype,
                               device=held.device)
         is_held = is_held.scatter(2, held, 1)                    # 1 for each id that is told
-        is_held = is_held[:, :, first_on - keys:first_on]        # (B, T, keys), without id 0
+        is_held = is_held[:, :, self.releases]                   # (B, T, keys), without id 0
         by_key = (FASTER * self.press_interval)[self.above]      # (keys held, keys pressed)
         return linear(is_held, by_key)
 
@@ -417,35 +420,58 @@ class Transformer(nn.Module):
         With a cache that is not empty, T is 1: the next id. Raises ValueError for more ids than
         the context.
         """
+        return self.score(self.read(ids, told, cache), told)
+
+    def by_kind(self, told: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """What is told (B, T, W), by KINDS: (B, T, 0 or more) each."""
+        return told.split(list(self.config.columns.values()), dim=-1)
+
+    def read(self, ids, told, cache=None) -> torch.Tensor:
+        """What `forward` reads -> what the last block leaves at each position, normed (B, T, C)."""
         T = ids.size(1)
         start = cache.length if cache is not None else 0
         if start + T > self.config.context:
             raise ValueError(f'{start + T} ids, more than the context of {self.config.context}')
-        kinds = told.split(list(self.config.columns.values()), dim=-1)   # (B, T, 0 or more) each
-        clock, to_bar, to_end, match, home, voices, recalled, parallel, held = kinds
+        clock, to_bar, to_end, match, home, voices, recalled, _, held = self.by_kind(told)
         x = self.embed(ids, to_bar, to_end, match, home, voices, recalled, held).to(self.dtype)
         cos, sin = self.cos_and_sin(clock, start)
         for block in self.blocks:
             x = block(x, cos, sin, cache)                        # (B, T, C)
         if cache is not None:
             cache.length += T
-        x = norm(x)
+        return norm(x)
+
+    def score(self, x, told, recall: float = 1.0, scale: float = 1.0,
+              parallels: float = 1.0) -> torch.Tensor:
+        """x (B, T, C), normed, and what is told -> logits (B, T, V). What is added for a recalled
+        id, for a degree of the home key and for parallels counts so many times."""
+        _, _, _, match, home, _, recalled, parallel, held = self.by_kind(told)
         logits = linear(x, self.head)                            # (B, T, V)
-        first_on, keys = self.config.first_on, self.config.keys
-        presses = slice(first_on, first_on + keys)               # of no id, if there are no keys
-        logits[:, :, presses] += self.score_degrees(x, home) + self.score_presses(held)
-        scores = (self.score_recalled(x, match, recalled), self.score_releases(x, held),
-                  FASTER * self.parallel_score * (parallel > 0))
+        logits[:, :, self.presses] += scale * self.score_degrees(x, home) + self.score_presses(held)
+        scores = (recall * self.score_recalled(x, match, recalled), self.score_releases(x, held),
+                  parallels * FASTER * self.parallel_score * (parallel > 0))
         scores = torch.cat(scores, dim=-1).to(logits.dtype)
         told_ids = torch.cat((recalled, held, parallel), dim=-1)
         return logits.scatter_add(2, told_ids, scores)           # (empty columns add 0 to id 0)
 
+    def score_stronger(self, x, told, **stronger) -> torch.Tensor:
+        """`score` with recall, scale or parallels other than 1. They decide which key is pressed or
+        released, not whether one is: to press (all keys together) and to release stay as likely as
+        the model learned. Else what is recalled is pressed where Bach first lets go of another key,
+        so that voices seldom move together."""
+        learned = self.score(x, told)
+        logits = self.score(x, told, **stronger)
+        for keys in (self.presses, self.releases):
+            change = logits[:, :, keys].logsumexp(-1) - learned[:, :, keys].logsumexp(-1)
+            logits[:, :, keys] -= change[:, :, None]
+        return logits
+
     @torch.inference_mode()
     def generate(self, ids: torch.Tensor, listeners: list, stop: int | None = None,
-                 cached: bool = True, **drawing):
+                 stronger: dict | None = None, cached: bool = True, **drawing):
         """Go on from ids (B, T): yield the next ids, one for each row (B,), without end or until
-        every row has drawn `stop` (a finished row repeats it). `drawing` is handed on to `draw`:
-        temperature, top_k and so on.
+        every row has drawn `stop` (a finished row repeats it). `stronger` is handed on to
+        `score_stronger`, `drawing` to `draw`: temperature, top_k and so on.
 
         Each row has a listener. hear(id) gives the W numbers that the model is told after that id;
         allowed() says which ids may come next, as an array (V,) of True and False, or None for all.
@@ -456,6 +482,7 @@ class Transformer(nn.Module):
         """
         self.eval()
         context = self.config.context
+        score = partial(self.score_stronger, **stronger) if stronger else self.score
         told = [[listener.hear(one) for one in row]
                 for listener, row in zip(listeners, ids.tolist())]
         told = ids.new_tensor(told)                              # (B, T, W)
@@ -465,10 +492,11 @@ class Transformer(nn.Module):
         new = ids.size(1)                                        # how many the cache has not seen
         while True:
             if cached:
-                logits = self(ids[:, -new:], told[:, -new:], cache)
+                x = self.read(ids[:, -new:], told[:, -new:], cache)
             else:
-                logits = self(ids, told)
-            logits = forbid(logits[:, -1].float(), listeners)    # (B, V)
+                x = self.read(ids, told)
+            logits = score(x[:, -1:], told[:, -1:])[:, 0].float()        # (B, V)
+            logits = forbid(logits, listeners)
             id = draw(logits, **drawing)
             if stop is not None:
                 id = torch.where(done, stop, id)

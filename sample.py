@@ -11,7 +11,6 @@ and plays them: out-goldberg/index.html. Stripped of all options, `compose` is t
     write_midi(tokenizer.decode(ids), 'piece.mid')
 """
 
-import copy
 import time
 from dataclasses import dataclass
 from itertools import islice
@@ -112,22 +111,10 @@ def draw_rows(model, start: torch.Tensor, listeners: list, config: Config, **giv
 
 # ---- music
 
-AVOIDED = 8              # times as much as it learned: parallels
-
-
-def strengthened(model, recall: float, scale: float):
-    """A copy of the model that makes so many times as much of what is recalled, and of the home
-    scale. In training, what came before is Bach, who keeps to his themes and his key; in composing
-    it is the model's own, which is vaguer: so it goes back to them too seldom. And it makes too
-    many parallels: what it learned against them counts so many times as much (AVOIDED), which
-    changes little if the corpus has many."""
-    model = copy.deepcopy(model)
-    with torch.no_grad():
-        model.trust *= recall
-        model.trust_by_match *= recall
-        model.degree_score *= scale
-        model.parallel_score *= AVOIDED
-    return model
+# Times as much as it learned: what it learned against parallels. (If the corpus has many, that is
+# little.) For this as for --recall and --scale: in training, what came before is Bach, who keeps to
+# his themes and his key and makes no parallels; in composing it is the model's own, which is vaguer.
+AVOIDED = 8
 
 
 def draw_pieces(model, tokenizer: MidiTokenizer, prompt: Prompt, config: Config):
@@ -135,18 +122,18 @@ def draw_pieces(model, tokenizer: MidiTokenizer, prompt: Prompt, config: Config)
     and the listeners. Of each piece so many drafts are drawn, side by side, and the one that keeps
     its promises best is taken. Ctrl-C ends all of them where they are."""
     device = next(model.parameters()).device
-    model = strengthened(model, config.recall, config.scale)
     generator = torch.Generator(device).manual_seed(config.seed)
     wishes = {'bars': config.bars, 'prompt_end': prompt.until, 'lasting': prompt.lasting(),
               **prompt.wishes}
     count = config.num_samples * config.drafts
     listeners = [tokenizer.listener(**wishes) for _ in range(count)]
     rows = torch.tensor([prompt.ids] * count, device=device)
+    stronger = {'recall': config.recall, 'scale': config.scale, 'parallels': AVOIDED}
     progress = Progress(listeners, config.bars)
     drawn = []
     try:
         for ids in draw_rows(model, rows, listeners, config, stop=tokenizer.end,
-                             generator=generator):
+                             stronger=stronger, generator=generator):
             drawn.append(ids)
             progress.show()
     except KeyboardInterrupt:

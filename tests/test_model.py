@@ -310,6 +310,34 @@ def test_what_is_recalled_gains():
         assert found[b, t, number].item() == pytest.approx(want.item(), abs=1e-4)
 
 
+def test_stronger_scores_choose_the_key_alone():
+    """Forbids a factor that counts more or less than it says, or for other ids; and one that makes
+    it likelier to press or to release at all: then what is recalled crowds out what else is to be
+    done at a step."""
+    model = tiny()
+    _, told = music(3, 16)
+    x = torch.randn(3, 16, 16)
+    kinds = by_kind(told, model)
+    learned = model.score(x, told)
+    doubled = model.score(x, told, scale=2, recall=2, parallels=2)
+    want = torch.zeros_like(learned)
+    want[:, :, MUSIC.on] += model.score_degrees(x, kinds['home'])
+    want.scatter_add_(2, kinds['recalled'],
+                      model.score_recalled(x, kinds['match'], kinds['recalled']))
+    want.scatter_add_(2, kinds['parallel'], 10 * model.parallel_score * (kinds['parallel'] > 0))
+    assert torch.allclose(doubled - learned, want, atol=1e-4) and (kinds['parallel'] > 0).any()
+
+    stronger = model.score_stronger(x, told, scale=2, recall=2, parallels=2)
+    p, was, alone = (logits.softmax(-1) for logits in (stronger, learned, doubled))
+    for keys in (MUSIC.on, MUSIC.off):
+        all_keys, all_were = p[:, :, keys].sum(-1), was[:, :, keys].sum(-1)
+        assert torch.allclose(all_keys, all_were, atol=1e-5)
+        share, wanted = p[:, :, keys] / all_keys[..., None], alone[:, :, keys]
+        assert torch.allclose(share, wanted / wanted.sum(-1, keepdim=True), atol=1e-4)
+        assert not torch.allclose(p[:, :, keys], was[:, :, keys], atol=1e-3)
+    assert torch.allclose(p[:, :, :MUSIC.off.start], was[:, :, :MUSIC.off.start], atol=1e-5)
+
+
 def test_keys_are_pressed_by_their_intervals():
     """Forbids a gain that is not the sum of those of the intervals to all keys that are held, or in
     which up and down are mixed up."""
@@ -440,15 +468,15 @@ def test_told_as_in_training(monkeypatch, tokenizer, piece, cached):
     monkeypatch.setattr(model_module, 'draw', lambda logits: torch.tensor([next(to_come)]))
     found = {}                                                       # (place in the piece) -> told
     heard = prompt                                                   # ids that the listener heard
-    forward = model.forward
+    read = model.read
 
     def overheard(ids, told, cache=None):
         for i in range(ids.size(1)):
             place = heard - ids.size(1) + i
             assert ids[0, i] == piece[place]
             assert found.setdefault(place, told[0, i].tolist()) == told[0, i].tolist()
-        return forward(ids, told, cache)
-    monkeypatch.setattr(model, 'forward', overheard)
+        return read(ids, told, cache)
+    monkeypatch.setattr(model, 'read', overheard)
     wishes = {}
     if tokenizer.is_music:
         words = [tokenizer.words[id] for id in piece]
