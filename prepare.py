@@ -28,12 +28,12 @@ from pathlib import Path
 import numpy as np
 
 from data import chorales, fugue, quartets, shakespeare, wtc
-from lib.corpus import FORMAT
+from lib.corpus import made_elsewhere, publish, write_corpus
 from lib.files import files, parallel, say
 from lib.score import DAMAGED, STEPS, read_midi
 from lib.settings import Settings, run, setting
 from lib.split import hold_out, near_twins, runs
-from lib.textfile import blocks, copy_documents, cut_in_two, fingerprint, read_block
+from lib.textfile import TEXT, blocks, cut_in_two, fingerprint, read_block, read_texts
 from tokenizer_bpe import BPETokenizer
 from tokenizer_midi import LOUDNESS, MidiTokenizer
 
@@ -44,7 +44,6 @@ CORPORA = {'goldberg': None, 'wtc': wtc, 'fugue': fugue, 'chorales': chorales,
 HELD_OUT = {name: corpus.HELD_OUT for name, corpus in CORPORA.items() if corpus}
 HELD_OUT['goldberg'] = r'^(05|10|15|20|25|30)-'
 MUSIC = ('.mid', '.midi', '.kar')
-TEXT = ('.txt', '.md', '.jsonl')
 LEARNED = 64 << 20       # bytes of text that the BPE is learned from, at most
 OFF_GRID = 1 / 8         # of a step: a start that moves by less (3 ms at 120) is on the grid
 MIDI_TEMPO = 120.0       # quarters a minute, where a file says nothing: a recording has no tempo
@@ -123,46 +122,6 @@ def split_pieces(pieces: list[dict], config: Config):
         raise ValueError(f'{config.source}: pieces are missing, delete its folder and try again')
 
 
-def write(folder: Path, tokenizer, pieces: list[dict], stream) -> dict:
-    """Write the ids of both splits, NAME.bin, and what the listener says of them, NAME_told.bin;
-    return what belongs in meta.json. stream(pieces) yields the ids (N) of a part of a piece, and
-    what is told after each (N, W)."""
-    dtype = 'uint16' if tokenizer.vocab_size <= 1 << 16 else 'uint32'
-    unit = tokenizer.unit
-    meta = {'format': FORMAT, 'tokenizer': tokenizer.to_dict(), 'vocab_size': tokenizer.vocab_size,
-            'dtype': dtype, 'unit': unit, 'units': {}, 'tokens': {},
-            'pieces': {}, 'shape_of_told': tokenizer.shape_of_told(),
-            'end': tokenizer.end, 'augment': tokenizer.augment_table()}
-    for split in ('train', 'val'):
-        mine = [piece for piece in pieces if piece['split'] == split]
-        tokens = 0
-        with open(folder / f'{split}.bin', 'wb') as file, \
-                open(folder / f'{split}_told.bin', 'wb') as told_file:
-            for ids, told in stream(mine):
-                file.write(ids.astype(dtype).tobytes())
-                told_file.write(told.astype(dtype).tobytes())
-                tokens += len(ids)
-        units = sum(piece['units'] for piece in mine)
-        meta['units'][split] = units
-        meta['tokens'][split] = tokens
-        meta['pieces'][split] = [{key: piece[key] for key in ('name', 'units', 'fingerprint')}
-                                 for piece in mine]
-        say(f'{split:5} {len(mine):6,} pieces {units:12,} {unit}s {tokens:12,} tokens, '
-            f'{tokens / units:.2f} a {unit}')
-    return meta
-
-
-def publish(work: Path, folder: Path, meta: dict):
-    """Move a corpus from the folder where it was made to its place; meta.json last, since without
-    it there is no corpus."""
-    (work / 'meta.json').write_text(json.dumps(meta), 'utf-8')
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / 'meta.json').unlink(missing_ok=True)
-    for name in ('train.bin', 'train_told.bin', 'val.bin', 'val_told.bin', 'meta.json'):
-        os.replace(work / name, folder / name)
-    say(f'vocabulary of {meta["vocab_size"]:,}, all in {folder}')
-
-
 # ---------------------------------------------------------------------------------------- music
 
 def read_pieces(source: Path, jobs: int) -> tuple[list[dict], int]:
@@ -200,7 +159,7 @@ def prepare_midi(source: Path, folder: Path, config: Config) -> dict:
     def stream(pieces):
         return parallel(functools.partial(listen, velocity), [piece['ids'] for piece in pieces],
                         config.jobs)
-    meta = write(folder, tokenizer, pieces, stream)
+    meta = write_corpus(folder, tokenizer, pieces, stream)
     if tokenizer.velocity:
         say('velocities are learned: --velocity=false leaves them out, to train together with a '
             'corpus that has none (such as goldberg), or to go on from its model')
@@ -246,33 +205,6 @@ def judge_timing(pieces: list[dict]):
 
 # ----------------------------------------------------------------------------------------- text
 
-def read_texts(source: Path, folder: Path) -> list[dict]:
-    """Copy all documents below `source` to one file in UTF-8, and return the pieces: where they
-    stand in it. Says what is left out, and why."""
-    paths = [source] if source.is_file() else files(source, TEXT)
-    pieces = []
-    copy = folder / 'text.part'
-    with open(copy, 'wb') as out:
-        for path in paths:
-            try:
-                spans = copy_documents(path, out)
-            except (ValueError, OSError) as error:
-                if len(paths) == 1:
-                    raise
-                say('left out:', error)
-                continue
-            name = path.name if source.is_file() else path.relative_to(source).as_posix()
-            for number, (start, stop) in enumerate(spans, 1):
-                pieces.append({'name': f'{name}:{number}' if len(spans) > 1 else name,
-                               'path': str(copy), 'start': start, 'stop': stop})
-    if not pieces:
-        raise ValueError(f'{source}: no text that could be read')
-    kinds = Counter(path.suffix for path in paths)
-    say('read ' + ', '.join(f'{count:,} {kind or "text"}' for kind, count in sorted(kinds.items()))
-        + f': {len(pieces):,} documents')
-    return pieces
-
-
 def prepare_text(source: Path, folder: Path, config: Config) -> dict:
     """Learn a vocabulary from the training part of one or many text files, make a corpus in
     `folder`, and return what belongs in meta.json."""
@@ -310,7 +242,7 @@ def prepare_text(source: Path, folder: Path, config: Config) -> dict:
             yield ids, np.array([listener.hear(id) for id in ids.tolist()])
             if is_last:
                 listener = tokenizer.listener()
-    return write(folder, tokenizer, pieces, stream)
+    return write_corpus(folder, tokenizer, pieces, stream)
 
 
 # ----------------------------------------------------------------------------------------- main
@@ -390,15 +322,6 @@ def main(config: Config):
         else:
             meta = prepare_text(source, work, config)
         publish(work, folder, {**meta, 'source': origin})
-
-
-def made_elsewhere(folder: Path, origin: str) -> bool:
-    """Whether a corpus of this name is there that was made of another file or folder."""
-    try:
-        meta = json.loads((folder / 'meta.json').read_text('utf-8'))
-        return meta.get('source', origin) != origin
-    except (OSError, ValueError, AttributeError):
-        return False
 
 
 if __name__ == '__main__':

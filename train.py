@@ -22,7 +22,8 @@ from torch.nn.parallel import DistributedDataParallel
 from lib.corpus import check_corpora, how_they_differ, load_corpora
 from lib.heldout import losses_of, stack
 from lib.log import Log
-from lib.machine import Interrupt, Processes, check_memory, pick_device, pick_dtype
+from lib.machine import (Interrupt, Processes, check_memory, compiled, pick_device,
+                         pick_dtype)
 from lib.settings import Settings, run, setting
 from lib.tokenizer import columns_of_told
 from model import FORMAT, ModelConfig, Transformer, load, save
@@ -248,16 +249,6 @@ def init_model(config: Config, meta: dict, device: str) -> tuple[Transformer, di
     return model, checkpoint
 
 
-def compiled(model, config: Config, device: str):
-    """The model as the loop calls it. On a CPU torch.compile gains less than its minute of
-    compiling costs. With auto, what it can't compile runs as it is."""
-    if config.compile == 'false' or (config.compile == 'auto' and device != 'cuda'):
-        return model
-    if config.compile == 'auto':
-        torch._dynamo.config.suppress_errors = True
-    return torch.compile(model)
-
-
 # ---- the loop
 
 def check_folder(config: Config):
@@ -323,7 +314,7 @@ def train(config: Config) -> Transformer:
     forward = model
     if processes.world > 1:
         forward = DistributedDataParallel(model)                 # it averages the gradients
-    forward = compiled(forward, config, device)
+    forward = compiled(forward, config.compile, device)
     log = Log(config, corpora, progress, silent=processes.rank > 0)
     log.say(f'{sum(p.numel() for p in model.parameters()):,} parameters on {device} in {dtype}')
     if checkpoint and checkpoint['train_config']['max_steps'] != config.max_steps:

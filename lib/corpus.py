@@ -1,14 +1,17 @@
-"""A prepared corpus, data/<name>/: read it, check that it is whole, check that several go together,
-read it back as pieces.
+"""A prepared corpus, data/<name>/: write it, read it, check that it is whole, check that several go
+together, read it back as pieces.
 
-meta.json says all there is to know of the ids in train.bin and val.bin; prepare.py writes them.
+meta.json says all there is to know of the ids in train.bin and val.bin, and of what the listener
+says after each, in train_told.bin and val_told.bin.
 """
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 
+from lib.files import say
 from lib.tokenizer import Tokenizer, columns_of_told
 
 DATA = Path(__file__).parent.parent / 'data'
@@ -17,6 +20,59 @@ FIELDS = {'tokenizer': dict, 'vocab_size': int, 'dtype': str, 'unit': str, 'unit
           'tokens': dict, 'pieces': dict, 'end': int, 'augment': list, 'shape_of_told': dict}
 SPLITS = ('train', 'val')
 
+
+# ---- written by prepare.py
+
+def write_corpus(folder: Path, tokenizer, pieces: list[dict], stream) -> dict:
+    """Write the ids of both splits, NAME.bin, and what the listener says of them, NAME_told.bin;
+    return what belongs in meta.json. stream(pieces) yields the ids (N) of a part of a piece, and
+    what is told after each (N, W)."""
+    dtype = 'uint16' if tokenizer.vocab_size <= 1 << 16 else 'uint32'
+    unit = tokenizer.unit
+    meta = {'format': FORMAT, 'tokenizer': tokenizer.to_dict(), 'vocab_size': tokenizer.vocab_size,
+            'dtype': dtype, 'unit': unit, 'units': {}, 'tokens': {},
+            'pieces': {}, 'shape_of_told': tokenizer.shape_of_told(),
+            'end': tokenizer.end, 'augment': tokenizer.augment_table()}
+    for split in ('train', 'val'):
+        mine = [piece for piece in pieces if piece['split'] == split]
+        tokens = 0
+        with open(folder / f'{split}.bin', 'wb') as file, \
+                open(folder / f'{split}_told.bin', 'wb') as told_file:
+            for ids, told in stream(mine):
+                file.write(ids.astype(dtype).tobytes())
+                told_file.write(told.astype(dtype).tobytes())
+                tokens += len(ids)
+        units = sum(piece['units'] for piece in mine)
+        meta['units'][split] = units
+        meta['tokens'][split] = tokens
+        meta['pieces'][split] = [{key: piece[key] for key in ('name', 'units', 'fingerprint')}
+                                 for piece in mine]
+        say(f'{split:5} {len(mine):6,} pieces {units:12,} {unit}s {tokens:12,} tokens, '
+            f'{tokens / units:.2f} a {unit}')
+    return meta
+
+
+def publish(work: Path, folder: Path, meta: dict):
+    """Move a corpus from the folder where it was made to its place; meta.json last, since without
+    it there is no corpus."""
+    (work / 'meta.json').write_text(json.dumps(meta), 'utf-8')
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / 'meta.json').unlink(missing_ok=True)
+    for name in ('train.bin', 'train_told.bin', 'val.bin', 'val_told.bin', 'meta.json'):
+        os.replace(work / name, folder / name)
+    say(f'vocabulary of {meta["vocab_size"]:,}, all in {folder}')
+
+
+def made_elsewhere(folder: Path, origin: str) -> bool:
+    """Whether a corpus of this name is there that was made of another file or folder."""
+    try:
+        meta = json.loads((folder / 'meta.json').read_text('utf-8'))
+        return meta.get('source', origin) != origin
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+# ---- read
 
 def load_corpus(name: str) -> dict:
     """meta.json of data/<name>, with `train` and `val` as memory-mapped ids (N), `train_told` and

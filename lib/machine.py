@@ -37,6 +37,16 @@ def pick_dtype(dtype: str, device: str, width: int) -> str:
     return min(seconds, key=seconds.get)
 
 
+def compiled(model, choice: str, device: str):
+    """The model as the loop calls it. On a CPU torch.compile gains less than its minute of
+    compiling costs. With auto, what it can't compile runs as it is."""
+    if choice == 'false' or (choice == 'auto' and device != 'cuda'):
+        return model
+    if choice == 'auto':
+        torch._dynamo.config.suppress_errors = True
+    return torch.compile(model)
+
+
 def memory_of(device: str) -> float:
     """Bytes of memory that the device has in all; infinite where that can't be asked."""
     if device == 'cuda':

@@ -9,8 +9,12 @@ import codecs
 import hashlib
 import json
 import re
+from collections import Counter
 from pathlib import Path
 
+from lib.files import files, say
+
+TEXT = ('.txt', '.md', '.jsonl')
 BLOCK = 1 << 20          # bytes (or characters) that are read at a time
 SEPARATOR = b'<|endoftext|>'
 LONGEST = 64             # bytes at the end of a block that may belong to a separator: it is cut
@@ -52,6 +56,33 @@ def read_lines(path: Path):
             yield text.encode('utf-8', 'surrogatepass')
         except (ValueError, KeyError, AttributeError):
             raise ValueError(f'{path}:{number}: no line of JSON with a "text" in it') from None
+
+
+def read_texts(source: Path, folder: Path) -> list[dict]:
+    """Copy all documents below `source` to one file in UTF-8, and return the pieces: where they
+    stand in it. Says what is left out, and why."""
+    paths = [source] if source.is_file() else files(source, TEXT)
+    pieces = []
+    copy = folder / 'text.part'
+    with open(copy, 'wb') as out:
+        for path in paths:
+            try:
+                spans = copy_documents(path, out)
+            except (ValueError, OSError) as error:
+                if len(paths) == 1:
+                    raise
+                say('left out:', error)
+                continue
+            name = path.name if source.is_file() else path.relative_to(source).as_posix()
+            for number, (start, stop) in enumerate(spans, 1):
+                pieces.append({'name': f'{name}:{number}' if len(spans) > 1 else name,
+                               'path': str(copy), 'start': start, 'stop': stop})
+    if not pieces:
+        raise ValueError(f'{source}: no text that could be read')
+    kinds = Counter(path.suffix for path in paths)
+    say('read ' + ', '.join(f'{count:,} {kind or "text"}' for kind, count in sorted(kinds.items()))
+        + f': {len(pieces):,} documents')
+    return pieces
 
 
 def copy_documents(path: Path, out) -> list[tuple[int, int]]:

@@ -246,14 +246,14 @@ def test_two_at_once(tmp_path, home, monkeypatch):
     for seed in range(9):
         song(tmp_path / f'songs/{seed}.mid', seed)
     config = Config(str(tmp_path / 'songs'), jobs=1)
-    plain = prepare.write
+    plain = prepare.write_corpus
 
     def again(*args):
         with monkeypatch.context() as patch:
-            patch.setattr(prepare, 'write', plain)
+            patch.setattr(prepare, 'write_corpus', plain)
             prepare.main(config)
         return plain(*args)
-    monkeypatch.setattr(prepare, 'write', again)
+    monkeypatch.setattr(prepare, 'write_corpus', again)
     prepare.main(config)
     assert set(bins(home / 'songs')) == FILES
     assert [path.name for path in home.iterdir()] == ['songs']
