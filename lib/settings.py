@@ -15,21 +15,24 @@ import ast
 import dataclasses
 import difflib
 import math
+import operator
 import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+# what each limit of a setting asks of its value, and how that is said
+LIMITS = {'at_least': (operator.ge, 'at least'), 'at_most': (operator.le, 'at most'),
+          'above': (operator.gt, 'above'), 'below': (operator.lt, 'below')}
 NEEDS = {int: 'a whole number', float: 'a number', bool: 'true or false', str: 'text'}
 BOOLS = {'true': True, '1': True, 'false': False, '0': False}
 
 
-def setting(default=dataclasses.MISSING, help: str = '', *, at_least=None, at_most=None, above=None,
-            below=None, one_of=()):
-    """A field of a Config: its default, what --help says of it, and which values it may have."""
-    limits = {'at_least': at_least, 'at_most': at_most, 'above': above, 'below': below,
-              'one_of': one_of}
-    return dataclasses.field(default=default, metadata={'help': help, **limits})
+def setting(default=dataclasses.MISSING, help: str = '', *, one_of: tuple = (), **limits):
+    """A field of a Config: its default, what --help says of it, and which values it may have: one
+    of some, or within LIMITS."""
+    metadata = {'help': help, 'one_of': one_of, 'limits': limits}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclass
@@ -43,20 +46,13 @@ class Settings:
 
 def check_range(field: dataclasses.Field, value):
     """Raise ValueError if a setting may not have this value."""
-    limits = field.metadata
-    if limits['one_of'] and value not in limits['one_of']:
-        must = 'one of ' + ', '.join(limits['one_of'])
-    elif limits['at_least'] is not None and value < limits['at_least']:
-        must = f'at least {limits["at_least"]:,}'
-    elif limits['at_most'] is not None and value > limits['at_most']:
-        must = f'at most {limits["at_most"]:,}'
-    elif limits['above'] is not None and value <= limits['above']:
-        must = f'above {limits["above"]:,}'
-    elif limits['below'] is not None and value >= limits['below']:
-        must = f'below {limits["below"]:,}'
-    else:
-        return
-    raise ValueError(f'{field.name} = {value}: must be {must}')
+    one_of = field.metadata['one_of']
+    if one_of and value not in one_of:
+        raise ValueError(f'{field.name} = {value}: must be one of {", ".join(one_of)}')
+    for name, limit in field.metadata['limits'].items():
+        holds, words = LIMITS[name]
+        if not holds(value, limit):
+            raise ValueError(f'{field.name} = {value}: must be {words} {limit:,}')
 
 
 def convert(name: str, kind: type, value):
@@ -173,15 +169,9 @@ def make_parser(fields: dict, description: str) -> argparse.ArgumentParser:
 
 def complete_bools(argv: list[str], fields: dict) -> list[str]:
     """['--resume', 'config/goldberg.py'] -> ['--resume=true', 'config/goldberg.py']: a flag that is
-    true or false may stand alone, and must not take the next word for its value."""
+    true or false stands alone, and must not take the next word for its value."""
     bare = {f'--{name}' for name, field in fields.items() if field.type is bool}
-    complete = []
-    for word in argv:
-        if complete and complete[-1] in bare and word.lower() in BOOLS:
-            complete[-1] += f'={word}'
-        else:
-            complete.append(word)
-    return [f'{word}=true' if word in bare else word for word in complete]
+    return [f'{word}=true' if word in bare else word for word in argv]
 
 
 def not_understood(word: str, fields: dict) -> str:
