@@ -28,7 +28,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.corpus import check_corpora, load_corpora, load_pieces, load_trained_on
+from lib.corpus import check_corpora, load_corpora, load_pieces
 from lib.files import files
 from lib.form import describe, lag_curve
 from lib.heldout import losses_of
@@ -238,7 +238,8 @@ def main(config: Config):
         trained = checkpoint['train_config']
     dataset = config.dataset or trained['dataset']
     corpora = load_corpora(dataset)
-    check_corpora(corpora, model.config.context if model else 1)
+    extra = load_corpora(trained.get('extra', ''))               # learned from, too
+    check_corpora(corpora + extra, model.config.context if model else 1)
     tokenizer = load_tokenizer(corpora[0]['tokenizer'])
     music = tokenizer.is_music
     if model:
@@ -269,8 +270,8 @@ def main(config: Config):
         result |= judge_music(samples, pieces, drawn)
         print_judge(result['judge'])
         print_form(result['form'], result['lag_curve'])
-    trained_on = load_trained_on({**trained, 'dataset': dataset}, tokenizer)
-    result['originality'] = judge_originality(samples, trained_on, drawn, music)
+    learned = {**pieces, 'train': pieces['train'] + load_pieces(extra, tokenizer)['train']}
+    result['originality'] = judge_originality(samples, learned, drawn, music)
     print_originality(result['originality'])
 
     path = Path(config.out_dir) / 'evaluate.json'
