@@ -35,9 +35,10 @@ What differs from GPT-2, and why:
 
 Legend for shapes: B batch, T positions read now, S those and the cached ones, C channels (n_embd),
 H heads, D head size (C / H), V vocabulary; W numbers are told after an id, R of them for recalled
-ids, K for the keys that are held. "Key" has three meanings: beside a query or a value, it is
-attention's, and called k in the code; a major, minor or home key is a tonality; any other is a key
-of the keyboard.
+ids, K for the keys that are held. A score is a logit, or a part that is added to one; within
+attention it says how well a query matches a key. "Key" has three meanings: beside a query or a
+value, it is attention's, and called k in the code; a major, minor or home key is a tonality; any
+other is a key of the keyboard.
 """
 
 import os
@@ -238,7 +239,8 @@ class Block(nn.Module):
 
 # AdamW, which trains all weights outside the blocks (see train.py), moves each by about the same
 # small step, whatever the gradient. Where a score is a single weight, not a sum over C channels,
-# that is slow: so it counts ten times.
+# that is slow: so it counts ten times. (So does the trust that x decides, which is such a sum, but
+# is added to a single weight: the two learn together.)
 FASTER = 10
 
 
@@ -252,10 +254,11 @@ class Transformer(nn.Module):
         to_end      how far it is to the end, as a level from 1 (now) up; 0: not told. In training
                     it is the real distance, in half of the rows of a batch 0; in validation
                     0; in composing the distance to the end that is wished for, if any
-        match       how well the past matches what has just been heard, from 1; 0: nothing is
-                    recalled. How far to trust each match is learned. For music three columns, for
-                    up to three voices, the best match first. For text one: 1 if the last two ids
-                    stood side by side before, 2 if the last three did, and so on
+        match       how well the past matches what has just been heard, as a level: 1, 2 ..., the
+                    better the higher; 0: nothing is recalled. How far to trust each level is
+                    learned. For music three columns, for up to three voices, the best match first.
+                    For text one: 1 if the last two ids stood side by side before, 2 if the last
+                    three did, and so on
         home        the id of the home word, such as G major; 0 before it has come
         voices      the id of the word that says in how many voices the piece is; likewise
         recalled    ids that may be next. For text one: what came after the same ids before. For
@@ -300,11 +303,11 @@ class Transformer(nn.Module):
         self.told_table = weights(V if config.keys else 1, C, std=0.1)
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
         # for the output: the score of each id, and what is added to some of them
-        # (small at first: but for what is added, all ids are about equally likely)
+        # (small at first: apart from what is added, all ids are about equally likely)
         self.head = weights(C, V, std=0.5 * C ** -0.5)
         self.degree_score = weights(C, 24 if config.keys else 0)         # 12 in major, 12 in minor
         self.release_interval = weights(C, config.keys)
-        # the same in every context: decided by x, they served to learn the pieces by heart
+        # the same in every context. (When x decided them, the pieces were learned by heart.)
         self.press_interval = weights(config.keys)
         self.parallel_score = weights(1)
         # the trust in a recalled id is the sum of two numbers: one decided by x, and one looked up
@@ -321,10 +324,10 @@ class Transformer(nn.Module):
         # the ids that press the keys, and those that release them; none, if there are no keys
         self.presses = slice(config.first_on, config.first_on + config.keys)
         self.releases = slice(config.first_on - config.keys, config.first_on)
-        # how many semitones each key (column) lies above each other one (row), see score_presses
+        # how many semitones a pressed key (column) lies above a held one (row): see score_presses
         key = torch.arange(config.keys)
-        above = (key - key[:, None]) % max(1, config.keys)       # (keys, keys); not % 0
-        self.register_buffer('above', above, persistent=False)
+        above_held = (key - key[:, None]) % max(1, config.keys)  # (keys, keys); not % 0
+        self.register_buffer('above_held', above_held, persistent=False)
 
     def embed(self, ids, to_bar, to_end, match, home, voices, recalled, held):
         """What the first block reads (B, T, C): the ids (B, T), and most of what is told after
@@ -333,8 +336,8 @@ class Transformer(nn.Module):
         match_column = torch.arange(match.size(-1), device=ids.device)
         recalled_column = torch.arange(recalled.size(-1), device=ids.device)
         x = F.embedding(ids, self.embedding)
-        # sum(2): over the columns. A 0 adds row 0 of its table, learned like any other: 10 times,
-        # if 10 columns of `held` are empty
+        # sum(2): over the columns. A 0 adds the first row of its column's table, learned like any
+        # other: 10 times, if 10 columns of `held` are empty
         x = x + F.embedding(to_bar, self.to_bar_table).sum(2)
         x = x + F.embedding(to_end, self.to_end_table).sum(2)
         x = x + F.embedding(match + match_column * config.matches, self.match_table).sum(2)
@@ -369,11 +372,12 @@ class Transformer(nn.Module):
         scores = linear(x, self.degree_score).gather(2, degree)        # (B, T, 24) -> (B, T, keys)
         return scores.masked_fill(~known, 0)
 
-    # An interval sounds alike wherever it lies. So in the next two functions each held key adds, to
-    # the score of a key that may be pressed or released, a number looked up by how many semitones
-    # that key lies above the held one. There are `keys` of them (128), for presses always the same,
-    # for releases decided by x. If it lies below, the difference wraps around: one semitone below
-    # has number 127, the last. (That is also 127 semitones above, but no hand plays it.)
+    # An interval sounds alike wherever it lies. So in the next two functions the score of a key
+    # that may be pressed or released is a sum: each held key adds a number, looked up by how many
+    # semitones the pressed or released key lies above the held one. There are `keys` such numbers
+    # (128), for presses always the same, for releases decided by x. A key that lies below has a
+    # number from the end: one semitone below is number 127, the last. (So is 127 semitones above,
+    # but no hand plays that.)
 
     def score_presses(self, held) -> torch.Tensor:
         """What is held (B, T, K) -> what is added to the score of pressing each key (B, T, keys).
@@ -384,7 +388,7 @@ class Transformer(nn.Module):
                               device=held.device)
         is_held = is_held.scatter(2, held, 1)                    # 1 for each id that is told
         is_held = is_held[:, :, self.releases]                   # (B, T, keys), without id 0
-        by_key = (FASTER * self.press_interval)[self.above]      # (keys held, keys pressed)
+        by_key = (FASTER * self.press_interval)[self.above_held]     # (keys held, keys pressed)
         return linear(is_held, by_key)
 
     def score_releases(self, x, held) -> torch.Tensor:
@@ -397,8 +401,8 @@ class Transformer(nn.Module):
         interval = linear(x, self.release_interval)                      # (B, T, keys)
         # the ids that release keys are numbered as the keys are: their difference is in semitones
         released, other = held[..., :, None], held[..., None, :]
-        above = (released - other) % max(1, self.config.keys)            # (B, T, K, K); not % 0
-        added = interval.gather(2, above.flatten(2)).view(above.shape)   # by each held key
+        semitones = (released - other) % max(1, self.config.keys)        # (B, T, K, K); not % 0
+        added = interval.gather(2, semitones.flatten(2)).view(semitones.shape)   # by each held key
         scores = added.masked_fill(other == 0, 0).sum(-1)                # (B, T, K)
         return scores.masked_fill(held == 0, 0)
 
@@ -443,8 +447,8 @@ class Transformer(nn.Module):
 
     def score(self, x, told, recall: float = 1.0, scale: float = 1.0,
               parallels: float = 1.0) -> torch.Tensor:
-        """x (B, T, C), normed, and what is told -> logits (B, T, V). What is added for a recalled
-        id, for a degree of the home key and for parallels counts so many times."""
+        """x (B, T, C), normed, and what is told -> logits (B, T, V). The factors multiply what is
+        added for recalled ids, for the degrees of the home scale, and against parallels."""
         _, _, _, match, home, _, recalled, parallel, held = self.by_kind(told)
         logits = linear(x, self.head)                            # (B, T, V)
         logits[:, :, self.presses] += scale * self.score_degrees(x, home) + self.score_presses(held)
@@ -456,9 +460,10 @@ class Transformer(nn.Module):
 
     def score_stronger(self, x, told, **stronger) -> torch.Tensor:
         """`score` with recall, scale or parallels other than 1. They decide which key is pressed or
-        released, not whether one is: to press (all keys together) and to release stay as likely as
-        the model learned. Else what is recalled is pressed where Bach first lets go of another key,
-        so that voices seldom move together."""
+        released, not whether one is: pressing (all keys together) stays as likely as the model
+        learned, and so does releasing. Without this, a larger `recall` makes it likelier to press
+        at all: keys are pressed where Bach would release one more first, and two voices seldom
+        move at once."""
         learned = self.score(x, told)
         logits = self.score(x, told, **stronger)
         for keys in (self.presses, self.releases):
@@ -526,7 +531,7 @@ class Cache:
         like = {'dtype': model.dtype, 'device': model.head.device}
         self.k = [torch.zeros(shape, **like) for _ in model.blocks]
         self.v = [torch.zeros(shape, **like) for _ in model.blocks]
-        self.length = 0          # positions filled: forward adds to it when all layers have written
+        self.length = 0          # positions filled: `read` adds to it when all layers have written
 
     def write(self, layer: int, k: torch.Tensor, v: torch.Tensor):
         """Write k, v (B, H, T, D) after what is there; return all (B, H, length + T, D)."""

@@ -40,7 +40,7 @@ from tokenizer_midi import LOUDNESS, MidiTokenizer
 DATA = Path(__file__).parent / 'data'
 CORPORA = {'goldberg': None, 'wtc': wtc, 'fugue': fugue, 'chorales': chorales,
            'quartets': quartets, 'shakespeare': shakespeare}
-# the pieces that are always held out, by the names of their files
+# the pieces that are held out, unless --hold_out says others, by the names of their files
 HELD_OUT = {name: corpus.HELD_OUT for name, corpus in CORPORA.items() if corpus}
 HELD_OUT['goldberg'] = r'^(05|10|15|20|25|30)-'
 MUSIC = ('.mid', '.midi', '.kar')
@@ -80,7 +80,7 @@ def read_piece(path: str) -> dict:
             'ids': np.array(ids, np.uint16),
             'units': len(notes),
             'fingerprint': hashlib.sha256(shape).hexdigest()[:16],
-            'runs': runs(notes[:, 1]),
+            'runs': runs(notes[:, 1]),               # of pitches, for near_twins
             'moved': (len(moved), sum(moved)),
             'no_beat': looks_performed(len(moved), len(notes)) and tempos == {MIDI_TEMPO},
             'changes': score.changes,
@@ -88,7 +88,8 @@ def read_piece(path: str) -> dict:
 
 
 def looks_performed(moved: int, notes: int) -> bool:
-    """By how many notes start off the grid; their ends are often a little early anyway."""
+    """Whether more than a quarter of the notes start off the grid. (Their ends are not asked: in
+    scores, too, they are often a little early.)"""
     return moved > notes / 4
 
 
@@ -105,13 +106,14 @@ def load_bpe(data: str) -> BPETokenizer:
 
 
 def encode_block(data: str, block: tuple) -> np.ndarray:
-    """The ids of a block of text, by the tokenizer whose to_dict() is `data`, in JSON."""
+    """The ids of a block of text, (path, start, stop), by the tokenizer whose to_dict() is `data`,
+    in JSON."""
     return np.array(load_bpe(data).encode(read_block(block)), np.uint32)
 
 
 def split_pieces(pieces: list[dict], config: Config):
-    """Set piece['split'], 'train' or 'val': for the corpora of this repo by names that never
-    change, so that all figures are of the same pieces; else as the settings say."""
+    """Set piece['split'], 'train' or 'val'. Without --hold_out, the corpora of this repo are split
+    by names that never change, so that all figures are of the same pieces."""
     fixed = HELD_OUT.get(config.source)
     if config.hold_out or not fixed:
         hold_out(pieces, config.val, config.hold_out)
@@ -156,8 +158,9 @@ def prepare_midi(source: Path, folder: Path, config: Config) -> dict:
         piece['family'] = pieces[number]['fingerprint']
     split_pieces(pieces, config)
 
-    def stream(pieces):
-        return parallel(functools.partial(listen, velocity), [piece['ids'] for piece in pieces],
+    def stream(part):
+        """The ids of each piece of a part, and what is told: for `write_corpus`."""
+        return parallel(functools.partial(listen, velocity), [piece['ids'] for piece in part],
                         config.jobs)
     meta = write_corpus(folder, tokenizer, pieces, stream)
     if tokenizer.velocity:
@@ -178,7 +181,7 @@ def prepare_midi(source: Path, folder: Path, config: Config) -> dict:
 
 
 def differ_in_loudness(pieces: list[dict]) -> bool:
-    """Whether more than 1 note in 100 has another loudness than the others."""
+    """Whether more than 1 note in 100 is not as loud as most."""
     first = MidiTokenizer().vocab_size               # of the words of loudness
     counts = np.zeros(len(LOUDNESS), int)
     for piece in pieces:
@@ -211,7 +214,7 @@ def prepare_text(source: Path, folder: Path, config: Config) -> dict:
     pieces = read_texts(source, folder)
     only_one = len(pieces) == 1
     if only_one:
-        pieces = cut_in_two(pieces[0], config.val)               # it says which half is which
+        pieces = cut_in_two(pieces[0], config.val)               # (it sets piece['split'])
     foreign = []
     for piece in pieces:
         piece['fingerprint'], in_utf8 = fingerprint(piece)
@@ -230,10 +233,12 @@ def prepare_text(source: Path, folder: Path, config: Config) -> dict:
     tokenizer = BPETokenizer.train(map(read_block, learn), config.vocab_size)
     encode = functools.partial(encode_block, json.dumps(tokenizer.to_dict()))
 
-    def stream(pieces):
-        tasks = [block for piece in pieces for block in blocks(piece)]   # (path, start, stop)
-        # all stand in one file: the last block of a piece is the one that stops where that does
-        ends = {piece['stop'] for piece in pieces}
+    def stream(part):
+        """The ids of each block of a part, and what is told: for `write_corpus`."""
+        tasks = [block for piece in part for block in blocks(piece)]     # (path, start, stop)
+        # `read_texts` has put all pieces into one file: a block that stops where a piece stops is
+        # its last one
+        ends = {piece['stop'] for piece in part}
         listener = tokenizer.listener()
         for (_, _, stop), ids in zip(tasks, parallel(encode, tasks, config.jobs)):
             is_last = stop in ends
@@ -307,10 +312,10 @@ def main(config: Config):
     folder = DATA / name
     if CORPORA.get(config.source):
         CORPORA[config.source].collect(source)
-    # where it comes from, so that no other corpus of this name is overwritten; those of this repo
-    # are safe by their names, and the repo may be moved
+    # where it comes from, so that no other corpus of the same name is overwritten. (Not asked for
+    # those of this repo: their names are nobody else's, and their paths change with the repo's.)
     origin = hashlib.sha256(str(source.resolve()).encode()).hexdigest()[:16]
-    if name != config.source and made_elsewhere(folder, origin):
+    if name not in CORPORA and made_elsewhere(folder, origin):
         raise ValueError(f'{folder} was made of something else: give another --name, or delete it')
     if config.source in HELD_OUT and config.val != Config.val and not config.hold_out:
         say(f'what is held out of {config.source} is fixed: --val is not used, --hold_out would be')

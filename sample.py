@@ -90,8 +90,9 @@ class Config(Settings):
 
 
 def training_index(checkpoint: dict, tokenizer: Tokenizer):
-    """The training pieces, indexed, to look up what was drawn; and from how long a run on a piece
-    recites. If they are not here, None and 0, and a line says why."""
+    """The training pieces, indexed, to look up what was drawn; and how long a run of notes (or
+    words) from them has to be to count as recited. If they are not here, None and 0, and a line
+    says why."""
     try:
         pieces = load_trained_on(checkpoint['train_config'], tokenizer)
     except ValueError as error:
@@ -111,16 +112,17 @@ def draw_rows(model, start: torch.Tensor, listeners: list, config: Config, **giv
 
 # ---- music
 
-# Times as much as it learned: what it learned against parallels. (If the corpus has many, that is
-# little.) For this as for --recall and --scale: in training, what came before is Bach, who keeps to
-# his themes and his key and makes no parallels; in composing it is the model's own, which is vaguer.
+# What the model learned against parallels is multiplied by this (from a corpus with many parallels
+# it learned little). The reason is that of --recall and --scale: in training, what came before is
+# Bach, who keeps to his themes and his key and makes no parallels. In composing it is the model's
+# own, which is vaguer, and it drifts.
 AVOIDED = 8
 
 
 def draw_pieces(model, tokenizer: MidiTokenizer, prompt: Prompt, config: Config):
-    """Go on from the prompt, in num_samples rows: the ids of each piece, the prompt's among them,
-    and the listeners. Of each piece so many drafts are drawn, side by side, and the one that keeps
-    its promises best is taken. Ctrl-C ends all of them where they are."""
+    """Go on from the prompt: the ids of num_samples pieces, the prompt's among them, and their
+    listeners. All drafts of all pieces are drawn side by side, and of each piece the draft is taken
+    that keeps its promises best. Ctrl-C ends all of them where they are."""
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(config.seed)
     wishes = {'bars': config.bars, 'prompt_end': prompt.until, 'lasting': prompt.lasting(),
@@ -148,8 +150,9 @@ def draw_pieces(model, tokenizer: MidiTokenizer, prompt: Prompt, config: Config)
 
 
 def promises_kept(score: Score) -> int:
-    """2 for a piece that ends in the key in which it began, and has as many voices as its opening
-    says: else it tends to grow thin. 1 if it only comes home, 0 if it does not."""
+    """2 for a piece that ends in the key in which it began and has as many voices as its opening
+    says, 1 if it only comes home, 0 if it does not. (The voices are asked for because the pieces
+    that come home tend to be thin.)"""
     if not is_at_home(score):
         return 0
     return 2 if count_voices(score.notes) == score.voices else 1
@@ -237,8 +240,8 @@ def write_texts(model, tokenizer: BPETokenizer, index, recites_from: int,
     if start.startswith('FILE:'):
         start = Path(start.removeprefix('FILE:')).read_text('utf-8')
     device = next(model.parameters()).device
-    # a text begins after the end of another (whose clock the model is not told, but only how far
-    # apart two ids are counts)
+    # As in training, a text begins after the end of another. (There the clock began anew after
+    # that; here it goes on, so that this one id is at another distance by the clock.)
     prompt = torch.tensor([[tokenizer.end] + tokenizer.encode(start)], device=device)
     texts = []
     for number in range(1, config.num_samples + 1):

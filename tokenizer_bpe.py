@@ -29,13 +29,13 @@ EOT = '<|endoftext|>'                        # ends a document: the one special 
 # a line without whitespace.
 PATTERN = '|'.join((
     r"'(?i:[sdmt]|ll|ve|re)",                # English contractions: it's, I'LL, they've
-    r'[^\r\n\p{L}\p{N}]?\p{L}{1,32}',        # a word in any script, with the space before it
+    r'[^\r\n\p{L}\p{N}]?\p{L}{1,32}',        # a word in any script; a space or '(' before it
     r'\p{N}{1,3}',                           # few digits: no token for every year and price
     r' ?[^\s\p{L}\p{N}]{1,32}[\r\n]{0,32}',  # punctuation, and the line breaks after it: '.\n'
     r'\s{0,32}[\r\n]',                       # whitespace, up to the last line break in it
     r'\s{1,32}(?!\S)|\s',                    # whitespace, but for what goes with the next word
 ))
-LONGEST = 1 + 32 * 4 + 32        # bytes of the longest chunk: a space, punctuation, line breaks
+LONGEST_CHUNK = 1 + 32 * 4 + 32  # bytes: a space, punctuation, line breaks
 
 
 def pretokenize(text: str | bytes) -> list[str]:
@@ -284,16 +284,16 @@ class BPETokenizer(Tokenizer):
 class Listener:
     """Hears the ids of one document, and says after each what the model is told.
 
-        clock       ids since the beginning; instead of 6,144 it says 0 again
-        match       how long the match was: the last ids up to now, which once stood the same
-                    before. 1: two ids (SHORTEST) ... 7: eight (LONGEST); 0: none
+        clock       ids since the beginning; instead of 6,144 (LONGEST in model.py) it says 0 again
+        match       how many of the last ids stood side by side before, less 1: from 1 for two of
+                    them (SHORTEST) to 7 for eight (LONGEST); 0: fewer
         recalled    the id that came next, that time
     """
     CLOCK_ROUND = 6144
     TOLD = {'clock': 1, 'to_bar': 0, 'to_end': 0, 'match': 1, 'home': 0, 'voices': 0,
             'recalled': 1, 'parallel': 0, 'held': 0}
     SHORTEST, LONGEST = 2, 8     # ids that have to be the same
-    FORGETS = 1 << 16            # ids after which it recalls nothing, so that memory is bounded
+    FORGETS = 1 << 16            # every so many ids its memory is emptied: it stays bounded
 
     def __init__(self):
         self.heard = 0
@@ -327,9 +327,9 @@ def check_merges(merges: list[tuple[int, int]]):
     seen = set()
     for new, (a, b) in enumerate(merges, 256):
         length[new] = length.get(a, 0) + length.get(b, 0)
-        if max(a, b) >= new or (a, b) in seen or length[new] > LONGEST:
+        if max(a, b) >= new or (a, b) in seen or length[new] > LONGEST_CHUNK:
             raise ValueError(f'merge {new} = {a} + {b}: needs a new pair of ids below {new}, '
-                             f'{LONGEST} bytes at most; train again')
+                             f'{LONGEST_CHUNK} bytes at most; train again')
         seen.add((a, b))
 
 
@@ -337,7 +337,7 @@ def check_merges(merges: list[tuple[int, int]]):
 class Config(Settings):
     text: str = setting(help='the text to take apart')
     dataset: str = setting('', 'by the tokenizer of this corpus in data/; else by one learned on '
-                           'this file')
+                           'tokenizer_bpe.py itself')
 
 
 def main(config: Config):

@@ -63,7 +63,7 @@ class MidiTokenizer(Tokenizer):
         self.words = [('begin', 0), ('end', 0)]  # id -> (kind, value)
         self.words += [('metre', metre) for metre in METRES]
         self.words += [('tempo', number) for number in range(TEMPOS)]
-        self.words += [('home', key) for key in HOMES]
+        self.words += [('home', home) for home in HOMES]
         self.words += [('voices', number) for number in range(1, MOST_VOICES + 1)]
         self.words += [('shift', steps) for steps in range(1, WHOLE + 1)]
         self.words += [('off', pitch) for pitch in range(128)]
@@ -243,8 +243,8 @@ class Listener:
         held        the `off` words of the keys that are held, 12 at most, those held for the
                     shortest time
 
-    Two voices may hold one key (a unison). Then it is struck twice and released twice, and told
-    once.
+    In a corpus or a prompt two voices may hold one key (a unison). Then it is struck twice and
+    released twice, and told once.
     """
     CLOCK_ROUND = 64 * WHOLE
     TOLD = {'clock': 1, 'to_bar': 1, 'to_end': 1, 'match': 3, 'home': 1, 'voices': 1,
@@ -258,8 +258,8 @@ class Listener:
         """`end`: the step at which the piece ends, if it is to be told. Or `bars`: so many are
         wished for from the step `prompt_end` on. `lasting`: the notes of the prompt that last
         beyond its end, {(start, pitch): [steps at which they end]}; a unison has two. The rest are
-        wishes, what a word of the OPENING is to say: metre=(3, 4), tempo=44 (the number of a tempo
-        word), home=(7, 'major'), voices=3."""
+        wishes for the OPENING, what its words are to say: metre=(3, 4), tempo=44 (the number of a
+        tempo word), home=(7, 'major'), voices=3."""
         self.tokenizer = tokenizer
         self.words = tokenizer.words
         self.end = end
@@ -273,13 +273,14 @@ class Listener:
         self.bar = WHOLE             # steps of a bar
         self.bar_from = 0            # the step at which the metre was set
         self.bars_composed = 0.0     # since the end of the prompt
-        self.last_kind = 'begin'     # of the words
+        self.last_kind = 'begin'     # the kind of the word that was heard last
         self.home = 0                # id of the home word
         self.voices = 0              # ... and of the word for voices
         # key -> the earliest and the latest step to release it, a pair for each voice that holds it
         self.held = {}
-        self.struck = []             # pitches struck at this step
-        self.outer = None            # the lowest and the highest key held at the last onset
+        self.struck = []             # keys struck at this step
+        # the lowest and the highest key held when a note was last struck, before this step
+        self.outer = None
         self.recall = Recall()
 
     def hear(self, id: int) -> list[int]:
@@ -343,9 +344,10 @@ class Listener:
         by_voice = []                            # (how sure, its three ids)
         for voice in self.recall.voices:
             ons = []
-            for pitch in voice.pitches:          # (beyond the keyboard there is no word)
+            for pitch in voice.pitches:          # where it may go now
+                # (beyond the keyboard there is no word)
                 ons.append(0 if pitch in self.held else ids.get(('on', pitch), 0))
-            still_holds = voice.end is None
+            still_holds = voice.end is None      # its last note, voice.pitch
             off = ids['off', voice.pitch] if still_holds else 0
             if voice.sure and (off or any(ons)):
                 by_voice.append((voice.sure, pad(ons, 2) + [off]))
@@ -371,7 +373,8 @@ class Listener:
         step = min(self.held) - low
         if step == 0 or (high - low) % 12 not in (0, 7):
             return 0
-        distance = (abs(step) - 1) % 12 + 1      # 1 to 12: as the bass, octaves aside
+        # as far as the bass goes, octaves aside: 1 to 12 semitones (12 for an octave)
+        distance = (abs(step) - 1) % 12 + 1
         key = high + distance if step > 0 else high - distance
         if key <= max(self.held):                # it would be an inner voice, or is held
             return 0
@@ -390,7 +393,7 @@ class Listener:
     def steps_until(self, bars: float) -> float:
         """How long it is until so many bars are composed."""
         steps = max(0, self.prompt_end - self.now) + (bars - self.bars_composed) * self.bar
-        return round(steps, 6)                   # six times 1/6 falls short of 1
+        return round(steps, 6)                   # (in floats, six times 1/6 falls short of 1)
 
     # ---- the guard: which words may come next, for those who compose
 
@@ -399,7 +402,7 @@ class Listener:
         that a keyboard can do (on which no unison is struck), and with which the piece can still
         end in time. The first words of a piece, and what may come after each:
 
-            begin           words of the OPENING (they are left out here)
+            begin           words of the OPENING (not shown)
             on C4           no `on C4`, since it is held; no `off`, they come first at a step; no
                             `end`
             shift 96        of the `off`s, only that of C4; a wait of 48 at most, since a key is
@@ -425,7 +428,8 @@ class Listener:
         mask[on][is_held] = False                # a key that is held is not pressed again
         mask[off][~is_held] = False
         mask[off][early] = False
-        if is_held.all():    # (by an untrained model) then no word of loudness: no `on` can follow
+        # if all keys are held (an untrained model does that), no `on` can come, and so no velocity
+        if is_held.all():
             mask[self.tokenizer.on_and_velocity] = False
         self.rule_the_end(mask)
         # no wait goes beyond the step at which a key has to be released or, if none is held, the
@@ -468,8 +472,9 @@ class Listener:
         return self.now + max(1, int(self.steps_until(5 / 4 * self.bars)))
 
     def opening(self) -> np.ndarray:
-        """What may come in the OPENING: the words after the last one, up to the first that must
-        come. Metre and tempo may be left out, unless they are wished for."""
+        """What may come in the OPENING: of its kinds, those after the one that was heard last, up
+        to the first that must come. Home and voices must come, metre and tempo only if they are
+        wished for."""
         mask = np.full(self.tokenizer.vocab_size, False)
         heard = OPENING.index(self.last_kind) + 1 if self.last_kind in OPENING else 0
         for kind in OPENING[heard:]:
@@ -492,7 +497,7 @@ NAMES = 'C C# D D# E F F# G G# A A# B'.split()
 @dataclass
 class Config(Settings):
     midi: str = setting(help='MIDI file to explain')
-    rows: int = setting(30, 'words to show', at_least=1)
+    rows: int = setting(30, 'words to show, a row each', at_least=1)
 
 
 def explain(config: Config):

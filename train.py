@@ -1,6 +1,6 @@
 """Train the transformer on any prepared corpus: python train.py config/goldberg.py
 
-This file knows ids, not words. What they mean, the tokenizer knows, which goes from the corpus's
+This file knows ids, not words. What they mean, the tokenizer knows. It goes from the corpus's
 meta.json into the checkpoint. On N GPUs, torchrun --nproc_per_node=N train.py config/bach_gpu.py:
 every process trains on rows of its own, and the result is, but for dropout and rounding, that of
 one process whose batch is N times as large.
@@ -90,9 +90,10 @@ def draw_places(corpora: list[dict], shares: list[float], rows: int, context: in
 def get_batch(corpora: list[dict], shares: list[float], rows: int, context: int,
               transpositions: torch.Tensor, generator: torch.Generator, rank: int = 0,
               world: int = 1):
-    """Random crops of the training parts, each transposed: `transpositions` (12, V) has a row for
-    each, also for none, in which id i becomes transpositions[row, i]. Of `world` processes, whose
-    generators are alike, each draws the whole batch and keeps its own rows.
+    """Random crops of the training parts, each transposed by a distance of its own: by row r of
+    `transpositions` (12, V) id i becomes transpositions[r, i]. One row changes nothing; without
+    `augment`, and for text, it is the only one. Of `world` processes, whose generators are alike,
+    each draws the whole batch and keeps its own rows.
 
     Returns the ids (B, T), the next ids (B, T), and what the listener told after each of the ids
     (B, T, W). How far it is to the end is told in half of the rows only, so that the model works
@@ -108,7 +109,8 @@ def get_batch(corpora: list[dict], shares: list[float], rows: int, context: int,
     tolds = [corpus['train_told'][start:start + context] for corpus, start in places]
     ids = transpositions[which, stack(crops)]                    # (B, T + 1)
     told = stack(tolds)                                          # (B, T, W)
-    # what is told moves with them, where it is ids; 0, which says nothing, stays
+    # What is told moves with them, where it is ids; 0, which says nothing, stays 0 in every row.
+    # place_of: where the columns of each kind are; 'ids': those of all kinds that are ids
     place_of = columns_of_told(corpora[0]['shape_of_told']['columns'])
     told_ids = told[:, :, place_of['ids']]
     told[:, :, place_of['ids']] = transpositions[which[..., None], told_ids]
@@ -119,8 +121,8 @@ def get_batch(corpora: list[dict], shares: list[float], rows: int, context: int,
 # ---- validation
 
 def validate(model, corpus: dict, processes: Processes) -> float:
-    """Mean loss in nats of the held-out part, without dropout and without being told the end. Each
-    process scores some of it, and all get the whole."""
+    """Mean loss in nats of the held-out part. (`losses_of` turns dropout off meanwhile, and does
+    not tell the end.) Each process scores some of it, and all get the whole."""
     losses = losses_of(model, corpus['val'], corpus['val_told'], processes.rank, processes.world)
     total = torch.tensor(losses.sum(), dtype=torch.float32)
     return processes.sum(total).item() / (len(corpus['val']) - 1)
@@ -165,8 +167,8 @@ class Muon(torch.optim.Optimizer):
             ahead = gradient.lerp(mean, group['beta'])       # Nesterov's look ahead
             update = orthogonalize(ahead.to(self.dtype)).to(gradient.dtype)
             inputs, outputs = gradient.shape[1:]
-            # a column, the weights of one output, is of length 1 in the update of a tall or square
-            # matrix; in that of a wide one of sqrt(inputs / outputs), in the mean: this makes it 1
+            # The columns (each has the weights of one output) of a tall or square update have
+            # length 1, those of a wide one sqrt(inputs / outputs) on average. Now all have 1.
             step_size = lr * max(1, outputs / inputs) ** 0.5
             for matrix, direction in zip(matrices, update):
                 matrix.mul_(1 - lr * group['weight_decay'])
@@ -175,14 +177,14 @@ class Muon(torch.optim.Optimizer):
 
 def orthogonalize(g: torch.Tensor) -> torch.Tensor:
     """(N, rows, columns) -> as many matrices with the same singular vectors and all singular values
-    near 1 (0.7 to 1.2, but for tiny ones), by five Newton-Schulz steps: a polynomial in g that
-    pulls them there from (0, 1]."""
+    near 1 (0.7 to 1.2, but for tiny ones), by five Newton-Schulz steps: each a polynomial that
+    pulls singular values from (0, 1] there. Dividing by the norm brings them below 1 first."""
     a, b, c = 3.4445, -4.7750, 2.0315                        # Jordan et al. 2024: steep at 0
     tall = g.size(1) > g.size(2)
     x = g.mT if tall else g
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
     for _ in range(5):
-        square = x @ x.mT                                    # (N, rows, rows), the smaller side
+        square = x @ x.mT                                    # (N, rows of x, rows of x)
         factor = square.baddbmm(square, square, beta=b, alpha=c)     # b square + c square @ square
         x = x.baddbmm(factor, x, beta=a)                             # a x + factor @ x
     return x.mT if tall else x
@@ -371,7 +373,7 @@ def train(config: Config) -> Transformer:
 
             # a batch; what is random in a step depends on the seed and the step alone, so that a
             # resumed run draws what it would have drawn
-            seed = 1_000_003 * config.seed + step    # (apart from those of other seeds)
+            seed = 1_000_003 * config.seed + step    # (no step of another seed has the same)
             generator.manual_seed(seed)
             torch.manual_seed(seed + 10 ** 9 * processes.rank)   # dropout: other in each process
             faded = (1 - step / config.max_steps) ** config.fading
