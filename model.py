@@ -17,18 +17,19 @@ What differs from GPT-2, and why:
 - Two kinds of distance: half of the heads (the larger half, if their number is odd) measure it in
   ids, the others by a clock. For music the clock counts time. For text it counts ids, too: there
   these heads differ from the others in their wavelengths only.
-- Besides the ids, the model is told what can be worked out from them, which a small model does
-  badly. After each id a listener (of the tokenizer) says where the clock stands, how far it is to
-  the next bar line, the home key, how many voices there are, which keys of the keyboard are held,
-  what came next when the music moved before as it does now, and which note would make parallel
-  fifths or octaves, which Bach avoids. And one thing that can't be worked out: how far the end is.
+- Besides the ids, the model is told what follows from them, which a small model works out badly.
+  After each id a listener (of the tokenizer) says where the clock stands, how far it is to the
+  next bar line, the home key, in how many voices the piece is, which keys of the keyboard are held,
+  how the music went on when it last moved like this (it *recalls* that), and which note would make
+  parallel fifths or octaves, which Bach avoids. Also how far the end is: that does not follow from
+  the ids, so the listener is given it.
 - At the output, something is added to the scores of some ids:
 
       to the score of ...    there is added what depends on ...
       a recalled id          how far to trust the recall
       releasing a key        its intervals to the keys that are held
-      pressing a key         the same; its place above the tonic of the home key; whether it would
-                             make parallels
+      pressing a key         the same; how far it lies above the first note of the home scale;
+                             whether it would make parallels
 
 - Queries and keys are normed, so that no attention score explodes at high learning rates.
 - The MLP squares its ReLU. No norm has a gain, no matrix a bias: nothing is lost without them.
@@ -36,9 +37,9 @@ What differs from GPT-2, and why:
 Legend for shapes: B batch, T positions read now, S those and the cached ones, C channels (n_embd),
 H heads, D head size (C / H), V vocabulary; W numbers are told after an id, R of them for recalled
 ids, K for the keys that are held. A score is a logit, or a part that is added to one; within
-attention it says how well a query matches a key. "Key" has three meanings: beside a query or a
-value, it is attention's, and called k in the code; a major, minor or home key is a tonality; any
-other is a key of the keyboard.
+attention it says how well a query matches a key. (In other files a `Score` is music.) "Key" has
+three meanings: beside a query or a value, it is attention's, and called k in the code; a major,
+minor or home key is a tonality; any other is a key of the keyboard.
 """
 
 import os
@@ -238,9 +239,9 @@ class Block(nn.Module):
 # ------------------------------------------------------------------------------------ the model
 
 # AdamW, which trains all weights outside the blocks (see train.py), moves each by about the same
-# small step, whatever the gradient. Where a score is a single weight, not a sum over C channels,
-# that is slow: so it counts ten times. (So does the trust that x decides, which is such a sum, but
-# is added to a single weight: the two learn together.)
+# small step, whatever the gradient. A score that is a sum over C channels moves by C such steps at
+# once. One that is a single weight (press_interval, parallel_score, trust_by_match) would learn too
+# slowly: so it is multiplied by this where it is used.
 FASTER = 10
 
 
@@ -252,8 +253,8 @@ class Transformer(nn.Module):
         clock       where the clock stands, below LONGEST: for music the time, for text how many ids
         to_bar      the time to the next bar line, in units of the clock
         to_end      how far it is to the end, as a level from 1 (now) up; 0: not told. In training
-                    it is the real distance, in half of the rows of a batch 0; in validation
-                    0; in composing the distance to the end that is wished for, if any
+                    the real distance, but 0 in half of the rows of each batch. In validation 0. In
+                    composing the distance to the end that is wished for, if any
         match       how well the past matches what has just been heard, as a level: 1, 2 ..., the
                     better the higher; 0: nothing is recalled. How far to trust each level is
                     learned. For music three columns, for up to three voices, the best match first.
@@ -262,20 +263,22 @@ class Transformer(nn.Module):
         home        the id of the home word, such as G major; 0 before it has come
         voices      the id of the word that says in how many voices the piece is; likewise
         recalled    ids that may be next. For text one: what came after the same ids before. For
-                    music three for each voice in `match`: two that press, one that releases. When
-                    voices moved before as this one does now, they went on by some interval: a
-                    second up, say. That may be one semitone or two: so there are two keys to press.
-                    The key to release is the one that the voice holds: it lets go of that first
+                    music three for each voice in `match`: two that press, one that releases. (A
+                    voice is a line of notes. Ids do not say which note goes on from which: the
+                    listener guesses, see lib/recall.py.) Earlier voices that moved like this one
+                    went on by some interval, a second up, say. That may be one semitone or two: so
+                    there are two keys to press. The key to release is the one that this voice
+                    holds: it lets go of that first
         parallel    the id that would make parallel fifths or octaves of the outer voices. It serves
                     the output alone, to be avoided
         held        for each key that is held (the latest K of them, in the order in which they were
                     pressed), the id of the word that releases it
 
-    Where there is less to say than there are columns, the others hold 0, which no word of these
-    kinds has for its id. (In a text 0 is a byte, which therefore can't be recalled.) An example: a
-    piece in 3/4, G major and three voices, after two quarters. One voice holds B4 and may go to C5
-    or C#5; another holds G3. The ids: 170 is G major, 189 three voices; 489 presses C5, 490 C#5;
-    360 releases B4, 344 G3.
+    Where there is less to say than there are columns, the rest of them hold 0. No word that is told
+    has that id: in music it is `begin`. (In a text it is a byte, which therefore can't be
+    recalled.) An example: a piece in 3/4, G major and three voices, after two quarters. One voice
+    holds B4 and may go to C5 or C#5; another holds G3. The ids: 170 is G major, 189 three voices;
+    489 presses C5, 490 C#5; 360 releases B4, 344 G3.
 
         clock 48  to_bar 24  to_end 7  match 5 0 0  home 170  voices 189
         recalled 489 490 360 0 0 0 0 0 0  parallel 0  held 344 360 0 0 0 0 0 0 0 0 0 0
@@ -311,8 +314,8 @@ class Transformer(nn.Module):
         self.press_interval = weights(config.keys)
         self.parallel_score = weights(1)
         # the trust in a recalled id is the sum of two numbers: one decided by x, and one looked up
-        # by its column and its match m. That begins at 0.5 m: from 0 it learns too slowly.
-        # (score_recalled multiplies both by FASTER)
+        # by its column and its match m. The latter begins at 0.5 m: from 0 it learns too slowly.
+        # (score_recalled multiplies their sum by FASTER, so that the two learn together)
         self.trust = weights(C, R)
         by_match = 0.5 / FASTER * torch.arange(config.matches).repeat(R, 1)      # (R, matches)
         self.trust_by_match = nn.Parameter(by_match)
@@ -336,8 +339,8 @@ class Transformer(nn.Module):
         match_column = torch.arange(match.size(-1), device=ids.device)
         recalled_column = torch.arange(recalled.size(-1), device=ids.device)
         x = F.embedding(ids, self.embedding)
-        # sum(2): over the columns. A 0 adds the first row of its column's table, learned like any
-        # other: 10 times, if 10 columns of `held` are empty
+        # sum(2): over the columns. A 0, too, adds a row of the table that it is looked up in, which
+        # is learned like any other: if 10 columns of `held` are empty, 10 times
         x = x + F.embedding(to_bar, self.to_bar_table).sum(2)
         x = x + F.embedding(to_end, self.to_end_table).sum(2)
         x = x + F.embedding(match + match_column * config.matches, self.match_table).sum(2)
@@ -375,19 +378,20 @@ class Transformer(nn.Module):
     # An interval sounds alike wherever it lies. So in the next two functions the score of a key
     # that may be pressed or released is a sum: each held key adds a number, looked up by how many
     # semitones the pressed or released key lies above the held one. There are `keys` such numbers
-    # (128), for presses always the same, for releases decided by x. A key that lies below has a
-    # number from the end: one semitone below is number 127, the last. (So is 127 semitones above,
-    # but no hand plays that.)
+    # (128), for presses always the same, for releases decided by x. For a key that lies below, they
+    # are counted from the end: one semitone below has number 127, the last. (127 semitones above
+    # would have it, too, but no hand plays that.)
 
     def score_presses(self, held) -> torch.Tensor:
         """What is held (B, T, K) -> what is added to the score of pressing each key (B, T, keys).
 
             C4 is held:  E4 gets press_interval[4], A3 press_interval[keys - 3], FASTER times
         """
-        is_held = torch.zeros(*held.shape[:2], self.config.vocab_size, dtype=self.dtype,
-                              device=held.device)
-        is_held = is_held.scatter(2, held, 1)                    # 1 for each id that is told
-        is_held = is_held[:, :, self.releases]                   # (B, T, keys), without id 0
+        marked = torch.zeros(*held.shape[:2], self.config.vocab_size, dtype=self.dtype,
+                             device=held.device)
+        marked = marked.scatter(2, held, 1)                      # (B, T, V): 1 for an id in `held`
+        # one for each key; id 0, of empty columns, falls away
+        is_held = marked[:, :, self.releases]                    # (B, T, keys)
         by_key = (FASTER * self.press_interval)[self.above_held]     # (keys held, keys pressed)
         return linear(is_held, by_key)
 
@@ -445,30 +449,31 @@ class Transformer(nn.Module):
             cache.length += T
         return norm(x)
 
-    def score(self, x, told, recall: float = 1.0, scale: float = 1.0,
+    def score(self, x, told, recall: float = 1.0, home_scale: float = 1.0,
               parallels: float = 1.0) -> torch.Tensor:
-        """x (B, T, C), normed, and what is told -> logits (B, T, V). The factors multiply what is
-        added for recalled ids, for the degrees of the home scale, and against parallels."""
+        """x (B, T, C), normed, and what is told -> logits (B, T, V). Three factors multiply what is
+        added for recalled ids, for the degrees of the home key's scale, and against parallels."""
         _, _, _, match, home, _, recalled, parallel, held = self.by_kind(told)
         logits = linear(x, self.head)                            # (B, T, V)
-        logits[:, :, self.presses] += scale * self.score_degrees(x, home) + self.score_presses(held)
+        degrees = home_scale * self.score_degrees(x, home)
+        logits[:, :, self.presses] += degrees + self.score_presses(held)
         scores = (recall * self.score_recalled(x, match, recalled), self.score_releases(x, held),
                   parallels * FASTER * self.parallel_score * (parallel > 0))
         scores = torch.cat(scores, dim=-1).to(logits.dtype)
-        told_ids = torch.cat((recalled, held, parallel), dim=-1)
-        return logits.scatter_add(2, told_ids, scores)           # (empty columns add 0 to id 0)
+        added_to = torch.cat((recalled, held, parallel), dim=-1)         # ids
+        return logits.scatter_add(2, added_to, scores)           # (empty columns add 0 to id 0)
 
     def score_stronger(self, x, told, **stronger) -> torch.Tensor:
-        """`score` with recall, scale or parallels other than 1. They decide which key is pressed or
-        released, not whether one is: pressing (all keys together) stays as likely as the model
-        learned, and so does releasing. Without this, a larger `recall` makes it likelier to press
-        at all: keys are pressed where Bach would release one more first, and two voices seldom
-        move at once."""
+        """`score` with factors other than 1. They decide which key is pressed or released, not
+        whether one is: pressing (all keys together) stays as likely as the model learned, and so
+        does releasing. Without this, more recall makes it likelier to press at all. But at one step
+        all releases come before the first press: a press too early, and the other voices can't move
+        any more."""
         learned = self.score(x, told)
         logits = self.score(x, told, **stronger)
-        for keys in (self.presses, self.releases):
-            change = logits[:, :, keys].logsumexp(-1) - learned[:, :, keys].logsumexp(-1)
-            logits[:, :, keys] -= change[:, :, None]
+        for ids in (self.presses, self.releases):
+            change = logits[:, :, ids].logsumexp(-1) - learned[:, :, ids].logsumexp(-1)
+            logits[:, :, ids] -= change[:, :, None]
         return logits
 
     @torch.inference_mode()

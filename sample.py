@@ -26,7 +26,7 @@ from lib.machine import pick_device
 from lib.originality import index_training, originality, originality_of_text
 from lib.page import Piece, Text, read_curve, write_page
 from lib.prompt import Prompt, read_prompt, transposed
-from lib.report import Progress, describe, settings_of
+from lib.report import ProgressLine, describe, settings_of
 from lib.score import MOST_VOICES, Score, count_voices, write_midi
 from lib.settings import Settings, run, setting
 from lib.tokenizer import Tokenizer
@@ -66,7 +66,7 @@ class Config(Settings):
                         at_most=1_000_000)
     max_tokens: int = setting(4000, 'ids a sample at most, should it not end before', at_least=1,
                               at_most=10_000_000)
-    drafts: int = setting(4, 'music: drafts of each piece; one that comes home is taken',
+    drafts: int = setting(4, 'music: drafts of each piece; one that ends in its first key is taken',
                           at_least=1, at_most=100)
     # how bold
     recall: float = setting(1.5, 'music: how much it makes of what it recalls; 1: as it learned',
@@ -112,17 +112,17 @@ def draw_rows(model, start: torch.Tensor, listeners: list, config: Config, **giv
 
 # ---- music
 
-# What the model learned against parallels is multiplied by this (from a corpus with many parallels
-# it learned little). The reason is that of --recall and --scale: in training, what came before is
-# Bach, who keeps to his themes and his key and makes no parallels. In composing it is the model's
-# own, which is vaguer, and it drifts.
-AVOIDED = 8
+# While a model learns, what came before is Bach, who keeps to his themes and his key and avoids
+# parallels. While it composes, that is its own, which is vaguer, and so it drifts. Against that
+# three things that it learned are made stronger: by --recall, by --scale, and what it learned
+# against parallels by this factor.
+AGAINST_PARALLELS = 8
 
 
 def draw_pieces(model, tokenizer: MidiTokenizer, prompt: Prompt, config: Config):
     """Go on from the prompt: the ids of num_samples pieces, the prompt's among them, and their
     listeners. All drafts of all pieces are drawn side by side, and of each piece the draft is taken
-    that keeps its promises best. Ctrl-C ends all of them where they are."""
+    that has most `promises_kept`. Ctrl-C ends all of them where they are."""
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(config.seed)
     wishes = {'bars': config.bars, 'prompt_end': prompt.until, 'lasting': prompt.lasting(),
@@ -130,8 +130,8 @@ def draw_pieces(model, tokenizer: MidiTokenizer, prompt: Prompt, config: Config)
     count = config.num_samples * config.drafts
     listeners = [tokenizer.listener(**wishes) for _ in range(count)]
     rows = torch.tensor([prompt.ids] * count, device=device)
-    stronger = {'recall': config.recall, 'scale': config.scale, 'parallels': AVOIDED}
-    progress = Progress(listeners, config.bars)
+    stronger = {'recall': config.recall, 'home_scale': config.scale, 'parallels': AGAINST_PARALLELS}
+    progress = ProgressLine(listeners, config.bars)
     drawn = []
     try:
         for ids in draw_rows(model, rows, listeners, config, stop=tokenizer.end,
@@ -161,8 +161,8 @@ def promises_kept(score: Score) -> int:
 def finish(row: list[int], bits: list[float], prompt: Prompt, tokenizer: MidiTokenizer,
            config: Config) -> tuple[Score, list[float]]:
     """The ids of a piece and the surprise of each -> its score and the surprise of each note.
-    Notes, tempos and metres of a prompt are taken from it (where they are transposed already): ids
-    say tempos and velocities only roughly."""
+    Ids say tempos and velocities only roughly. So what was in the prompt is taken from the prompt
+    itself (which was transposed when it was read)."""
     score = tokenizer.decode(row)
     bits = note_bits(tokenizer, row, bits)
     if not prompt.score.notes:
@@ -240,8 +240,8 @@ def write_texts(model, tokenizer: BPETokenizer, index, recites_from: int,
     if start.startswith('FILE:'):
         start = Path(start.removeprefix('FILE:')).read_text('utf-8')
     device = next(model.parameters()).device
-    # As in training, a text begins after the end of another. (There the clock began anew after
-    # that; here it goes on, so that this one id is at another distance by the clock.)
+    # As in training, a text begins after the end of another. (There the listener of the other text
+    # heard that end, here the listener of this one does: only the clock of this id is another.)
     prompt = torch.tensor([[tokenizer.end] + tokenizer.encode(start)], device=device)
     texts = []
     for number in range(1, config.num_samples + 1):

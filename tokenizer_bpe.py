@@ -33,7 +33,7 @@ PATTERN = '|'.join((
     r'\p{N}{1,3}',                           # few digits: no token for every year and price
     r' ?[^\s\p{L}\p{N}]{1,32}[\r\n]{0,32}',  # punctuation, and the line breaks after it: '.\n'
     r'\s{0,32}[\r\n]',                       # whitespace, up to the last line break in it
-    r'\s{1,32}(?!\S)|\s',                    # whitespace, but for what goes with the next word
+    r'\s{1,32}(?!\S)|\s',                    # whitespace; its last space is left to the next word
 ))
 LONGEST_CHUNK = 1 + 32 * 4 + 32  # bytes: a space, punctuation, line breaks
 
@@ -110,12 +110,13 @@ def learn_merges(chunks: Counter, n_merges: int) -> list[tuple[int, int]]:
     merges = []
     while heap and len(merges) < n_merges:
         minus_bound, pair = heappop(heap)
-        if minus_bound >= -1:
+        bound = -minus_bound
+        if bound < 2:
             break                                    # none is left that occurs twice
         count = 0
         for i in where[pair]:
             count += times[i] * list(pairwise(rows[i])).count(pair)
-        if count < -minus_bound:
+        if count < bound:
             heappush(heap, (-count, pair))
             continue
         new = chr(256 + len(merges))
@@ -124,7 +125,8 @@ def learn_merges(chunks: Counter, n_merges: int) -> list[tuple[int, int]]:
             rows[i] = rows[i].replace(''.join(pair), new)
             for born in pairwise(rows[i]):
                 if new in born:
-                    if born not in where:            # bound: the new token occurs `count` times
+                    # a pair with the new token is no more frequent than that: `count` is its bound
+                    if born not in where:
                         heappush(heap, (-count, born))
                     where[born].add(i)
     return merges
@@ -141,8 +143,9 @@ class BPETokenizer(Tokenizer):
         """merges: [(117, 103), ...], of which number i makes the id 256 + i."""
         self.merges = list(merges)
         self.vocab = {id: bytes([id]) for id in range(256)}      # id -> what it stands for
-        self.joined = {}                             # the same merges in rows: ('u', 'g') -> 'Ā'
-        self.pairs = {}                              # ... and what they join: 'Ā' -> 'ug'
+        # the same merges with characters for ids, as `to_row` writes them
+        self.joined = {}                             # ('u', 'g') -> 'Ā'
+        self.pairs = {}                              # 'Ā' -> 'ug'
         for new, (a, b) in enumerate(self.merges, 256):
             self.vocab[new] = self.vocab[a] + self.vocab[b]
             self.joined[chr(a), chr(b)] = chr(new)
@@ -181,7 +184,7 @@ class BPETokenizer(Tokenizer):
         while merged is not None:
             row = merged
             merged = self.merge_oldest(row)
-        ids = tuple(ord(token) for token in row)         # which nobody can change in the cache
+        ids = tuple(ord(token) for token in row)     # a tuple: nobody can change it in the cache
         self.cache[chunk] = ids
         return ids
 
@@ -239,7 +242,8 @@ class BPETokenizer(Tokenizer):
         return Listener()
 
     def shape_of_told(self) -> dict:
-        return {'columns': Listener.TOLD, 'matches': 1 + Listener.LONGEST - Listener.SHORTEST + 1}
+        lengths = Listener.MOST - Listener.FEWEST + 1
+        return {'columns': Listener.TOLD, 'matches': 1 + lengths}        # one of them for none
 
     def to_dict(self) -> dict:
         """Plain JSON values; a merge reads "256 = 117 + 103 'ug'"."""
@@ -254,7 +258,7 @@ class BPETokenizer(Tokenizer):
         if isinstance(d, dict) and d.get('kind', 'bpe') != 'bpe':
             raise ValueError(f'a tokenizer of kind {d["kind"]!r:.20}, not of text: train one')
         lines = d.get('merges') if isinstance(d, dict) else None
-        merges = []                                  # (what is skipped here, the last check finds)
+        merges = []                                  # (a line that is skipped makes d another)
         for line in lines if isinstance(lines, list) else ():
             found = regex.match(r'\d+ = (\d{1,6}) \+ (\d{1,6}) ', str(line))
             if found:
@@ -284,20 +288,20 @@ class BPETokenizer(Tokenizer):
 class Listener:
     """Hears the ids of one document, and says after each what the model is told.
 
-        clock       ids since the beginning; instead of 6,144 (LONGEST in model.py) it says 0 again
+        clock       ids since the beginning; instead of 6,144 (CLOCK_ROUND) it says 0 again
         match       how many of the last ids stood side by side before, less 1: from 1 for two of
-                    them (SHORTEST) to 7 for eight (LONGEST); 0: fewer
+                    them (FEWEST) to 7 for eight (MOST); 0: fewer
         recalled    the id that came next, that time
     """
-    CLOCK_ROUND = 6144
+    CLOCK_ROUND = 6144           # as far as the model's wavelengths reach: LONGEST in model.py
     TOLD = {'clock': 1, 'to_bar': 0, 'to_end': 0, 'match': 1, 'home': 0, 'voices': 0,
             'recalled': 1, 'parallel': 0, 'held': 0}
-    SHORTEST, LONGEST = 2, 8     # ids that have to be the same
+    FEWEST, MOST = 2, 8          # ids that have to be the same
     FORGETS = 1 << 16            # every so many ids its memory is emptied: it stays bounded
 
     def __init__(self):
         self.heard = 0
-        self.last = ()           # the last ids, LONGEST at most
+        self.last = ()           # the last ids, MOST at most
         self.memory = {}         # ids -> the one that came next
         self.forbidden = 0.0     # `model.forbid` adds to it; of text nothing is forbidden
 
@@ -306,11 +310,11 @@ class Listener:
         if self.heard % self.FORGETS == 0:
             self.memory = {}
         self.heard += 1
-        for length in range(self.SHORTEST, len(self.last) + 1):
+        for length in range(self.FEWEST, len(self.last) + 1):
             self.memory[self.last[-length:]] = id
-        self.last = (*self.last, id)[-self.LONGEST:]
+        self.last = (*self.last, id)[-self.MOST:]
         clock = self.heard % self.CLOCK_ROUND
-        for length in range(len(self.last), self.SHORTEST - 1, -1):
+        for length in range(len(self.last), self.FEWEST - 1, -1):
             recalled = self.memory.get(self.last[-length:])
             if recalled is not None:
                 return [clock, length - 1, recalled]

@@ -6,7 +6,7 @@ The words come in the order of time, as on the roll of a player piano. The Aria 
     begin  metre 3/4  tempo 71  home G major  voices 3  on G3  on G5  shift 24  off G5  on B3  ...
 
 `on` presses a key and `off` releases it; `shift 24` waits for 24 steps, a quarter note (a whole
-note is WHOLE). On this grid 16ths, 32nds and triplets all land. At one step keys are released
+note is 96, WHOLE). On this grid 16ths, 32nds and triplets all land. At one step keys are released
 first, then pressed, the lowest first. A tempo is in quarters a minute; the words for tempos are 3 %
 apart. `home` is the key of the piece in the musician's sense, G major, in which it begins and ends;
 `voices` says how many notes sound at once, on average, rests left out. `on`, `off` and
@@ -237,8 +237,8 @@ class Listener:
         home        the home word
         voices      the word for voices
         recalled    for each of these voices three words: up to two `on`s, the likelier first (two
-                    keys may be of one scale step; a key that is held is left out), and the `off` of
-                    the key that the voice holds
+                    keys may be of one scale step; 0 for a key that is held), and the `off` of the
+                    key that the voice holds
         parallel    the `on` word that would make parallel fifths or octaves
         held        the `off` words of the keys that are held, 12 at most, those held for the
                     shortest time
@@ -279,7 +279,7 @@ class Listener:
         # key -> the earliest and the latest step to release it, a pair for each voice that holds it
         self.held = {}
         self.struck = []             # keys struck at this step
-        # the lowest and the highest key held when a note was last struck, before this step
+        # the lowest and the highest key that were held after the last step at which one was struck
         self.outer = None
         self.recall = Recall()
 
@@ -318,12 +318,15 @@ class Listener:
         return (self.now - self.bar_from) % self.bar
 
     def press(self, key: int):
+        """A key is struck. For the guard, note the steps from which and up to which it may be
+        released: where it was in the prompt, if this is a note of that, else from the next step on,
+        up to MAX_HOLD later."""
         nth = self.struck.count(key)             # so many voices have struck it at this step
         ends = self.lasting.get((self.now, key), [])
         latest = self.latest_end()
         if nth < len(ends):                      # a note of the prompt ends as it did there
             end = min(ends[nth], latest)
-            window = end, end                    # when it may be released: from, to
+            window = end, end                    # from, up to
         else:
             window = self.now + 1, min(self.now + self.MAX_HOLD, latest)
         # of two voices that hold one key, the one that is over first stands first
@@ -347,8 +350,8 @@ class Listener:
             for pitch in voice.pitches:          # where it may go now
                 # (beyond the keyboard there is no word)
                 ons.append(0 if pitch in self.held else ids.get(('on', pitch), 0))
-            still_holds = voice.end is None      # its last note, voice.pitch
-            off = ids['off', voice.pitch] if still_holds else 0
+            still_holds = voice.end is None
+            off = ids['off', voice.pitch] if still_holds else 0          # of its last note
             if voice.sure and (off or any(ons)):
                 by_voice.append((voice.sure, pad(ons, 2) + [off]))
         by_voice.sort(key=lambda one: -one[0])
@@ -370,12 +373,12 @@ class Listener:
         if not self.outer or not self.held:
             return 0
         low, high = self.outer
-        step = min(self.held) - low
-        if step == 0 or (high - low) % 12 not in (0, 7):
+        bass_move = min(self.held) - low         # in semitones
+        if bass_move == 0 or (high - low) % 12 not in (0, 7):
             return 0
-        # as far as the bass goes, octaves aside: 1 to 12 semitones (12 for an octave)
-        distance = (abs(step) - 1) % 12 + 1
-        key = high + distance if step > 0 else high - distance
+        # the upper voice would move as far, but for whole octaves: 1 to 12 semitones
+        distance = (abs(bass_move) - 1) % 12 + 1
+        key = high + distance if bass_move > 0 else high - distance
         if key <= max(self.held):                # it would be an inner voice, or is held
             return 0
         return self.tokenizer.ids.get(('on', key), 0)
@@ -445,8 +448,7 @@ class Listener:
             up to 3/4 of it    the piece may not end
             from 1 on          it ends as soon as the last key is released
             from 9/8 on        no key is pressed any more, and it ends if none is held
-            by 5/4             all keys are released: `press` limits each note to that, counted in
-                               bars of the metre in which it is struck
+            by 5/4             all keys are released: see `latest_end`
         """
         end = self.tokenizer.end
         if self.held:
@@ -462,19 +464,25 @@ class Listener:
             mask[end] = True
         elif no_more:
             mask[self.tokenizer.on_and_velocity] = False
-            if not mask[self.tokenizer.off].any():       # a note of the prompt lasts still: wait
+            # A note of the prompt lasts still, so no key may be released. It has to be waited for,
+            # even if a wait came last, after which FOLLOW has no other one.
+            if not mask[self.tokenizer.off].any():
                 mask[self.tokenizer.shift] = True
 
     def latest_end(self) -> float:
-        """The step up to which a key may be held, or a rest last, if a length is wished for."""
+        """The step up to which a key that is struck now may be held, or a rest last: if a length is
+        wished for, 5/4 of it, counted in bars of the metre that holds now."""
         if not self.bars:
             return math.inf
         return self.now + max(1, int(self.steps_until(5 / 4 * self.bars)))
 
     def opening(self) -> np.ndarray:
-        """What may come in the OPENING: of its kinds, those after the one that was heard last, up
-        to the first that must come. Home and voices must come, metre and tempo only if they are
-        wished for."""
+        """What may come in the OPENING. Home and voices must come, metre and tempo only if they are
+        wished for. Without wishes:
+
+            after begin    a metre, a tempo or a home word
+            after home     a word for voices
+        """
         mask = np.full(self.tokenizer.vocab_size, False)
         heard = OPENING.index(self.last_kind) + 1 if self.last_kind in OPENING else 0
         for kind in OPENING[heard:]:

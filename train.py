@@ -1,8 +1,11 @@
 """Train the transformer on any prepared corpus: python train.py config/goldberg.py
 
-This file knows ids, not words. What they mean, the tokenizer knows. It goes from the corpus's
-meta.json into the checkpoint. On N GPUs, torchrun --nproc_per_node=N train.py config/bach_gpu.py:
-every process trains on rows of its own, and the result is, but for dropout and rounding, that of
+This file knows ids, not words. What they mean, the tokenizer knows, and that is copied from the
+corpus's meta.json into the checkpoint. On N GPUs, run it with torchrun:
+
+    torchrun --nproc_per_node=N train.py config/bach_gpu.py
+
+Every process trains on rows of its own, and the result is, but for dropout and rounding, that of
 one process whose batch is N times as large.
 
 In this order: settings, batches, validation, the optimizers, the model to begin with, the loop.
@@ -90,10 +93,11 @@ def draw_places(corpora: list[dict], shares: list[float], rows: int, context: in
 def get_batch(corpora: list[dict], shares: list[float], rows: int, context: int,
               transpositions: torch.Tensor, generator: torch.Generator, rank: int = 0,
               world: int = 1):
-    """Random crops of the training parts, each transposed by a distance of its own: by row r of
-    `transpositions` (12, V) id i becomes transpositions[r, i]. One row changes nothing; without
-    `augment`, and for text, it is the only one. Of `world` processes, whose generators are alike,
-    each draws the whole batch and keeps its own rows.
+    """Random crops of the training parts, each transposed by a distance of its own.
+    `transpositions` (12, V) has a map of the vocabulary for each distance: map m turns id i into
+    transpositions[m, i]. Without `augment`, and for text, there is one map (1, V), and it changes
+    nothing. Of `world` processes, whose generators are alike, each draws the whole batch and keeps
+    its own rows.
 
     Returns the ids (B, T), the next ids (B, T), and what the listener told after each of the ids
     (B, T, W). How far it is to the end is told in half of the rows only, so that the model works
@@ -109,8 +113,9 @@ def get_batch(corpora: list[dict], shares: list[float], rows: int, context: int,
     tolds = [corpus['train_told'][start:start + context] for corpus, start in places]
     ids = transpositions[which, stack(crops)]                    # (B, T + 1)
     told = stack(tolds)                                          # (B, T, W)
-    # What is told moves with them, where it is ids; 0, which says nothing, stays 0 in every row.
-    # place_of: where the columns of each kind are; 'ids': those of all kinds that are ids
+    # The columns of `told` that hold ids are transposed, too; 0, which says nothing, stays 0.
+    # place_of['to_end'] is where the columns of that kind are; place_of['ids'], where all are that
+    # hold ids
     place_of = columns_of_told(corpora[0]['shape_of_told']['columns'])
     told_ids = told[:, :, place_of['ids']]
     told[:, :, place_of['ids']] = transpositions[which[..., None], told_ids]
@@ -168,7 +173,8 @@ class Muon(torch.optim.Optimizer):
             update = orthogonalize(ahead.to(self.dtype)).to(gradient.dtype)
             inputs, outputs = gradient.shape[1:]
             # The columns (each has the weights of one output) of a tall or square update have
-            # length 1, those of a wide one sqrt(inputs / outputs) on average. Now all have 1.
+            # length 1, those of a wide one sqrt(inputs / outputs) on average. This factor makes up
+            # for it: all columns move equally far, by lr.
             step_size = lr * max(1, outputs / inputs) ** 0.5
             for matrix, direction in zip(matrices, update):
                 matrix.mul_(1 - lr * group['weight_decay'])
@@ -178,7 +184,7 @@ class Muon(torch.optim.Optimizer):
 def orthogonalize(g: torch.Tensor) -> torch.Tensor:
     """(N, rows, columns) -> as many matrices with the same singular vectors and all singular values
     near 1 (0.7 to 1.2, but for tiny ones), by five Newton-Schulz steps: each a polynomial that
-    pulls singular values from (0, 1] there. Dividing by the norm brings them below 1 first."""
+    pulls singular values from (0, 1] towards 1. Dividing by the norm brings them into (0, 1]."""
     a, b, c = 3.4445, -4.7750, 2.0315                        # Jordan et al. 2024: steep at 0
     tall = g.size(1) > g.size(2)
     x = g.mT if tall else g
@@ -200,8 +206,8 @@ def make_optimizers(model, weight_decay: float, dtype) -> list:
 
 
 def schedule(step: int, config: Config) -> float:
-    """Share of the learning rate in the settings: the smaller of a linear rise over the warmup and
-    a linear decay to 0 over all steps."""
+    """What the learning rates of the settings are multiplied by at this step: the smaller of a
+    linear rise over the warmup and a linear decay to 0 over all steps."""
     rise = (step + 1) / max(1, config.warmup_steps)
     return min(rise, 1 - step / config.max_steps)
 
@@ -219,7 +225,7 @@ class Progress:
     losses: list = field(default_factory=list)      # of the steps since the last log line
 
 
-# settings that may be others when a run is resumed
+# settings that may be others when a run is resumed (out_dir: its folder may have been renamed)
 MAY_CHANGE = {'resume', 'overwrite', 'max_steps', 'eval_every', 'log_every', 'patience', 'out_dir',
               'device', 'compile'}
 
@@ -268,8 +274,9 @@ def check_folder(config: Config):
 
 
 def load_data(config: Config) -> tuple[list[dict], list[dict]]:
-    """The corpora to train on and to validate on, and the extra ones, only to train on. Raises
-    ValueError for corpora that do not go together."""
+    """The corpora to train on and to validate on, and the extra ones, only to train on. Each is a
+    dictionary: what its meta.json says, and the arrays `train`, `val`, `train_told` and `val_told`.
+    Raises ValueError for corpora that do not go together."""
     corpora = load_corpora(config.dataset)
     if not corpora:
         raise ValueError('dataset is empty: name a corpus, such as goldberg')
@@ -290,7 +297,7 @@ def train(config: Config) -> Transformer:
     out = Path(config.out_dir)
     processes = Processes()
     corpora, extra = load_data(config)
-    meta = corpora[0]            # (all have its tokenizer and what follows from that)
+    meta = corpora[0]            # what it says of the tokenizer, all of them say
     unit = meta['unit']
     as_it_is = [list(range(meta['vocab_size']))]
     transpositions = torch.tensor(meta['augment'] if config.augment else as_it_is)
@@ -373,7 +380,7 @@ def train(config: Config) -> Transformer:
 
             # a batch; what is random in a step depends on the seed and the step alone, so that a
             # resumed run draws what it would have drawn
-            seed = 1_000_003 * config.seed + step    # (no step of another seed has the same)
+            seed = 1_000_003 * config.seed + step    # (another in runs of other seeds)
             generator.manual_seed(seed)
             torch.manual_seed(seed + 10 ** 9 * processes.rank)   # dropout: other in each process
             faded = (1 - step / config.max_steps) ** config.fading

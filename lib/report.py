@@ -13,7 +13,7 @@ from lib.settings import Settings
 from lib.tonality import name_of
 
 
-class Progress:
+class ProgressLine:
     """A line on the terminal that says how far the pieces are; silent if there is no terminal."""
 
     def __init__(self, listeners: list, bars: int):

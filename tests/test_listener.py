@@ -832,7 +832,7 @@ def test_text_recalls_what_followed():
 
 def slow_recall(ids: list[int]) -> tuple[int, int]:
     """The same by looking at all that came before."""
-    for length in range(TextListener.LONGEST, TextListener.SHORTEST - 1, -1):
+    for length in range(TextListener.MOST, TextListener.FEWEST - 1, -1):
         for place in range(len(ids) - 1, length - 1, -1):
             if length <= len(ids) and ids[place - length:place] == ids[-length:]:
                 return length - 1, ids[place]
@@ -857,7 +857,7 @@ def test_text_remembers_so_much_and_no_more(monkeypatch):
     for id in generator.integers(0, 250, 5000).tolist():
         listener.hear(id)
         most = max(most, len(listener.memory))
-    each = TextListener.LONGEST - TextListener.SHORTEST + 1
+    each = TextListener.MOST - TextListener.FEWEST + 1
     assert 900 * each < most <= 1000 * each
     assert listener.heard == 5000 and len(listener.memory) < 1000 * each
 

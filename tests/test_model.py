@@ -319,7 +319,7 @@ def test_stronger_scores_choose_the_key_alone():
     x = torch.randn(3, 16, 16)
     kinds = by_kind(told, model)
     learned = model.score(x, told)
-    doubled = model.score(x, told, scale=2, recall=2, parallels=2)
+    doubled = model.score(x, told, home_scale=2, recall=2, parallels=2)
     want = torch.zeros_like(learned)
     want[:, :, MUSIC.on] += model.score_degrees(x, kinds['home'])
     want.scatter_add_(2, kinds['recalled'],
@@ -327,7 +327,7 @@ def test_stronger_scores_choose_the_key_alone():
     want.scatter_add_(2, kinds['parallel'], 10 * model.parallel_score * (kinds['parallel'] > 0))
     assert torch.allclose(doubled - learned, want, atol=1e-4) and (kinds['parallel'] > 0).any()
 
-    stronger = model.score_stronger(x, told, scale=2, recall=2, parallels=2)
+    stronger = model.score_stronger(x, told, home_scale=2, recall=2, parallels=2)
     p, was, alone = (logits.softmax(-1) for logits in (stronger, learned, doubled))
     for keys in (MUSIC.on, MUSIC.off):
         all_keys, all_were = p[:, :, keys].sum(-1), was[:, :, keys].sum(-1)

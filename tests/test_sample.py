@@ -14,7 +14,7 @@ from conftest import ROOT, checkpoint_of
 from lib.corpus import load_trained_on
 from lib.prompt import read_prompt, words_until
 from lib.score import Note, Score, bars_of, find_bars, read_midi, write_midi
-from lib.report import Progress
+from lib.report import ProgressLine
 from lib.tonality import midi_key, parse_key, raised
 from model import ModelConfig, Transformer, load, save
 import sample
@@ -223,7 +223,7 @@ def test_recall_and_scale(monkeypatch):
     monkeypatch.setattr(model, 'score_stronger', overheard)
     config = Config(num_samples=1, drafts=1, max_tokens=3, recall=2.5, scale=0.5)
     sample.draw_pieces(model, tokenizer, read_prompt(tokenizer), config)
-    assert seen == [{'recall': 2.5, 'scale': 0.5, 'parallels': sample.AVOIDED}] * 3
+    assert seen == [{'recall': 2.5, 'home_scale': 0.5, 'parallels': sample.AGAINST_PARALLELS}] * 3
 
 
 @pytest.mark.parametrize('bars', [1, 4, 10 ** 12])
@@ -386,12 +386,12 @@ def test_progress_is_for_terminals(capsys, monkeypatch):
     for listener, steps in zip(listeners, (72, 90)):
         listener.hear(tokenizer.ids['metre', (3, 8)])
         listener.hear(tokenizer.ids['shift', steps])
-    Progress(listeners, 8).show()
+    ProgressLine(listeners, 8).show()
     assert capsys.readouterr().out == ''
     monkeypatch.setattr('sys.stdout.isatty', lambda: True)
-    Progress(listeners, 8).show()                 # of the piece that is farthest behind
+    ProgressLine(listeners, 8).show()                 # of the piece that is farthest behind
     assert 'bar 3 of about 8' in capsys.readouterr().out
-    Progress(listeners, 0).show()
+    ProgressLine(listeners, 0).show()
     assert 'bar 3 \n' in capsys.readouterr().out + '\n'
 
 
