@@ -464,16 +464,17 @@ class Transformer(nn.Module):
         return logits.scatter_add(2, added_to, scores)           # (empty columns add 0 to id 0)
 
     def score_stronger(self, x, told, **stronger) -> torch.Tensor:
-        """`score` with factors other than 1. They decide which key is pressed or released, not
-        whether one is: pressing (all keys together) stays as likely as the model learned, and so
-        does releasing. Without this, more recall makes it likelier to press at all. But at one step
-        all releases come before the first press: a press too early, and the other voices can't move
-        any more."""
+        """`score` with factors other than 1. More recall makes it likelier to press a key. That is
+        well instead of waiting, else pieces grow thin. But not instead of releasing: at one step
+        all releases come before the first press, so after a press too early the other voices can't
+        move any more. So releases gain as much as presses do, all keys together."""
         learned = self.score(x, told)
         logits = self.score(x, told, **stronger)
-        for ids in (self.presses, self.releases):
-            change = logits[:, :, ids].logsumexp(-1) - learned[:, :, ids].logsumexp(-1)
-            logits[:, :, ids] -= change[:, :, None]
+
+        def gain(ids: slice) -> torch.Tensor:                    # (B, T, 1)
+            return (logits[:, :, ids].logsumexp(-1, keepdim=True)
+                    - learned[:, :, ids].logsumexp(-1, keepdim=True))
+        logits[:, :, self.releases] += gain(self.presses) - gain(self.releases)
         return logits
 
     @torch.inference_mode()
