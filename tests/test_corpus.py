@@ -7,33 +7,6 @@ import pytest
 
 from lib.corpus import check_corpora, load_corpora, load_corpus
 from lib.tokenizer import columns_of_told
-from sample import load_tokenizer
-
-
-def test_what_is_read(corpus):
-    """Forbids ids, or places where pieces end, that are not those of the files."""
-    found = load_corpus('toy')
-    meta = json.loads((corpus / 'toy' / 'meta.json').read_text())
-    for split in ('train', 'val'):
-        ids = np.fromfile(corpus / 'toy' / f'{split}.bin', np.uint16)
-        assert np.array_equal(found[split], ids) and len(ids) == meta['tokens'][split]
-        assert (ids == meta['end']).sum() == len(meta['pieces'][split])
-    assert len(meta['pieces']['train']) == 7 and found['name'] == 'toy'
-
-
-def test_what_is_told_is_read(corpus):
-    """Forbids what is told of another id, piece or split: it is what a listener says that hears the
-    pieces one by one."""
-    found = load_corpus('toy')
-    tokenizer = load_tokenizer(found['tokenizer'])
-    assert found['shape_of_told'] == tokenizer.shape_of_told()
-    for split in ('train', 'val'):
-        ends = np.flatnonzero(found[split] == found['end']) + 1
-        pieces = np.split(np.array(found[split]), ends)[:-1]
-        told = []
-        for piece in pieces:
-            told.append(tokenizer.listen(piece.tolist()))
-        assert np.array_equal(found[f'{split}_told'], np.concatenate(told))
 
 
 def test_columns_of_told():
@@ -48,7 +21,7 @@ def test_columns_of_told():
 
 
 # what is done to meta.json, and a word of the answer
-DAMAGES = {
+META = {
     'cut': (lambda meta: None, 'damaged or missing'),
     'a list': (lambda meta: [meta], 'meta.json is damaged'),
     'another format': (lambda meta: {**meta, 'format': 2}, 'another version'),
@@ -68,57 +41,38 @@ DAMAGES = {
                 'damaged: augment'),
     'narrow augment': (lambda meta: {**meta, 'augment': [[0]]}, 'damaged: augment'),
     'no told': (lambda meta: {**meta, 'shape_of_told': {}}, 'damaged: shape_of_told'),
-    'no augment row': (lambda meta: {**meta, 'augment': []}, 'damaged: augment'),
-}
+    'no augment row': (lambda meta: {**meta, 'augment': []}, 'damaged: augment')}
+# what becomes of the bytes of a file
+BYTES = {'cut': lambda content: content[:200], 'odd': lambda content: content[:-1],
+         'empty': lambda content: b'', 'foreign': lambda content: content[:-2] + b'\xff\xff',
+         'longer': lambda content: content * 2, 'gone': None}
+# the file, what is done to it, and a word of the answer
+DAMAGES = [*[('meta.json', kind, says) for kind, (_, says) in META.items()],
+           ('val.bin', 'cut', '200 bytes'), ('val.bin', 'odd', 'belong there'),
+           ('val.bin', 'gone', 'damaged or missing'), ('val.bin', 'empty', ' 0 bytes'),
+           ('val.bin', 'foreign', 'not in the vocabulary'),
+           ('val_told.bin', 'cut', '200 bytes'), ('val_told.bin', 'odd', 'belong there'),
+           ('val_told.bin', 'gone', 'damaged or missing'), ('val_told.bin', 'empty', ' 0 bytes'),
+           ('val_told.bin', 'foreign', 'val_told.bin is damaged'),
+           ('val_told.bin', 'longer', 'belong there')]
 
 
-@pytest.mark.parametrize('kind', DAMAGES)
-def test_damaged_meta(corpus, kind):
-    """Forbids a traceback, or training on what is left, when meta.json is not what was written."""
-    change, says = DAMAGES[kind]
-    path = corpus / 'toy' / 'meta.json'
-    changed = change(json.loads(path.read_text()))
-    path.write_text(path.read_text()[:-50] if changed is None else json.dumps(changed))
+@pytest.mark.parametrize('file, kind, says', DAMAGES)
+def test_a_damaged_file(corpus, file, kind, says):
+    """Forbids a traceback, or training on what is left (fewer ids than were written: a better score
+    for nothing), on ids of no word, or on what was told of other ids or has no row in a table."""
+    path = corpus / 'toy' / file
+    if file == 'meta.json':
+        changed = META[kind][0](json.loads(path.read_text()))
+        path.write_text(path.read_text()[:-50] if changed is None else json.dumps(changed))
+    elif kind == 'gone':
+        path.unlink()
+    else:
+        path.write_bytes(BYTES[kind](path.read_bytes()))
     with pytest.raises(ValueError) as error:
         load_corpus('toy')
     assert says in str(error.value) and '\n' not in str(error.value)
-    assert str(error.value).startswith('data/toy') and 'prepare.py' in str(error.value)
-
-
-@pytest.mark.parametrize('kind, says', [('cut', '200 bytes'), ('odd', 'belong there'),
-                                        ('gone', 'damaged or missing'), ('empty', ' 0 bytes'),
-                                        ('foreign', 'not in the vocabulary')])
-def test_damaged_ids(corpus, kind, says):
-    """Forbids fewer ids than were written (a better score for nothing), or ids of no word."""
-    path = corpus / 'toy' / 'val.bin'
-    content = path.read_bytes()
-    if kind == 'gone':
-        path.unlink()
-    else:
-        path.write_bytes({'cut': content[:200], 'odd': content[:-1], 'empty': b'',
-                          'foreign': b'\xff\xff' + content[2:]}[kind])
-    with pytest.raises(ValueError, match=says):
-        load_corpus('toy')
-
-
-@pytest.mark.parametrize('kind, says', [('cut', 'belong there'), ('odd', 'belong there'),
-                                        ('gone', 'damaged or missing'), ('empty', ' 0 bytes'),
-                                        ('foreign', 'val_told.bin is damaged'),
-                                        ('of train', 'belong there')])
-def test_damaged_told(corpus, kind, says):
-    """Forbids a traceback, or training on what was told of other ids, for a file of it that is cut,
-    gone, or says what no table of a model has a row for."""
-    path = corpus / 'toy' / 'val_told.bin'
-    content = path.read_bytes()
-    if kind == 'gone':
-        path.unlink()
-    else:
-        path.write_bytes({'cut': content[:-2], 'odd': content[:-1], 'empty': b'',
-                          'foreign': content[:-2] + b'\xff\xff',
-                          'of train': path.with_name('train_told.bin').read_bytes()}[kind])
-    with pytest.raises(ValueError, match=says) as error:
-        load_corpus('toy')
-    assert '\n' not in str(error.value) and 'prepare.py again' in str(error.value)
+    assert str(error.value).startswith('data/toy') and 'prepare.py again' in str(error.value)
 
 
 @pytest.mark.parametrize('names, says', [('none', 'python prepare.py none'), ('..', 'no such'),

