@@ -128,8 +128,8 @@ def test_told_while_composing_as_in_training(monkeypatch, path, number, bars, un
 
     def overheard(model, ids, told, cache=None):
         heard.append(told)
-        return torch.zeros(*ids.shape, PLAIN.vocab_size)
-    monkeypatch.setattr(Transformer, 'forward', overheard)
+        return torch.zeros(*ids.shape, 2)
+    monkeypatch.setattr(Transformer, 'read', overheard)
     monkeypatch.setattr(model_module, 'draw', lambda *_, **__: torch.tensor([next(script)]))
     model = Transformer(ModelConfig(PLAIN.vocab_size, 999, 1, 1, 2, **PLAIN.shape_of_told()))
     (ids,), _ = sample.draw_pieces(model, PLAIN, prompt, sample.Config(num_samples=1, bars=wish))

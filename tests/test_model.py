@@ -413,7 +413,7 @@ def test_the_guard_is_obeyed():
     prompts, _ = music(2, 20, begin=0)
     for temperature in (0, 1, 100):
         listeners = [MUSIC.listener() for _ in prompts]
-        rows = drawn(model, prompts, 30, listeners, temperature=temperature)
+        rows = drawn(model, prompts, 15, listeners, temperature=temperature)
         for ids, row, listener in zip(prompts.tolist(), rows, listeners):
             guard = MUSIC.listener()
             told = [guard.hear(id) for id in ids]
@@ -509,7 +509,8 @@ def test_checkpoints_of_other_things_are_refused(tmp_path, changed, says):
 
 
 @pytest.mark.parametrize('content, says', [
-    ([1, 2], 'not a dictionary'), ({'model': {'wte': torch.zeros(2)}, 'iter_num': 3}, 'format None')])
+    ([1, 2], 'not a dictionary'),
+    ({'model': {'wte': torch.zeros(2)}, 'iter_num': 3}, 'format None')])
 def test_other_files_of_torch_are_refused(tmp_path, content, says):
     """Forbids a traceback for what another program has saved."""
     torch.save(content, tmp_path / 'a.pt')

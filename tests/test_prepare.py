@@ -352,7 +352,7 @@ def test_what_is_changed_is_counted(songs, capsys):
         assert line in out, line
 
 
-TIMING = {'one tick early': ({'early': 1}, 'looks scored: 0 notes', False),
+TIMING = {'ends before the grid': ({'early': 5}, 'looks scored: 0 notes', False),
           'moves that nobody hears': ({'shift': 0.1}, 'looks scored: 0 notes', False),
           'off the grid': ({'shift': 0.5, 'tempo': 600_000}, 'looks performed', False),
           'without a beat': ({'shift': 0.5}, 'looks performed', True),

@@ -168,11 +168,12 @@ def test_a_tempo_out_of_reach_in_the_middle(path):
     """Forbids time that is lost, or a start that is moved, where a tempo leaps: a beat at 10 a
     minute, held for a fermata, between two at 100."""
     score = read(path, '0 ff51030927c0 0 ff580403021808 0 on 24 off '
-                       '0 ff51035b8d80 0 on 24 off 0 ff51030927c0 0 on 24 off')
-    assert short(score) == [(0, 60, 24), (24, 60, 48), (72, 60, 24)]
+                       '0 ff51035b8d80 0 on 24 off 0 ff51030927c0 0 on 24 off '
+                       '0 ff580402021808 0 on 24 off')
+    assert short(score) == [(0, 60, 24), (24, 60, 48), (72, 60, 24), (96, 60, 24)]
     assert [round(tempo) for _, tempo in score.tempos] == [100, 20, 100]
-    assert seconds(score) == pytest.approx(0.6 + 6 + 0.6)
-    assert score.metres == [(0, 3, 4), (24, 3, 2), (72, 3, 4)]
+    assert seconds(score) == pytest.approx(0.6 + 6 + 0.6 + 0.6)
+    assert score.metres == [(0, 3, 4), (24, 3, 2), (72, 3, 4), (96, 2, 4)]
 
 
 def test_what_comes_after_the_last_note(path):
@@ -194,6 +195,13 @@ def test_divisions(path, division, ticks):
                  division=division)
     assert short(score) == [(240, 60, 48)] and not score.moved
     assert score.tempos == ([(0, 60)] if division < 1 << 15 else [])
+
+
+def test_off_the_grid_is_counted(path):
+    """Forbids notes moved in silence: tick 1 of 97 goes to step 0. An end is not counted."""
+    score = read(path, '1 on 98 off 97 on 97 off', division=97)
+    assert short(score) == [(0, 60, 24), (48, 60, 24)]
+    assert score.moved == pytest.approx([24 / 97, 2 * 24 / 97], 0.01)
 
 
 def test_drums_are_left_out_and_counted(path):
@@ -246,6 +254,7 @@ def test_what_can_be_read_is_read(path, name):
     data, changes = ODD[name]
     score = read(path, data)
     assert short(score) == NOTES and score.changes == changes
+    assert all(note.velocity <= 127 for note in score.notes)
 
 
 def test_meta_events_of_odd_lengths_are_heard(path):
@@ -333,7 +342,8 @@ HOSTILE = {
 
 @pytest.mark.parametrize('name', HOSTILE)
 def test_hostile_files_cost_little(path, name):
-    """Forbids a file whose reading takes more time than the size explains, or 50 times its size."""
+    """Forbids a file that takes over two seconds a megabyte or, where notes or tempos pile up, 50
+    times its size; or that is read as something else."""
     data, due = HOSTILE[name]
     path.write_bytes(data)
     traced = name.startswith('15,000') or 'tempo' in name
