@@ -71,7 +71,7 @@ class Config(Settings):
     # how bold
     recall: float = setting(1.5, 'music: how much it makes of what it recalls; 1: as it learned',
                             at_least=0, at_most=10)
-    scale: float = setting(1.3, 'music: how closely it keeps to the home scale; 1: as it learned',
+    scale: float = setting(1.2, 'music: how closely it keeps to the home scale; 1: as it learned',
                            at_least=0, at_most=10)
     temperature: float = setting(1.0, 'below 1: likelier, above: wilder, 0: the likeliest always',
                                  at_least=0, at_most=100)

@@ -391,13 +391,13 @@ MARKED = {'utf-8': codecs.BOM_UTF8, 'utf-16-le': codecs.BOM_UTF16_LE,
           'utf-16-be': codecs.BOM_UTF16_BE, 'utf-32-le': codecs.BOM_UTF32_LE}
 # what is learned, and after what it is cut in two
 TEXTS = {'odd bytes': (ODD, b'\n'),
-         'odd bytes, another fingerprint': (b'5\n' + ODD, b'\n'),
          'Latin-1': ('Größe, naïve\n'.encode('latin-1') * 99, b'\n'),
          'Shift JIS': ('吾輩は猫\n'.encode('shift-jis') * 900, b'\n'),
          'Japanese': ('吾輩は猫\n'.encode() * 900, b'\n'),
          'Windows': ('\r\n'.join(LINES).encode(), b'\n'),
          'three paragraphs': ('\n'.join(' '.join(LINES[i::3]) for i in range(3)).encode(), b' '),
          'one line': (' '.join(LINES * 3).encode(), b' '),
+         'one line and a short one': ((' '.join(LINES) + '\nThe end').encode(), b' '),
          'one word': (''.join(LINES).replace(' ', '').encode(), b''),
          'one character, again and again': (('x' + 'ü' * 5000).encode(), b''),
          **{mark: (PLAIN.encode(), b'\n') for mark in MARKED}}

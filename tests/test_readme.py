@@ -99,12 +99,12 @@ def test_it_is_short_and_true(capsys):
 
 def test_the_three_commands(tmp_path, monkeypatch, capsys):
     """Forbids a README whose commands, in its order, don't end in music; at toy size."""
-    (tmp_path / 'goldberg').mkdir()
+    (tmp_path / 'data' / 'goldberg').mkdir(parents=True)
     for number in (1, 5, 7):
-        name = f'goldberg/{number:02}-variatio-{number}.mid'
-        shutil.copy(ROOT / 'data' / name, tmp_path / name)
-    monkeypatch.setattr(prepare, 'DATA', tmp_path)
-    monkeypatch.setattr(lib.corpus, 'DATA', tmp_path)
+        name = f'data/goldberg/{number:02}-variatio-{number}.mid'
+        shutil.copy(ROOT / name, tmp_path / name)
+    monkeypatch.setattr(prepare, 'DATA', tmp_path / 'data')
+    monkeypatch.setattr(lib.corpus, 'DATA', tmp_path / 'data')
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'config').symlink_to(ROOT / 'config')
     toy = {'prepare.py': ['--jobs=1'],
