@@ -238,8 +238,7 @@ def main(config: Config):
         trained = checkpoint['train_config']
     dataset = config.dataset or trained['dataset']
     corpora = load_corpora(dataset)
-    extra = load_corpora(trained.get('extra', ''))               # learned from, too
-    check_corpora(corpora + extra, model.config.context if model else 1)
+    check_corpora(corpora, model.config.context if model else 1)
     tokenizer = load_tokenizer(corpora[0]['tokenizer'])
     music = tokenizer.is_music
     if model:
@@ -270,6 +269,8 @@ def main(config: Config):
         result |= judge_music(samples, pieces, drawn)
         print_judge(result['judge'])
         print_form(result['form'], result['lag_curve'])
+    extra = load_corpora(trained.get('extra', ''))               # learned from, too
+    check_corpora(corpora + extra, 1)
     learned = {**pieces, 'train': pieces['train'] + load_pieces(extra, tokenizer)['train']}
     result['originality'] = judge_originality(samples, learned, drawn, music)
     print_originality(result['originality'])

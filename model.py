@@ -449,27 +449,38 @@ class Transformer(nn.Module):
             cache.length += T
         return norm(x)
 
-    def score(self, x, told, recall: float = 1.0, home_scale: float = 1.0,
-              parallels: float = 1.0) -> torch.Tensor:
-        """x (B, T, C), normed, and what is told -> logits (B, T, V). Three factors multiply what is
-        added for recalled ids, for the degrees of the home key's scale, and against parallels."""
-        _, _, _, match, home, _, recalled, parallel, held = self.by_kind(told)
-        logits = linear(x, self.head)                            # (B, T, V)
-        degrees = home_scale * self.score_degrees(x, home)
-        logits[:, :, self.presses] += degrees + self.score_presses(held)
-        scores = (recall * self.score_recalled(x, match, recalled), self.score_releases(x, held),
-                  parallels * FASTER * self.parallel_score * (parallel > 0))
-        scores = torch.cat(scores, dim=-1).to(logits.dtype)
-        added_to = torch.cat((recalled, held, parallel), dim=-1)         # ids
-        return logits.scatter_add(2, added_to, scores)           # (empty columns add 0 to id 0)
+    def score(self, x, told) -> torch.Tensor:
+        """x (B, T, C), normed, and what is told -> logits (B, T, V)."""
+        return self.add_up(*self.score_parts(x, told))
 
-    def score_stronger(self, x, told, **stronger) -> torch.Tensor:
+    def score_parts(self, x, told) -> tuple[torch.Tensor, ...]:
+        """What `add_up` adds up: the head's logits; what is added for pressing each key, by its
+        degree and by its intervals; for recalled ids; for releasing what is held; against
+        parallels. And the ids to which the last three are added (B, T, R + K + 1)."""
+        _, _, _, match, home, _, recalled, parallel, held = self.by_kind(told)
+        return (linear(x, self.head), self.score_degrees(x, home), self.score_presses(held),
+                self.score_recalled(x, match, recalled), self.score_releases(x, held),
+                FASTER * self.parallel_score * (parallel > 0),
+                torch.cat((recalled, held, parallel), dim=-1))
+
+    def add_up(self, logits, degrees, presses, recalled, releases, avoided, added_to,
+               recall: float = 1.0, home_scale: float = 1.0, parallels: float = 1.0):
+        """The parts -> logits (B, T, V). Three factors multiply what is added for recalled ids, for
+        the degrees of the home key's scale, and against parallels."""
+        behind = logits.size(-1) - self.presses.stop             # ids after those that press
+        logits = logits + F.pad(home_scale * degrees + presses, (self.presses.start, behind))
+        scores = torch.cat((recall * recalled, releases, parallels * avoided), dim=-1)
+        # (empty columns add 0 to id 0)
+        return logits.scatter_add(2, added_to, scores.to(logits.dtype))
+
+    def score_stronger(self, x, told, **factors) -> torch.Tensor:
         """`score` with factors other than 1. More recall makes it likelier to press a key. That is
         well instead of waiting, else pieces grow thin. But not instead of releasing: at one step
         all releases come before the first press, so after a press too early the other voices can't
         move any more. So releases gain as much as presses do, all keys together."""
-        learned = self.score(x, told)
-        logits = self.score(x, told, **stronger)
+        parts = self.score_parts(x, told)
+        learned = self.add_up(*parts)
+        logits = self.add_up(*parts, **factors)
 
         def gain(ids: slice) -> torch.Tensor:                    # (B, T, 1)
             return (logits[:, :, ids].logsumexp(-1, keepdim=True)

@@ -299,7 +299,8 @@ def test_stronger_scores():
     x = torch.randn(3, 16, 16)
     kinds = by_kind(told, model)
     learned = model.score(x, told)
-    doubled = model.score(x, told, home_scale=2, recall=2, parallels=2)
+    parts = model.score_parts(x, told)
+    doubled = model.add_up(*parts, home_scale=2, recall=2, parallels=2)
     want = torch.zeros_like(learned)
     want[:, :, MUSIC.on] += model.score_degrees(x, kinds['home'])
     want.scatter_add_(2, kinds['recalled'],
