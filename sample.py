@@ -66,8 +66,8 @@ class Config(Settings):
                         at_most=1_000_000)
     max_tokens: int = setting(4000, 'ids a sample at most, should it not end before', at_least=1,
                               at_most=10_000_000)
-    drafts: int = setting(4, 'music: drafts of each piece; one that ends in its first key is taken',
-                          at_least=1, at_most=100)
+    drafts: int = setting(4, 'music: drafts of each piece; one that recites nothing and ends in '
+                          'its first key is taken', at_least=1, at_most=100)
     # how bold
     recall: float = setting(1.5, 'music: how much it makes of what it recalls; 1: as it learned',
                             at_least=0, at_most=10)
@@ -119,7 +119,8 @@ def draw_rows(model, start: torch.Tensor, listeners: list, config: Config, **giv
 AGAINST_PARALLELS = 8
 
 
-def draw_pieces(model, tokenizer: MidiTokenizer, prompt: Prompt, config: Config):
+def draw_pieces(model, tokenizer: MidiTokenizer, prompt: Prompt, config: Config, index=None,
+                recites_from: int = 0):
     """Go on from the prompt: the ids of num_samples pieces, the prompt's among them, and their
     listeners. All drafts of all pieces are drawn side by side, and of each piece the draft is taken
     that has most `promises_kept`. Ctrl-C ends all of them where they are."""
@@ -142,20 +143,23 @@ def draw_pieces(model, tokenizer: MidiTokenizer, prompt: Prompt, config: Config)
         print('\nstopped: the pieces end here')
     progress.close()
     rows = torch.cat((rows, *(ids[:, None] for ids in drawn)), dim=1).tolist()
+    kept = [promises_kept(tokenizer.decode(row), prompt.until, index, recites_from) for row in rows]
     taken = []
     for first in range(0, count, config.drafts):
-        numbers = range(first, first + config.drafts)
-        taken.append(max(numbers, key=lambda number: promises_kept(tokenizer.decode(rows[number]))))
+        taken.append(max(range(first, first + config.drafts), key=kept.__getitem__))
     return [rows[number] for number in taken], [listeners[number] for number in taken]
 
 
-def promises_kept(score: Score) -> int:
-    """2 for a piece that ends in the key in which it began and has as many voices as its opening
-    says, 1 if it only comes home, 0 if it does not. (The voices are asked for because the pieces
-    that come home tend to be thin.)"""
-    if not is_at_home(score):
+def promises_kept(score: Score, prompt_end: int, index, recites_from: int) -> int:
+    """How good a draft is. 0: it recites a training piece; 1: it does not; 2: besides, it ends in
+    the key in which it began; 3: besides, it has as many voices as its opening says. (The voices
+    are asked for because the pieces that come home tend to be thin.)"""
+    composed = Score([note for note in score.notes if note.start >= prompt_end])
+    if index and originality(composed, index).longest >= recites_from:
         return 0
-    return 2 if count_voices(score.notes) == score.voices else 1
+    if not is_at_home(score):
+        return 1
+    return 3 if count_voices(score.notes) == score.voices else 2
 
 
 def finish(row: list[int], bits: list[float], prompt: Prompt, tokenizer: MidiTokenizer,
@@ -196,7 +200,7 @@ def compose(model, tokenizer: MidiTokenizer, index, recites_from: int,
     print(f'composing {config.num_samples:,}, {config.drafts:,} drafts of each, side by side ...',
           flush=True)
     began = time.perf_counter()
-    rows, listeners = draw_pieces(model, tokenizer, prompt, config)
+    rows, listeners = draw_pieces(model, tokenizer, prompt, config, index, recites_from)
     drawn = (len(rows[0]) - len(prompt.ids)) * config.num_samples * config.drafts
     speed = drawn / (time.perf_counter() - began)
     print(f'drawn at {speed:,.0f} tokens/s; now each is turned into sound ...', flush=True)

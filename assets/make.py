@@ -47,7 +47,7 @@ def choose(folder: str, count: int):
     held_out = [mean_bits(model, tokenizer, tokenizer.encode(score)) for _, score in pieces['val']]
     goal = sum(held_out) / len(held_out)
     config = Config(num_samples=16)
-    rows, _ = draw_pieces(model, tokenizer, read_prompt(tokenizer), config)
+    rows, _ = draw_pieces(model, tokenizer, read_prompt(tokenizer), config, index, least)
     distances = []
     for number, row in enumerate(rows, 1):
         row = row[:row.index(tokenizer.end) + 1] if tokenizer.end in row else row

@@ -13,6 +13,7 @@ import torch
 from assets import make
 from conftest import ROOT, checkpoint_of
 from lib.corpus import load_trained_on
+from lib.originality import index_of
 from lib.prompt import read_prompt, words_until
 from lib.score import Note, Score, read_midi, write_midi
 from lib.report import ProgressLine
@@ -334,29 +335,46 @@ def test_a_key_is_a_wish_that_counts(out, colours, drawn, capsys, wished, heard,
 
 # ---- drafts, strengths, the rest
 
+def tune(first: int, last: int, voices: int = 1, scale=(0, 2, 4, 5, 7, 5, 4, 2, 0, 4, 7, 12, 7, 4)):
+    """One voice: 28 notes in major above one tonic, 28 above another."""
+    pitches = [tonic + step for tonic in (first, last) for _ in range(2) for step in scale]
+    return Score([Note(12 * i, pitch, 12) for i, pitch in enumerate(pitches)], voices=voices)
+
+
+def drafts_taken(monkeypatch, prompt, drafts: list[Score], pieces: int, *index) -> list[int]:
+    """Which of the drafts draw_pieces takes, if these are drawn after the prompt."""
+    tokenizer = MidiTokenizer()
+    rows = [tokenizer.encode(draft)[1:] for draft in drafts]
+    monkeypatch.setattr(sample, 'draw_rows', lambda *given, **also: map(torch.tensor, zip(*rows)))
+    config = Config(num_samples=pieces, drafts=len(drafts) // pieces)
+    taken, listeners = sample.draw_pieces(small_model(tokenizer), tokenizer, prompt, config, *index)
+    assert len(taken) == len(listeners) == pieces
+    return [rows.index(row[len(prompt.ids):]) for row in taken]
+
+
 def test_the_draft_that_comes_home_is_taken(monkeypatch):
     """Forbids a draft in another key that is taken where one comes home, one in fewer voices than
     it says where one has as many, drafts of one piece that are taken for another's, and a piece
     without any."""
-    tokenizer = MidiTokenizer()
+    drafts = [tune(60, 66), tune(62, 62, voices=3), tune(60, 60), tune(64, 64),
+              tune(61, 66), tune(62, 65), tune(63, 63, voices=3), tune(59, 64),
+              tune(57, 63), tune(58, 62), tune(59, 66), tune(60, 65)]
+    assert drafts_taken(monkeypatch, read_prompt(MidiTokenizer()), drafts, 3) == [2, 6, 8]
 
-    def piece(first: int, last: int, voices: int = 1) -> list[int]:
-        """One voice: 28 notes in major above one tonic, 28 above another."""
-        scale = [0, 2, 4, 5, 7, 5, 4, 2, 0, 4, 7, 12, 7, 4] * 2
-        pitches = [first + step for step in scale] + [last + step for step in scale]
-        return tokenizer.encode(Score([Note(12 * i, p, 12) for i, p in enumerate(pitches)],
-                                      voices=voices))[1:]
-    away, home, thin = piece(60, 66), piece(60, 60), piece(62, 62, voices=3)
-    drafts = [away, thin, home, piece(64, 64), away, away, thin, away,
-              away, piece(61, 65), away, piece(61, 65)]
 
-    def drawn(model, rows, listeners, config, **given):
-        for ids in zip(*drafts):
-            yield torch.tensor(ids)
-    monkeypatch.setattr(sample, 'draw_rows', drawn)
-    rows, listeners = sample.draw_pieces(small_model(tokenizer), tokenizer, read_prompt(tokenizer),
-                                         Config(num_samples=3, drafts=4))
-    assert [row[1:] for row in rows] == [home, thin, away] and len(listeners) == 3
+def test_the_draft_that_recites_is_left(path, monkeypatch):
+    """Forbids a piece that recites a training piece where a draft does not, even one that ends in
+    another key; and notes of the prompt that count as recited."""
+    recited, own_away = tune(60, 60), tune(70, 66, scale=(7, 5, 4, 2, 0, 12, 11, 9, 0, 7, 2, 9, 4))
+    own_home = tune(70, 70, scale=(7, 5, 4, 2, 0, 12, 11, 9, 0, 7, 2, 9, 4))
+    index = index_of([('training piece', tune(50, 50))]), 12
+    nothing = read_prompt(MidiTokenizer())
+    drafts = [recited, own_away, own_home, recited, recited, own_away]
+    assert drafts_taken(monkeypatch, nothing, drafts, 2, *index) == [2, 1]
+    write_midi(tune(50, 50), path)
+    prompt = read_prompt(MidiTokenizer(), str(path), bars=2)
+    assert drafts_taken(monkeypatch, prompt, [recited, own_away], 1, *index) == [1]
+    assert drafts_taken(monkeypatch, prompt, [own_away, recited], 1, *index) == [0]
 
 
 def test_recall_and_scale(monkeypatch):
@@ -393,8 +411,8 @@ def test_the_assets_are_chosen(corpus, tmp_path, monkeypatch):
     fine = tokenizer.encode(pieces['val'][0][1])
     chord = tokenizer.encode(Score([Note(0, 40 + 3 * i, 12) for i in range(12)]))
 
-    def drawn(model, tokenizer, prompt, config):
-        assert config.num_samples == 16 and prompt.ids
+    def drawn(model, tokenizer, prompt, config, index, recites_from):
+        assert config.num_samples == 16 and prompt.ids and index
         return [recited, chord, fine[:-1], fine], None
     monkeypatch.setattr(make, 'draw_pieces', drawn)
     monkeypatch.setattr(make, 'HERE', tmp_path / 'assets')
