@@ -314,8 +314,9 @@ class Transformer(nn.Module):
         self.press_interval = weights(config.keys)
         self.parallel_score = weights(1)
         # the trust in a recalled id is the sum of two numbers: one decided by x, and one looked up
-        # by its column and its match m. The latter begins at 0.5 m: from 0 it learns too slowly.
-        # (score_recalled multiplies their sum by FASTER, so that the two learn together)
+        # by its column and its match m. score_recalled multiplies both by FASTER (the first needs
+        # it less, but one factor for both is simpler). The second then begins at 0.5 m: from 0 it
+        # learns too slowly.
         self.trust = weights(C, R)
         by_match = 0.5 / FASTER * torch.arange(config.matches).repeat(R, 1)      # (R, matches)
         self.trust_by_match = nn.Parameter(by_match)
@@ -474,10 +475,11 @@ class Transformer(nn.Module):
         return logits.scatter_add(2, added_to, scores.to(logits.dtype))
 
     def score_stronger(self, x, told, **factors) -> torch.Tensor:
-        """`score` with factors other than 1. More recall makes it likelier to press a key. That is
-        well instead of waiting, else pieces grow thin. But not instead of releasing: at one step
-        all releases come before the first press, so after a press too early the other voices can't
-        move any more. So releases gain as much as presses do, all keys together."""
+        """`score` with factors other than 1. More recall makes presses likelier, and something else
+        less likely. That may be waiting: if waits were made up for it, pieces would grow thin. It
+        may not be releasing: at one step all releases come before the first press, so after a press
+        too early the other voices can't move any more. Hence all presses together stay as likely,
+        compared with all releases together, as the model has learned."""
         parts = self.score_parts(x, told)
         learned = self.add_up(*parts)
         logits = self.add_up(*parts, **factors)

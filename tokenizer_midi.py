@@ -279,7 +279,8 @@ class Listener:
         # key -> the earliest and the latest step to release it, a pair for each voice that holds it
         self.held = {}
         self.struck = []             # keys struck at this step
-        # the lowest and the highest key that were held after the last step at which one was struck
+        # the lowest and the highest of the keys that were held when time last moved on from a step
+        # at which one was struck
         self.outer = None
         self.recall = Recall()
 
@@ -319,8 +320,8 @@ class Listener:
 
     def press(self, key: int):
         """A key is struck. For the guard, note the steps from which and up to which it may be
-        released: where it was in the prompt, if this is a note of that, else from the next step on,
-        up to MAX_HOLD later."""
+        released: a note that outlasts the prompt, just where it ends there; any other, from the
+        next step on, up to MAX_HOLD later."""
         nth = self.struck.count(key)             # so many voices have struck it at this step
         ends = self.lasting.get((self.now, key), [])
         latest = self.latest_end()
@@ -464,14 +465,14 @@ class Listener:
             mask[end] = True
         elif no_more:
             mask[self.tokenizer.on_and_velocity] = False
-            # A note of the prompt lasts still, so no key may be released. It has to be waited for,
-            # even if a wait came last, after which FOLLOW has no other one.
+            # If no key may be released, a note of the prompt lasts still. Then a wait has to be
+            # allowed, even right after a wait, where FOLLOW has none.
             if not mask[self.tokenizer.off].any():
                 mask[self.tokenizer.shift] = True
 
     def latest_end(self) -> float:
-        """The step up to which a key that is struck now may be held, or a rest last: if a length is
-        wished for, 5/4 of it, counted in bars of the metre that holds now."""
+        """The step up to which a key that is struck now may be held, and up to which a rest may
+        last: if a length is wished for, 5/4 of it, in bars of the metre that holds now."""
         if not self.bars:
             return math.inf
         return self.now + max(1, int(self.steps_until(5 / 4 * self.bars)))
