@@ -17,6 +17,7 @@ from unittest import mock
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
+import torch                                                            # noqa: E402
 import torch.nn.functional as F                                         # noqa: E402
 
 import model                                                            # noqa: E402
@@ -26,6 +27,7 @@ from lib.corpus import load_corpora                                     # noqa: 
 from lib.settings import read_config                                    # noqa: E402
 from model import MLP, Transformer, linear, weights                     # noqa: E402
 from sample import load_tokenizer                                       # noqa: E402
+from train import make_optimizers                                       # noqa: E402
 
 
 # ---- what is taken away
@@ -100,6 +102,13 @@ class SwiGLU(MLP):
         return linear(F.silu(gate) * value, self.down)
 
 
+def adamw_alone(model, weight_decay, dtype):
+    """AdamW for the matrices of the blocks, too, at a rate of its own."""
+    muon, adamw = make_optimizers(model, weight_decay, dtype)
+    matrices = [matrix for group in muon.param_groups for matrix in group['params']]
+    return [torch.optim.AdamW(matrices, betas=(0.9, 0.95), weight_decay=weight_decay), adamw]
+
+
 # name -> the Transformer that stands in for ours
 TRANSFORMERS = {
     'no_clock': CountsIdsOnly,
@@ -126,6 +135,7 @@ ROWS = {
     'layers_4': ({'n_layer': 4}, []),
     'heads_4': ({'n_head': 4}, []),
     'muon_lr_half': ({'muon_lr': 0.01}, []),
+    'adamw': ({'muon_lr': 0.003}, [(train, 'make_optimizers', adamw_alone)]),
 }
 
 
