@@ -580,7 +580,7 @@ def draw(logits: torch.Tensor, temperature: float = 1.0, top_k: int = 0, top_p: 
          min_p: float = 0.0, generator: torch.Generator | None = None) -> torch.Tensor:
     """One id a row from logits (B, V) -> (B,). Temperature 0 takes the likeliest. An id
     is drawn only if these three filters keep it. Each judges by the same probabilities, whatever
-    the others leave:
+    the others leave, and keeps the likeliest (so that one is left):
 
         top_k  keeps the k likeliest (0: all)
         top_p  keeps the likeliest that together reach p (Holtzman et al. 2020)

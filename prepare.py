@@ -40,13 +40,14 @@ from tokenizer_bpe import BPETokenizer
 from tokenizer_midi import LOUDNESS, MidiTokenizer
 
 DATA = Path(__file__).parent / 'data'
-# name -> the module that fetches its files (`collect`), says of what KIND they are and which pieces
-# are HELD_OUT; None: its files are in the repo
+# name -> the module that fetches its files (`collect(folder)`), says of what KIND they are and which
+# pieces are HELD_OUT ('': they are drawn); None: its files are in the repo
 CORPORA = {'goldberg': None, 'wtc': wtc, 'fugue': fugue, 'chorales': chorales,
            'quartets': quartets, 'shakespeare': shakespeare}
 # the pieces that are held out, unless --hold_out says others, by the names of their files
 HELD_OUT = {name: corpus.HELD_OUT for name, corpus in CORPORA.items() if corpus}
 HELD_OUT['goldberg'] = r'^(05|10|15|20|25|30)-'
+READER = MidiTokenizer(velocity=True)            # keeps all that a corpus may need, in little space
 MUSIC = ('.mid', '.midi', '.kar')
 LEARNED = 64 << 20       # bytes of text that the BPE is learned from, at most
 OFF_GRID = 1 / 8         # of a step: a start that moves by less (3 ms at 120) is on the grid
@@ -55,7 +56,7 @@ MIDI_TEMPO = 120.0       # quarters a minute, if a file sets no tempo, as record
 
 @dataclass
 class Config(Settings):
-    source: str = setting(help='goldberg, wtc, fugue, chorales, quartets, shakespeare, or a path')
+    source: str = setting(help=f'{", ".join(CORPORA)}, or a path')
     name: str = setting('', 'name of the corpus; without one, the name of the path')
     kind: str = setting('auto', 'music or text; auto: what there are more files of',
                         one_of=('auto', 'music', 'text'))
@@ -69,7 +70,7 @@ class Config(Settings):
 
 
 def read_piece(path: str) -> dict:
-    """A MIDI file -> its ids, with velocities, and what there is to say of it. The fingerprint is
+    """A MIDI file -> its ids by READER, and what there is to say of it. The fingerprint is
     the same in any key and at any tempo, however the notes are spread over tracks."""
     try:
         score = read_midi(path)
@@ -79,9 +80,8 @@ def read_piece(path: str) -> dict:
     shape = np.diff(notes, axis=0, prepend=notes[:1]).tobytes()
     moved = [by for by in score.moved if by > OFF_GRID]
     tempos = {round(tempo, 2) for _, tempo in score.tempos} or {MIDI_TEMPO}
-    ids = MidiTokenizer(velocity=True).encode(score)
     return {'path': path,
-            'ids': np.array(ids, np.uint16),
+            'ids': np.array(READER.encode(score), np.uint16),
             'units': len(notes),
             'fingerprint': hashlib.sha256(shape).hexdigest()[:16],
             'runs': runs(notes[:, 1]),               # of pitches, for near_twins
@@ -97,11 +97,10 @@ def looks_performed(moved: int, notes: int) -> bool:
     return moved > notes / 4
 
 
-def listen(velocity: bool, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The ids of a piece, with velocities -> its ids with or without them, and what is told."""
-    tokenizer = MidiTokenizer(velocity)
-    ids = ids[ids < tokenizer.vocab_size]            # the words of loudness are the last ones
-    return ids, tokenizer.listen(ids).astype(np.uint16)
+def encode_and_listen(tokenizer, read: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What read_piece has read of a piece -> its ids by a tokenizer, and what is told."""
+    ids = tokenizer.encode(READER.decode(read))
+    return np.array(ids), tokenizer.listen(ids)
 
 
 @functools.lru_cache(1)                              # once in each process, not for each block
@@ -165,10 +164,10 @@ def prepare_midi(source: Path, folder: Path, config: Config) -> dict:
 
     def stream(part):
         """The ids of each piece of a part, and what is told: for `write_corpus`."""
-        return parallel(functools.partial(listen, velocity), [piece['ids'] for piece in part],
-                        config.jobs)
+        return parallel(functools.partial(encode_and_listen, tokenizer),
+                        [piece['ids'] for piece in part], config.jobs)
     meta = write_corpus(folder, tokenizer, pieces, stream)
-    if tokenizer.velocity:
+    if velocity:
         say('velocities are learned: --velocity=false leaves them out, to train together with a '
             'corpus that has none (such as goldberg), or to go on from its model')
     judge_timing(pieces)
@@ -187,7 +186,7 @@ def prepare_midi(source: Path, folder: Path, config: Config) -> dict:
 
 def differ_in_loudness(pieces: list[dict]) -> bool:
     """Whether fewer than 99 notes in 100 have the commonest of all velocities."""
-    first = MidiTokenizer().vocab_size               # of the words of loudness
+    first = READER.ids['velocity', LOUDNESS[0]]      # the first of the last 16 words
     counts = np.zeros(len(LOUDNESS), int)
     for piece in pieces:
         loud = piece['ids'][piece['ids'] >= first] - first
@@ -316,13 +315,14 @@ def main(config: Config):
     name = choose_name(source, config)
     folder = DATA / name
     if CORPORA.get(config.source):
+        source.mkdir(parents=True, exist_ok=True)
         CORPORA[config.source].collect(source)
     # where it comes from, so that no other corpus of the same name is overwritten. (Not asked for
     # those of this repo: their names are nobody else's, and their paths change with the repo's.)
     origin = hashlib.sha256(str(source.resolve()).encode()).hexdigest()[:16]
     if name not in CORPORA and made_elsewhere(folder, origin):
         raise ValueError(f'{folder} was made of something else: give another --name, or delete it')
-    if config.source in HELD_OUT and config.val != Config.val and not config.hold_out:
+    if HELD_OUT.get(config.source) and config.val != Config.val and not config.hold_out:
         say(f'what is held out of {config.source} is fixed: --val is not used, --hold_out would be')
     DATA.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f'{name}.', suffix='.part', dir=DATA) as work:

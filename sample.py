@@ -5,7 +5,7 @@ and plays them: out-goldberg/index.html. Stripped of all options, `compose` is t
 
     model, checkpoint = load('out-goldberg/ckpt.pt')
     tokenizer = load_tokenizer(checkpoint['tokenizer'])
-    prompt = torch.tensor([[tokenizer.ids['begin', 0]]])         # (B, T), one row of one word
+    prompt = torch.tensor([[tokenizer.begin]])                   # (B, T), one row of one id
     drawn = model.generate(prompt, [tokenizer.listener()], stop=tokenizer.end)
     ids = [id.item() for id in drawn]
     write_midi(tokenizer.decode(ids), 'piece.mid')
@@ -21,7 +21,7 @@ import torch
 from lib import synth
 from lib.corpus import load_trained_on
 from lib.form import is_at_home
-from lib.heldout import note_bits, surprise
+from lib.heldout import surprise
 from lib.machine import pick_device
 from lib.originality import index_training, originality, originality_of_text
 from lib.page import Piece, Text, read_curve, write_page
@@ -168,7 +168,7 @@ def finish(row: list[int], bits: list[float], prompt: Prompt, tokenizer: MidiTok
     Ids say tempos and velocities only roughly. So what was in the prompt is taken from the prompt
     itself (which was transposed when it was read)."""
     score = tokenizer.decode(row)
-    bits = note_bits(tokenizer, row, bits)
+    bits = tokenizer.note_bits(row, bits)
     if not prompt.score.notes:
         if config.tempo:                         # exactly, in place of the word for it
             score.tempos[:1] = [(0, config.tempo)]
@@ -247,7 +247,7 @@ def write_texts(model, tokenizer: BPETokenizer, index, recites_from: int,
     # As in training, a text begins after the end of another. (There the listener of the other text
     # heard that end, here the listener of this one does. So its clock is one ahead from here on,
     # which changes no distance within the text.)
-    prompt = torch.tensor([[tokenizer.end] + tokenizer.encode(start)], device=device)
+    prompt = torch.tensor([[tokenizer.begin] + tokenizer.encode(start)], device=device)
     texts = []
     for number in range(1, config.num_samples + 1):
         print(f'--- {number} of {config.num_samples}\n{start}', end='')
@@ -311,7 +311,8 @@ def main(config: Config):
     else:
         samples = write_texts(model, tokenizer, index, recites_from, config)
     page = Path(config.out_dir) / 'index.html'
-    write_page(page, config.out_dir, settings_of(config, checkpoint), samples,
+    write_page(page, config.out_dir, settings_of(config, checkpoint, tokenizer.unit),
+               samples,
                read_curve(page.with_name('log.csv')))
     print(f'open {page}')
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import regex
 
 from lib.settings import Settings, run, setting
-from lib.tokenizer import Tokenizer
+from lib.tokenizer import Listener, Tokenizer
 
 EOT = '<|endoftext|>'                        # ends a document: the one special token
 
@@ -150,7 +150,7 @@ class BPETokenizer(Tokenizer):
             self.vocab[new] = self.vocab[a] + self.vocab[b]
             self.joined[chr(a), chr(b)] = chr(new)
             self.pairs[chr(new)] = chr(a) + chr(b)
-        self.end = len(self.vocab)
+        self.begin = self.end = len(self.vocab)      # a text begins after the end of another
         self.vocab[self.end] = EOT.encode()
         self.vocab_size = len(self.vocab)
         self.cache = {}                              # chunk -> its ids, (N,)
@@ -238,12 +238,12 @@ class BPETokenizer(Tokenizer):
             lines.append(f'    ids {list(self.encode_chunk(chunk))}')
         return '\n'.join(lines)
 
-    def listener(self, **wishes) -> 'Listener':
-        return Listener()
+    def listener(self, **wishes) -> 'BPEListener':
+        return BPEListener()
 
     def shape_of_told(self) -> dict:
-        lengths = Listener.MOST - Listener.FEWEST + 1
-        return {'columns': Listener.TOLD, 'matches': 1 + lengths}        # one of them for none
+        lengths = BPEListener.MOST - BPEListener.FEWEST + 1
+        return {'columns': BPEListener.TOLD, 'matches': 1 + lengths}        # one of them for none
 
     def to_dict(self) -> dict:
         """Plain JSON values; a merge reads "256 = 117 + 103 'ug'"."""
@@ -287,7 +287,7 @@ class BPETokenizer(Tokenizer):
             raise ValueError(f'{path}: {error!s:.200}; make it with prepare.py or save') from None
 
 
-class Listener:
+class BPEListener(Listener):
     """Hears the ids of one document, and says after each what the model is told.
 
         clock       ids since the beginning; instead of 6,144 (CLOCK_ROUND) it says 0 again
@@ -305,7 +305,6 @@ class Listener:
         self.heard = 0
         self.last = ()           # the last ids, MOST at most
         self.memory = {}         # ids -> the one that came next
-        self.forbidden = 0.0     # `model.forbid` adds to it; of text nothing is forbidden
 
     def hear(self, id: int) -> list[int]:
         """Take note of the next id; returns what the model is told after it."""
@@ -321,10 +320,6 @@ class Listener:
             if recalled is not None:
                 return [clock, length - 1, recalled]
         return [clock, 0, 0]
-
-    def allowed(self):
-        """Any id may come next."""
-        return None
 
 
 def check_merges(merges: list[tuple[int, int]]):

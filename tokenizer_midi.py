@@ -18,7 +18,7 @@ two steps (it is moved to the nearest), and, if there are no words for it (`velo
 key is struck.
 
     MidiTokenizer    the words, and notes <-> ids
-    Listener         follows the words of a piece: it tells the model what it knows (`told`), and
+    MidiListener     follows the words of a piece: it tells the model what it knows (`told`), and
                      says which words may come next (`allowed`, the guard)
     explain          python tokenizer_midi.py FILE.mid shows the words of a file
 """
@@ -34,7 +34,7 @@ from lib.recall import Recall
 from lib.score import (METRES, MOST_VOICES, SLOWEST, TEMPOS, WHOLE, Note, Score, bars_of,
                        count_voices, fit_metre, read_midi, tempo_number)
 from lib.settings import Settings, run, setting
-from lib.tokenizer import Tokenizer
+from lib.tokenizer import Listener, Tokenizer
 from lib.tonality import MODES, home_key, name_of, raised, transpose
 
 HOMES = [(tonic, mode) for mode in MODES for tonic in range(12)]
@@ -72,6 +72,7 @@ class MidiTokenizer(Tokenizer):
             self.words += [('velocity', value) for value in LOUDNESS]
         self.ids = {word: id for id, word in enumerate(self.words)}
         self.vocab_size = len(self.words)
+        self.begin = self.ids['begin', 0]
         self.end = self.ids['end', 0]
         # for the guard: where the words of a kind lie, and which may follow which, as masks (V,),
         # V = vocab_size
@@ -90,6 +91,10 @@ class MidiTokenizer(Tokenizer):
     def encode(self, score: Score) -> list[int]:
         """Tempo and velocity are rounded to a word. A Score from `read_midi` has only tempos and
         time signatures that a word can say; those of any other are forced into range here."""
+        return self.encode_until(score, math.inf) + [self.end]
+
+    def encode_until(self, score: Score, until: float) -> list[int]:
+        """The ids up to a step of time, without the end."""
         METRE, TEMPO, HOME, VOICES, OFF, ON = range(6)   # the order of words at one step
         events = []                              # (step, which of these, pitch, words)
         home = score.home or home_key(score.notes)
@@ -109,7 +114,10 @@ class MidiTokenizer(Tokenizer):
             events.append((start + duration, OFF, pitch, [('off', pitch)]))
         events.sort(key=lambda event: event[:3])
 
-        ids = [self.ids['begin', 0]]
+        if until < math.inf:
+            events = [event for event in events if event[0] <= until]
+            events.append((until, ON, 0, []))        # nothing, but it is waited for
+        ids = [self.begin]
         now = 0
         for step, _, _, words in events:
             while now < step:                    # a long wait is said in parts
@@ -117,7 +125,7 @@ class MidiTokenizer(Tokenizer):
                 ids.append(self.ids['shift', part])
                 now += part
             ids += [self.ids[word] for word in words]
-        return ids + [self.ids['end', 0]]
+        return ids
 
     def decode(self, ids) -> Score:
         """Takes any ids: an `off` too many does nothing, a key that is still held at the end is
@@ -157,6 +165,22 @@ class MidiTokenizer(Tokenizer):
         """The number of notes."""
         return sum(self.words[id][0] == 'on' for id in ids)
 
+    def note_bits(self, ids: list[int], bits: list[float]) -> list[float]:
+        """The bits of each note are those of its `on`, the word that says the pitch. What it costs
+        to wait for the note and to let it go is left out: the first is shared by the notes of a
+        chord, the second comes later."""
+        notes, now = [], 0
+        for id, cost in zip(ids, bits):
+            kind, value = self.words[id]
+            if kind == 'shift':
+                now += value
+            elif kind == 'on':
+                notes.append((now, value, cost))
+            elif kind == 'end':
+                break
+        notes.sort(key=lambda note: note[:2])    # two alike stay in the order of their words
+        return [cost for _, _, cost in notes]
+
     def augment_table(self) -> list[list[int]]:
         """(12, V): row i maps each id to that of its word (i - 5) semitones higher, -5 to 6."""
         table = []
@@ -170,8 +194,8 @@ class MidiTokenizer(Tokenizer):
             table.append(row)
         return table
 
-    def listener(self, **wishes) -> 'Listener':
-        return Listener(self, **wishes)
+    def listener(self, **wishes) -> 'MidiListener':
+        return MidiListener(self, **wishes)
 
     def listen(self, ids) -> np.ndarray:
         """(N, W): what the model is told after each of the ids (N) of a whole piece, W numbers, by
@@ -185,8 +209,8 @@ class MidiTokenizer(Tokenizer):
     def shape_of_told(self) -> dict:
         """What ModelConfig has to know to read what is told: its columns, how many values each has,
         and the first ids of the kinds of words that it speaks of."""
-        return {'columns': Listener.TOLD,
-                'bar_steps': 1 + Listener.LONGEST_BAR,
+        return {'columns': MidiListener.TOLD,
+                'bar_steps': 1 + MidiListener.LONGEST_BAR,
                 'end_levels': 1 + len(END_LEVELS),
                 'matches': 1 + Recall.LEVELS,                    # one of them for none
                 'keys': 128, 'first_on': self.ids['on', 0],
@@ -221,7 +245,7 @@ def pad(numbers: list[int], count: int) -> list[int]:
     return numbers + [0] * (count - len(numbers))
 
 
-class Listener:
+class MidiListener(Listener):
     """Follows the words of one piece. It hears them one by one, both when a corpus is prepared and
     when a piece is composed, so that the model is told the same in both: after each word a row of
     numbers (`told`).
@@ -268,7 +292,6 @@ class Listener:
         self.lasting = lasting or {}
         wishes = {'metre': metre, 'tempo': tempo, 'home': home, 'voices': voices}
         self.wishes = {kind: value for kind, value in wishes.items() if value is not None}
-        self.forbidden = 0.0         # `model.forbid` adds the probability that it takes from words
         self.now = 0                 # steps since the beginning
         self.bar = WHOLE             # steps of a bar
         self.bar_from = 0            # the step at which the metre was set
@@ -412,8 +435,7 @@ class Listener:
             shift 96        of the `off`s, only that of C4; a wait of 48 at most, since a key is
                             held for 144 at most (MAX_HOLD)
         """
-        # after the end, other pieces of the batch go on: what is drawn here is thrown away
-        if self.last_kind == 'end':
+        if self.last_kind == 'end':              # what is drawn now is thrown away
             return np.full(self.tokenizer.vocab_size, True)
         if not self.voices:                      # the last word of the opening has not come
             return self.opening()

@@ -15,7 +15,7 @@ import math
 import os
 import time
 from collections import defaultdict
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 import torch
@@ -234,7 +234,8 @@ def init_model(config: Config, meta: dict, device: str) -> tuple[Transformer, di
     """The model to train, and the checkpoint of the run to resume ({} in a new run, also in one
     that begins with the weights of another). Raises ValueError for a checkpoint that does not fit
     the settings or the corpus."""
-    shape = {name: getattr(config, name) for name in ('n_layer', 'n_head', 'n_embd', 'context')}
+    of_model = {field.name for field in fields(ModelConfig)} - {'dropout'}
+    shape = {name: value for name, value in asdict(config).items() if name in of_model}
     if not config.resume and not config.init_from:
         model = Transformer(ModelConfig(meta['vocab_size'], dropout=config.dropout, **shape,
                                         **meta['shape_of_told']))

@@ -19,7 +19,7 @@ from lib import synth                                                           
 from lib.corpus import load_trained_on                                  # noqa: E402
 from lib.originality import index_training, originality                # noqa: E402
 from lib.prompt import read_prompt                                     # noqa: E402
-from lib.heldout import note_bits, surprise                             # noqa: E402
+from lib.heldout import surprise                                        # noqa: E402
 from model import load                                                  # noqa: E402
 from lib.page import Piece, piano_roll, write_page                          # noqa: E402
 from lib.report import say_run                                          # noqa: E402
@@ -32,7 +32,7 @@ LARGEST = 480_000                                # bytes of sound
 
 def mean_bits(model, tokenizer, ids: list[int]) -> float:
     """The mean surprise of the notes of a piece."""
-    bits = note_bits(tokenizer, ids, surprise(model, tokenizer, ids))
+    bits = tokenizer.note_bits(ids, surprise(model, tokenizer, ids))
     return sum(bits) / len(bits)
 
 

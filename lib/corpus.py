@@ -188,7 +188,7 @@ def read_told(path: Path, split: str, meta: dict) -> np.ndarray:
     told = map_numbers(path, count * width, meta).reshape(count, width)
     place_of = columns_of_told(shape['columns'])
     limits = {'to_bar': shape.get('bar_steps', 1), 'to_end': shape.get('end_levels', 1),
-              'match': shape['matches'], 'ids': meta['vocab_size']}
+              'match': shape.get('matches', 1), 'ids': meta['vocab_size']}
     largest = told.max(axis=0)
     for name, limit in limits.items():
         if (largest[place_of[name]] >= limit).any():

@@ -70,20 +70,3 @@ def surprise(model, tokenizer, ids: list[int]) -> list[float]:
         return [0.0] * len(ids)
     nats = losses_of(model, np.array(ids), tokenizer.listen(ids))
     return [0.0, *(nats / math.log(2)).tolist()]
-
-
-def note_bits(tokenizer, ids: list[int], bits: list[float]) -> list[float]:
-    """Bits of each note, in the order of decode(ids).notes: those of its `on`, the word that
-    says the pitch. What it costs to wait for the note and to let it go is left out: the first is
-    shared by the notes of a chord, the second comes later."""
-    notes, now = [], 0
-    for id, cost in zip(ids, bits):
-        kind, value = tokenizer.words[id]
-        if kind == 'shift':
-            now += value
-        elif kind == 'on':
-            notes.append((now, value, cost))
-        elif kind == 'end':
-            break
-    notes.sort(key=lambda note: note[:2])           # two alike stay in the order of their words
-    return [cost for _, _, cost in notes]

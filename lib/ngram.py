@@ -96,7 +96,7 @@ def draw_ngram(ngram: NGram, order: int, tokenizer: Tokenizer) -> list:
     generator = np.random.default_rng(SEED)
     pieces = []
     for number in range(1, NGRAM_PIECES + 1):
-        ids = [tokenizer.ids['begin', 0]]
+        ids = [tokenizer.begin]
         while len(ids) < NGRAM_IDS:
             chances = ngram.chances(ids[-order:], order)
             chances[tokenizer.end] = 0

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from lib.score import WHOLE, Score, opening, read_midi, tempo_number
+from lib.score import METRES, Score, opening, read_midi, tempo_number
 from lib.tokenizer import Tokenizer
 from lib.tonality import find_key, parse_key, raised, transpose
 
@@ -37,7 +37,7 @@ def read_prompt(tokenizer: Tokenizer, file: str = '', bars: int = 4, metre: str 
         if metre:
             raise ValueError(f'metre = {metre}: that of {file} counts, leave it out')
         score, until = read_opening(file, bars)
-        tell_odd_metres(score, tokenizer, file)
+        tell_odd_metres(score, file)
         pitches = [note.pitch for note in score.notes]
         score.home = find_key(pitches, [note.duration for note in score.notes])
         score = transposed(score, semitones)
@@ -46,17 +46,17 @@ def read_prompt(tokenizer: Tokenizer, file: str = '', bars: int = 4, metre: str 
             score.home = parse_key(key)
         if tempo:
             score.tempos = [(0, tempo)]
-        return Prompt(score, words_until(until, score, tokenizer), until, {})
+        return Prompt(score, tokenizer.encode_until(score, until), until, {})
     wishes = {}
     if metre:
-        wishes['metre'] = read_metre(metre, tokenizer)
+        wishes['metre'] = read_metre(metre)
     if tempo:
         wishes['tempo'] = tempo_number(tempo)
     if key:
         wishes['home'] = raised(parse_key(key), -semitones)
     if voices:
         wishes['voices'] = voices
-    return Prompt(Score(), [tokenizer.ids['begin', 0]], 0, wishes)
+    return Prompt(Score(), [tokenizer.begin], 0, wishes)
 
 
 def read_opening(file: str, bars: int) -> tuple[Score, int]:
@@ -72,19 +72,18 @@ def read_opening(file: str, bars: int) -> tuple[Score, int]:
     return score, until
 
 
-def tell_odd_metres(score: Score, tokenizer: Tokenizer, file: str):
+def tell_odd_metres(score: Score, file: str):
     """Say which time signatures of a prompt the model can't be told."""
     for _, beats, unit in score.metres:
-        if ('metre', (beats, unit)) not in tokenizer.ids:
+        if (beats, unit) not in METRES:
             print(f'{file}: time signature {beats}/{unit} is not in the vocabulary, the model is '
                   'not told')
 
 
-def read_metre(text: str, tokenizer: Tokenizer) -> tuple[int, int]:
-    """'3/4' -> (3, 4). ValueError if the vocabulary has no such time signature."""
+def read_metre(text: str) -> tuple[int, int]:
+    """'3/4' -> (3, 4). ValueError for a time signature that no word can say."""
     beats, _, unit = text.partition('/')
-    if not (beats.isdecimal() and unit.isdecimal()) or \
-            ('metre', (int(beats), int(unit))) not in tokenizer.ids:
+    if not (beats.isdecimal() and unit.isdecimal()) or (int(beats), int(unit)) not in METRES:
         raise ValueError(f'metre = {text}: must be 1 to 16 beats of 2, 4, 8 or 16, such as 3/4')
     return int(beats), int(unit)
 
@@ -94,21 +93,3 @@ def transposed(score: Score, semitones: int) -> Score:
     notes = [note._replace(pitch=transpose(note.pitch, semitones)) for note in score.notes]
     home = raised(score.home, semitones) if score.home else None
     return Score(sorted(notes), score.tempos, score.metres, home)
-
-
-def words_until(until: int, score: Score, tokenizer: Tokenizer) -> list[int]:
-    """The ids of a score up to a bar line: what it holds down there, it has not let go yet."""
-    ids = []
-    now = 0
-    for id in tokenizer.encode(score)[:-1]:                      # without the end
-        kind, value = tokenizer.words[id]
-        if kind == 'shift':
-            if now + value > until:
-                break
-            now += value
-        ids.append(id)
-    while now < until:                                           # to the bar line
-        step = min(WHOLE, until - now)
-        ids.append(tokenizer.ids['shift', step])
-        now += step
-    return ids

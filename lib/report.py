@@ -61,11 +61,10 @@ def say_run(origin, recites_from: int) -> str:
     return f'{words}: it recites' if origin.longest >= recites_from else words
 
 
-def settings_of(config: Settings, checkpoint: dict) -> dict[str, str]:
+def settings_of(config: Settings, checkpoint: dict, unit: str) -> dict[str, str]:
     """What the page says of all samples: the model, and the settings that are not the defaults."""
     trained = checkpoint['train_config']
     shape = checkpoint['model_config']
-    unit = 'note' if checkpoint['tokenizer']['kind'] == 'midi' else 'byte'
     facts = {'trained on': trained['dataset'],
              'model': f'{shape["n_layer"]} layers of {shape["n_embd"]} channels',
              'held out': f'{checkpoint["progress"]["best"]:.3f} bits/{unit} at its best',

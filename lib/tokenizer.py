@@ -1,5 +1,6 @@
-"""What a tokenizer owes to the rest of the repo. To add one: a class with these methods, and its
-kind in TOKENIZERS of sample.py; model.py and train.py need not know of it."""
+"""What a tokenizer owes to the rest of the repo. To add one: two classes with these methods, its
+kind in TOKENIZERS of sample.py, and, where prepare.py makes a tokenizer, that it makes this one.
+model.py and train.py need not know of it."""
 
 from abc import ABC, abstractmethod
 
@@ -12,6 +13,7 @@ class Tokenizer(ABC):
     prepare.py writes into meta.json what train.py and model.py need of it.
     """
     vocab_size: int
+    begin: int               # the id from which something new is drawn
     end: int                 # the id that ends a document or a piece
     unit: str                # what bits are counted by: 'byte' or 'note'
     is_music: bool
@@ -22,7 +24,7 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def decode(self, ids):
-        """The inverse of `encode`."""
+        """The inverse of `encode`, and something for any other ids, too: a model may draw them."""
 
     @abstractmethod
     def count_units(self, ids) -> int:
@@ -34,9 +36,9 @@ class Tokenizer(ABC):
         return [list(range(self.vocab_size))]
 
     @abstractmethod
-    def listener(self, **wishes):
-        """One that hears the ids of a piece and says what follows from them: see `Listener` in
-        tokenizer_midi.py and in tokenizer_bpe.py."""
+    def listener(self, **wishes) -> 'Listener':
+        """One that hears the ids of a piece. `wishes`, for music: see Listener in
+        tokenizer_midi.py."""
 
     def listen(self, ids) -> np.ndarray:
         """(N, W): what a listener says after each of the ids (N) of a whole piece."""
@@ -45,8 +47,8 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def shape_of_told(self) -> dict:
-        """What ModelConfig has to know of the numbers that a listener says: its field `columns`,
-        and others."""
+        """What ModelConfig has to know of the numbers that a listener says: its field `columns`
+        (all the KINDS of model.py, in that order), and others."""
 
     @abstractmethod
     def to_dict(self) -> dict:
@@ -56,6 +58,33 @@ class Tokenizer(ABC):
     @abstractmethod
     def from_dict(cls, d: dict):
         """The inverse of `to_dict`. Raises ValueError for what that would not give."""
+
+
+    # ---- of music only: `encode` and `decode` are of a Score (lib/score.py), and besides
+
+    def encode_until(self, score, until: int) -> list[int]:
+        """The ids of a piece up to a step of time, from where it may be gone on with: what is held
+        there is not released yet."""
+        raise NotImplementedError
+
+    def note_bits(self, ids: list[int], bits: list[float]) -> list[float]:
+        """The bits of each id -> those of each note, in the order of decode(ids).notes."""
+        raise NotImplementedError
+
+
+class Listener(ABC):
+    """Hears the ids of one piece, one by one, when a corpus is prepared and when a piece is drawn."""
+    forbidden = 0.0          # model.forbid adds the probability that it takes from ids
+    now, bar = 0, 1          # of music: steps since the beginning, and of a bar, to say how far it is
+
+    @abstractmethod
+    def hear(self, id: int) -> list[int]:
+        """Take note of the next id; returns the W numbers that the model is told after it."""
+
+    def allowed(self) -> np.ndarray | None:
+        """(V,) True for the ids that may come next; None: any. At least one may, after the end,
+        too: other pieces of the batch go on there, and what is drawn here is thrown away."""
+        return None
 
 
 def columns_of_told(told: dict[str, int]) -> dict[str, slice]:

@@ -17,7 +17,7 @@ import evaluate
 from evaluate import Config
 import lib.corpus
 from lib.corpus import load_corpora, load_corpus, load_pieces
-from lib.heldout import losses_of, note_bits, surprise
+from lib.heldout import losses_of, surprise
 from lib.judge import ENOUGH
 import lib.ngram
 from lib import quiz
@@ -250,7 +250,7 @@ def test_bits_of_notes():
              ('shift', 3), ('off', 60), ('off', 50), ('end', 0), ('on', 70)]
     ids = [tokenizer.ids[word] for word in words]
     notes = tokenizer.decode(ids).notes
-    bits = note_bits(tokenizer, ids, list(range(len(ids))))
+    bits = tokenizer.note_bits(ids, list(range(len(ids))))
     assert [note[:3] for note in notes] == [(0, 60, 12), (0, 64, 6), (6, 50, 12), (12, 60, 3),
                                             (12, 60, 6)]
     assert bits == [2, 1, 4, 8, 9]

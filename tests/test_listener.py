@@ -20,11 +20,11 @@ from model import ModelConfig, Transformer, draw, forbid
 import sample
 from test_score import GOLDBERG
 from tokenizer_bpe import BPETokenizer
-from tokenizer_bpe import Listener as TextListener
-from tokenizer_midi import END_LEVELS, NAMES, OPENING, Listener, MidiTokenizer
+from tokenizer_bpe import BPEListener
+from tokenizer_midi import END_LEVELS, NAMES, OPENING, MidiListener, MidiTokenizer
 
 PLAIN, LOUD = MidiTokenizer(), MidiTokenizer(velocity=True)
-COLUMNS = columns_of_told(Listener.TOLD)
+COLUMNS = columns_of_told(MidiListener.TOLD)
 
 
 @functools.cache
@@ -337,7 +337,7 @@ def test_how_often_bach_repeats_himself():
 def test_the_clock_goes_round():
     """Forbids a clock without bounds, which the model's tables have not, or one that begins again
     at another time than the turns of the heads that read it."""
-    assert Listener.CLOCK_ROUND == model_module.LONGEST == TextListener.CLOCK_ROUND
+    assert MidiListener.CLOCK_ROUND == model_module.LONGEST == BPEListener.CLOCK_ROUND
     listener = PLAIN.listener()
     for i in range(1, 200):
         assert hear(listener, 'shift 96')[COLUMNS['clock']] == [96 * i % (64 * 96)]
@@ -389,7 +389,7 @@ def test_which_keys_are_down():
     """Forbids a key that is let go and still told, an order that is not that of pressing, more keys
     than there are columns, or the first of them kept instead of the last; a unison is one key."""
     listener = PLAIN.listener()
-    most = Listener.TOLD['held']
+    most = MidiListener.TOLD['held']
     names = [f'{name}{octave}' for octave in (3, 4) for name in NAMES][:most + 5]
     for words, want in (('begin 0', ''), ('on E4 on C4', 'E4 C4'), ('on C4', 'E4 C4'),
                         ('shift 1 off E4', 'C4'), ('off C4', 'C4'), ('off C4', ''),
@@ -466,11 +466,11 @@ def is_playable(tokenizer, row: list[int]):
             down[value] = now
         elif kind == 'off':
             assert now > down[value]             # it is down, and not since this step
-            assert now <= down.pop(value) + Listener.MAX_HOLD
+            assert now <= down.pop(value) + MidiListener.MAX_HOLD
         elif kind == 'end':
             assert not down
         assert before != 'end' and not before == kind == 'velocity'
-    assert all(now <= since + Listener.MAX_HOLD for since in down.values())
+    assert all(now <= since + MidiListener.MAX_HOLD for since in down.values())
 
 
 @pytest.mark.parametrize('tokenizer', [PLAIN, LOUD])
@@ -604,14 +604,14 @@ def test_text_recalls_as_a_plain_search_does():
 
 def test_text_remembers_so_much_and_no_more(monkeypatch):
     """Forbids a memory that grows with the text without end, and one that is lost in between."""
-    monkeypatch.setattr(TextListener, 'FORGETS', 1000)
+    monkeypatch.setattr(BPEListener, 'FORGETS', 1000)
     listener = BPETokenizer().listener()
     ids = np.random.default_rng(0).integers(0, 250, 5000).tolist()
     most = 0
     for id in ids:
         listener.hear(id)
         most = max(most, len(listener.memory))
-    each = TextListener.MOST - TextListener.FEWEST + 1
+    each = BPEListener.MOST - BPEListener.FEWEST + 1
     assert 900 * each < most <= 1000 * each
 
 

@@ -143,6 +143,16 @@ def test_attention_written_out(T):
         assert torch.allclose(attend_fast(q, k, v), want, atol=1e-6)
 
 
+def test_the_model_of_written_out_attention(monkeypatch):
+    """Forbids a model whose attention does more, or less, than the one that is to be read: also of
+    a context in which a window of 64 would be noticed."""
+    model = tiny(160)
+    ids, told = music(2, 160)
+    fast = model(ids, told)
+    monkeypatch.setattr(model_module, 'attend_fast', attend)
+    assert torch.allclose(model(ids, told), fast, atol=1e-4)
+
+
 @pytest.mark.parametrize('n_head, n_by_ids', [(1, 1), (2, 1), (3, 2), (4, 2)])
 def test_half_of_the_heads_measure_by_the_clock(n_head, n_by_ids):
     """Forbids heads that all count ids, or all read the clock, or a clock that is anything but what

@@ -14,7 +14,7 @@ from assets import make
 from conftest import ROOT, checkpoint_of
 from lib.corpus import load_trained_on
 from lib.originality import index_of
-from lib.prompt import read_prompt, words_until
+from lib.prompt import read_prompt
 from lib.score import Note, Score, read_midi, write_midi
 from lib.report import ProgressLine
 from lib.tonality import midi_key, parse_key
@@ -256,7 +256,7 @@ def test_a_prompt_is_cut_at_its_bar_line():
     """Forbids words beyond the bar line, or a gap before it, wherever the next note stands."""
     tokenizer = MidiTokenizer()
     for step in (47, 49, 50, 200):
-        ids = words_until(48, Score([Note(0, 60, 24), Note(step, 62, 24)]), tokenizer)
+        ids = tokenizer.encode_until(Score([Note(0, 60, 24), Note(step, 62, 24)]), 48)
         words = [tokenizer.words[id] for id in ids]
         assert sum(value for kind, value in words if kind == 'shift') == 48
         assert (('on', 62) in words) == (step < 48)
