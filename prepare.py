@@ -40,8 +40,8 @@ from tokenizer_bpe import BPETokenizer
 from tokenizer_midi import LOUDNESS, MidiTokenizer
 
 DATA = Path(__file__).parent / 'data'
-# name -> the module that fetches its files into a folder (`collect`), says of what KIND they are and
-# which pieces are HELD_OUT ('': they are drawn); None: its files are in the repo
+# name -> the module that fetches its files into a folder (`collect`) and says of what KIND they are
+# and which pieces are HELD_OUT ('': they are drawn); None: its files are in the repo
 CORPORA = {'goldberg': None, 'wtc': wtc, 'fugue': fugue, 'chorales': chorales,
            'quartets': quartets, 'shakespeare': shakespeare}
 # the pieces that are held out, unless --hold_out says others, by the names of their files
