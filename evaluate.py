@@ -66,16 +66,11 @@ def held_out_bits(model, corpus: dict) -> np.ndarray:
 
 
 def spend(tokenizer, ids: np.ndarray, bits: np.ndarray, units: int) -> dict[str, float]:
-    """Bits a note of music, by what they are spent on: `what` (which key is pressed), `how long`
-    (which key is let go) and `when` (how long to wait, and the few words between); their sum is
-    train.py's figure. Of text, `all` bits a byte."""
-    if not tokenizer.is_music:
-        return {'all': float(bits.sum()) / units}
-    questions = {'on': 'what', 'off': 'how long'}
-    spent = {'what': 0.0, 'when': 0.0, 'how long': 0.0}
+    """Bits a note of music, or a byte of text, by what they are spent on: the tokenizer's
+    `questions`. Their sum is train.py's figure."""
+    spent = dict.fromkeys(tokenizer.questions, 0.0)
     for id, cost in zip(ids.tolist(), bits.tolist()):
-        kind, _ = tokenizer.words[id]
-        spent[questions.get(kind, 'when')] += cost
+        spent[tokenizer.question(id)] += cost
     return {question: total / units for question, total in spent.items()}
 
 

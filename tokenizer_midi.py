@@ -57,6 +57,7 @@ class MidiTokenizer(Tokenizer):
     VERSION = 5              # of what the words mean
     unit = 'note'
     is_music = True
+    questions = ('what', 'when', 'how long')
 
     def __init__(self, velocity: bool = False):
         self.velocity = velocity
@@ -164,6 +165,11 @@ class MidiTokenizer(Tokenizer):
     def count_units(self, ids) -> int:
         """The number of notes."""
         return sum(self.words[id][0] == 'on' for id in ids)
+
+    def question(self, id: int) -> str:
+        """`what` is pressed; `how long` was it held, if it is released; `when` is how long to wait,
+        and the few words between."""
+        return {'on': 'what', 'off': 'how long'}.get(self.words[id][0], 'when')
 
     def note_bits(self, ids: list[int], bits: list[float]) -> list[float]:
         """The bits of each note are those of its `on`, the word that says the pitch. What it costs

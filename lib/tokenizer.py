@@ -17,6 +17,7 @@ class Tokenizer(ABC):
     end: int                 # the id that ends a document or a piece
     unit: str                # what bits are counted by: 'byte' or 'note'
     is_music: bool
+    questions = ('all',)     # what bits may be spent on: see `question`
 
     @abstractmethod
     def encode(self, what) -> list[int]:
@@ -29,6 +30,10 @@ class Tokenizer(ABC):
     @abstractmethod
     def count_units(self, ids) -> int:
         """How many bytes of text, or notes of music, ids stand for."""
+
+    def question(self, id: int) -> str:
+        """Which of `questions` an id answers: evaluate.py says how many bits each costs."""
+        return 'all'
 
     def augment_table(self) -> list[list[int]]:
         """(R, V): in each row, the id that stands for each id after some change that makes no
@@ -59,12 +64,11 @@ class Tokenizer(ABC):
     def from_dict(cls, d: dict):
         """The inverse of `to_dict`. Raises ValueError for what that would not give."""
 
-
     # ---- of music only: `encode` and `decode` are of a Score (lib/score.py), and besides
 
     def encode_until(self, score, until: int) -> list[int]:
-        """The ids of a piece up to a step of time, from where it may be gone on with: what is held
-        there is not released yet."""
+        """The ids of a piece up to a step of time, from which a model may go on: what is held there
+        is not released yet. decode() of them has all notes that begin before."""
         raise NotImplementedError
 
     def note_bits(self, ids: list[int], bits: list[float]) -> list[float]:
