@@ -26,6 +26,21 @@ import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from lib.settings import Settings, check_flags, run, setting
+
+
+@dataclass
+class Config(Settings):
+    out_dir: str = setting('out', 'folder of the checkpoint; evaluate.json goes there, too')
+    samples: str = setting('', 'folder or pattern of files, else out_dir/sample-*.mid or .txt')
+    dataset: str = setting('', 'corpora to compare with, else those of the checkpoint; with '
+                           'samples and dataset both given, no checkpoint is read')
+    checkpoint: str = setting('ckpt.pt', 'or last.pt')
+    quiz: bool = setting(False, 'make a page instead, quiz.html: "Bach or machine?"')
+
+
+check_flags(Config)      # before torch is imported, which takes seconds
+
 import numpy as np
 
 from lib.corpus import check_corpora, load_corpora, load_pieces
@@ -38,22 +53,11 @@ from lib.originality import (Origin, find_words, index_training, originality,
                              originality_of_text)
 from lib.quiz import make_quiz
 from lib.score import Score, read_midi
-from lib.settings import Settings, run, setting
 from lib.tables import print_bits, print_form, print_judge, print_originality
 from model import load
 from sample import load_tokenizer
 
 JUDGED = 400             # pieces of a split that the judge hears, at most
-
-
-@dataclass
-class Config(Settings):
-    out_dir: str = setting('out', 'folder of the checkpoint; evaluate.json goes there, too')
-    samples: str = setting('', 'folder or pattern of files, else out_dir/sample-*.mid or .txt')
-    dataset: str = setting('', 'corpora to compare with, else those of the checkpoint; with '
-                           'samples and dataset both given, no checkpoint is read')
-    checkpoint: str = setting('ckpt.pt', 'or last.pt')
-    quiz: bool = setting(False, 'make a page instead, quiz.html: "Bach or machine?"')
 
 
 # ---- the model: bits on what is held out

@@ -16,32 +16,9 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-import torch
-
 from lib import synth
-from lib.corpus import load_trained_on
-from lib.form import is_at_home
-from lib.heldout import surprise
-from lib.machine import pick_device
-from lib.originality import index_training, originality, originality_of_text
-from lib.page import Piece, Text, read_curve, write_page
-from lib.prompt import Prompt, read_prompt, transposed
-from lib.report import ProgressLine, describe, settings_of
 from lib.score import MOST_VOICES, Score, count_voices, write_midi
-from lib.settings import Settings, run, setting
-from lib.tokenizer import Tokenizer
-from model import load
-from tokenizer_bpe import BPETokenizer
-from tokenizer_midi import MidiTokenizer
-
-TOKENIZERS = {'midi': MidiTokenizer, 'bpe': BPETokenizer}        # by the kind in their to_dict()
-
-
-def load_tokenizer(d: dict) -> Tokenizer:
-    """The tokenizer that a checkpoint or a meta.json carries. ValueError if it is of no kind."""
-    if d.get('kind') not in TOKENIZERS:
-        raise ValueError(f'no tokenizer of kind {d.get("kind")!r}: made by a newer version?')
-    return TOKENIZERS[d['kind']].from_dict(d)
+from lib.settings import Settings, check_flags, run, setting
 
 
 @dataclass
@@ -87,6 +64,33 @@ class Config(Settings):
     soundfont: str = setting('', 'an .sf2 file: FluidSynth plays instead of our own sound')
     device: str = setting('cpu', 'where to compute; a GPU pays for many samples at once only',
                           one_of=('auto', 'cpu', 'cuda', 'mps'))
+
+
+check_flags(Config)      # before torch is imported, which takes seconds
+
+import torch
+
+from lib.corpus import load_trained_on
+from lib.form import is_at_home
+from lib.heldout import surprise
+from lib.machine import pick_device
+from lib.originality import index_training, originality, originality_of_text
+from lib.page import Piece, Text, read_curve, write_page
+from lib.prompt import Prompt, read_prompt, transposed
+from lib.report import ProgressLine, describe, settings_of
+from lib.tokenizer import Tokenizer
+from model import load
+from tokenizer_bpe import BPETokenizer
+from tokenizer_midi import MidiTokenizer
+
+TOKENIZERS = {'midi': MidiTokenizer, 'bpe': BPETokenizer}        # by the kind in their to_dict()
+
+
+def load_tokenizer(d: dict) -> Tokenizer:
+    """The tokenizer that a checkpoint or a meta.json carries. ValueError if it is of no kind."""
+    if d.get('kind') not in TOKENIZERS:
+        raise ValueError(f'no tokenizer of kind {d.get("kind")!r}: made by a newer version?')
+    return TOKENIZERS[d['kind']].from_dict(d)
 
 
 def training_index(checkpoint: dict, tokenizer: Tokenizer):

@@ -18,20 +18,7 @@ from collections import defaultdict
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
-import torch
-import torch.nn.functional as F
-from torch.nn.parallel import DistributedDataParallel
-
-from lib.corpus import check_corpora, how_they_differ, load_corpora
-from lib.heldout import losses_of, stack
-from lib.log import Log
-from lib.machine import (Interrupt, Processes, check_memory, compiled, pick_device,
-                         pick_dtype)
-from lib.settings import Settings, run, setting
-from lib.tokenizer import columns_of_told
-from model import FORMAT, ModelConfig, Transformer, load, save
-
-ADVICE = 'lower muon_lr and adam_lr (what was best before is in ckpt.pt)'
+from lib.settings import Settings, check_flags, run, setting
 
 
 @dataclass
@@ -74,6 +61,23 @@ class Config(Settings):
                          one_of=('auto', 'float32', 'bfloat16'))
     compile: str = setting('auto', 'torch.compile; auto: on CUDA only',
                            one_of=('auto', 'true', 'false'))
+
+
+check_flags(Config)      # before torch is imported, which takes seconds
+
+import torch
+import torch.nn.functional as F
+from torch.nn.parallel import DistributedDataParallel
+
+from lib.corpus import check_corpora, how_they_differ, load_corpora
+from lib.heldout import losses_of, stack
+from lib.log import Log
+from lib.machine import (Interrupt, Processes, check_memory, compiled, pick_device,
+                         pick_dtype)
+from lib.tokenizer import columns_of_told
+from model import FORMAT, ModelConfig, Transformer, load, save
+
+ADVICE = 'lower muon_lr and adam_lr (what was best before is in ckpt.pt)'
 
 
 # ---- batches

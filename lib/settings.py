@@ -1,6 +1,7 @@
 """The settings of every script: defaults < config file < flags, each typed and checked.
 
-A script declares its settings with their defaults, and ends in `run(main, Config)`:
+A script declares its settings with their defaults, calls `check_flags(Config)` before its slow
+imports, if it has any, and ends in `run(main, Config)`:
 
     @dataclass
     class Config(Settings):
@@ -191,11 +192,18 @@ def suggest(name: str, fields: dict) -> str:
 
 # ------------------------------------------------------------------------------------- a script
 
+def check_flags(cls):
+    """Answer --help and wrong flags at once. A script that imports torch, which takes seconds, calls
+    this before; nothing happens if it is imported itself."""
+    if cls.__module__ == '__main__':
+        run(lambda settings: None, cls)
+
+
 def run(main, cls):
     """Call `main(settings)`; bad input ends the script with one line and exit code 1."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors='backslashreplace')            # a terminal that can't show a name
-    description = (main.__globals__['__doc__'] or '').split('\n\n')[0]
+    description = (sys.modules[cls.__module__].__doc__ or '').split('\n\n')[0]
     try:
         main(configure(cls, sys.argv[1:], description))
         sys.stdout.flush()

@@ -1,9 +1,12 @@
 """Settings: what is read, in which order, and what is said of what can't be read."""
 
+import runpy
+import sys
 from dataclasses import dataclass
 
 import pytest
 
+from conftest import ROOT
 from lib.settings import Settings, configure, setting
 import train
 
@@ -94,3 +97,16 @@ def test_help(cls, says, capsys):
     for field in cls.__dataclass_fields__:
         assert f'--{field} ' in told
     assert 'None' not in told and says in told
+
+
+@pytest.mark.parametrize('script', ['train', 'sample', 'evaluate'])
+@pytest.mark.parametrize('flag, code', [('--sede=1', 'train.py: unknown setting'), ('--help', 0)])
+def test_flags_are_answered_before_torch_is_imported(script, flag, code, monkeypatch):
+    """Forbids to wait for seconds before one is told that a flag is wrong, or what there is."""
+    monkeypatch.setattr(sys, 'argv', [f'{script}.py', flag])
+    for name in [name for name in sys.modules if name.split('.')[0] in ('torch', 'model')]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, 'torch', None)              # importing it would fail
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(ROOT / f'{script}.py'), run_name='__main__')
+    assert str(end.value.code).startswith(str(code).replace('train', script))
