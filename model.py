@@ -189,6 +189,7 @@ class Attention(nn.Module):
         super().__init__()
         self.n_head = config.n_head
         self.layer = layer                                       # its place in the cache
+        self.attend = attend_fast                                # or attend: the same
         # random, but small: each step of the optimizer (Muon, in train.py) is equally large, so
         # that after a few of them the weights are what was learned and hardly what was random
         self.qkv = weights(config.n_embd, 3 * config.n_embd, std=0.25 * config.n_embd ** -0.5)
@@ -202,7 +203,7 @@ class Attention(nn.Module):
         v = qkv[2]
         if cache is not None:
             k, v = cache.write(self.layer, k, v)                 # (B, H, S, D), S >= T
-        y = attend_fast(q, k, v)                                 # or attend: the same
+        y = self.attend(q, k, v)                                 # (B, H, T, D)
         return linear(y.transpose(1, 2).reshape(B, T, C), self.proj)
 
 

@@ -131,10 +131,8 @@ class MidiTokenizer(Tokenizer):
     def decode(self, ids) -> Score:
         """Takes any ids: an `off` too many does nothing, a key that is still held at the end is
         released there, and what follows the word `end` is ignored."""
-        score = Score()
+        score = Score([note for note, _ in self.find_notes(ids)])
         now = 0
-        velocity = 80                            # until a word says otherwise
-        held = defaultdict(list)                 # pitch -> the notes that sound: (start, velocity)
         for id in ids:
             kind, value = self.words[id]
             if kind == 'shift':
@@ -147,20 +145,34 @@ class MidiTokenizer(Tokenizer):
                 score.home = value
             elif kind == 'voices':
                 score.voices = value
+            elif kind == 'end':
+                break
+        return score
+
+    def find_notes(self, ids) -> list[tuple[Note, list[int]]]:
+        """The notes in order, each with the places of the ids that press and release it."""
+        notes = []
+        now = 0
+        velocity = 80                            # until a word says otherwise
+        held = defaultdict(list)         # pitch -> the notes that sound: (start, velocity, place)
+        for place, id in enumerate(ids):
+            kind, value = self.words[id]
+            if kind == 'shift':
+                now += value
             elif kind == 'velocity':
                 velocity = value
             elif kind == 'on':
-                held[value].append((now, velocity))
+                held[value].append((now, velocity, place))
             elif kind == 'off' and held[value]:
-                start, loud = held[value].pop(0)         # of two, the one that was struck first
-                score.notes.append(Note(start, value, max(1, now - start), loud))
+                start, loud, pressed = held[value].pop(0)        # of two, the one struck first
+                note = Note(start, value, max(1, now - start), loud)
+                notes.append((note, [pressed, place]))
             elif kind == 'end':
                 break
         for pitch, rest in held.items():
-            for start, loud in rest:
-                score.notes.append(Note(start, pitch, max(1, now - start), loud))
-        score.notes.sort()
-        return score
+            for start, loud, pressed in rest:
+                notes.append((Note(start, pitch, max(1, now - start), loud), [pressed]))
+        return sorted(notes)
 
     def count_units(self, ids) -> int:
         """The number of notes."""
@@ -175,17 +187,7 @@ class MidiTokenizer(Tokenizer):
         """The bits of each note are those of its `on`, the word that says the pitch. What it costs
         to wait for the note and to let it go is left out: the first is shared by the notes of a
         chord, the second comes later."""
-        notes, now = [], 0
-        for id, cost in zip(ids, bits):
-            kind, value = self.words[id]
-            if kind == 'shift':
-                now += value
-            elif kind == 'on':
-                notes.append((now, value, cost))
-            elif kind == 'end':
-                break
-        notes.sort(key=lambda note: note[:2])    # two alike stay in the order of their words
-        return [cost for _, _, cost in notes]
+        return [bits[places[0]] for _, places in self.find_notes(ids)]
 
     def augment_table(self) -> list[list[int]]:
         """(12, V): row i maps each id to that of its word (i - 5) semitones higher, -5 to 6."""
