@@ -174,6 +174,19 @@ class MidiTokenizer(Tokenizer):
                 notes.append((Note(start, pitch, max(1, now - start), loud), [pressed]))
         return sorted(notes)
 
+    def say(self, id: int) -> str:
+        """A word as it is read: on C4, shift 24."""
+        kind, value = self.words[id]
+        if kind in ('on', 'off'):
+            return f'{kind} {NAMES[value % 12]}{value // 12 - 1}'
+        if kind == 'metre':
+            return '{} {}/{}'.format(kind, *value)
+        if kind == 'tempo':
+            return f'{kind} {quarters_a_minute(value):.0f}'
+        if kind == 'home':
+            return f'{kind} {name_of(*value)}'
+        return f'{kind} {value}'
+
     def count_units(self, ids) -> int:
         """The number of notes."""
         return sum(self.words[id][0] == 'on' for id in ids)
@@ -552,21 +565,12 @@ def explain(config: Config):
     bar_number = 1
     for id in ids[:config.rows]:
         kind, value = tokenizer.words[id]
-        word = f'{kind} {value}'
         meaning = ''
-        if kind == 'metre':
-            beats, unit = value
-            word = f'metre {beats}/{unit}'
-        elif kind == 'tempo':
-            word = f'tempo {quarters_a_minute(value):.0f}'
+        if kind == 'tempo':
             meaning = 'quarters a minute'
-        elif kind in ('on', 'off'):
-            meaning = f'{NAMES[value % 12]}{value // 12 - 1}'
-            if kind == 'on':
-                steps = lasts[now, value]
-                meaning += ' ' + LENGTHS.get(steps, f'{steps} steps')
-        elif kind == 'home':
-            word = f'home {name_of(*value)}'
+        elif kind == 'on':
+            steps = lasts[now, value]
+            meaning = LENGTHS.get(steps, f'{steps} steps')
         elif kind == 'shift':
             meaning = LENGTHS.get(value, f'{value} steps')
         while now >= next_bar.start:
@@ -574,7 +578,7 @@ def explain(config: Config):
             next_bar = next(bars)
             bar_number += 1
         beat = (now - bar.start) / bar.beat + 1
-        print(f'{bar_number}.{beat:<8g} {meaning:20} {word:16} {id}')
+        print(f'{bar_number}.{beat:<8g} {tokenizer.say(id):16} {meaning:20} {id}')
         if kind == 'shift':
             now += value
     print(f'{len(score.notes)} notes, {len(ids)} words; {len(score.moved)} notes off the grid')
