@@ -62,6 +62,7 @@ class Config(Settings):
     colour: str = setting('harpsichord', 'sound; lute: a harpsichord with felt on its strings',
                           one_of=tuple(synth.COLOURS))
     soundfont: str = setting('', 'an .sf2 file: FluidSynth plays instead of our own sound')
+    attention: bool = setting(False, 'music: the page shows what each note was looking at')
     device: str = setting('cpu', 'where to compute; a GPU pays for many samples at once only',
                           one_of=('auto', 'cpu', 'cuda', 'mps'))
 
@@ -73,13 +74,14 @@ import torch
 from lib.corpus import load_trained_on
 from lib.form import is_at_home
 from lib.heldout import surprise
+from lib.looks import look, name_heads
 from lib.machine import pick_device
 from lib.originality import index_training, originality, originality_of_text
 from lib.page import Piece, Text, read_curve, write_page
 from lib.prompt import Prompt, read_prompt, transposed
 from lib.report import ProgressLine, describe, settings_of
 from lib.tokenizer import Tokenizer
-from model import load
+from model import attend, load
 from tokenizer_bpe import BPETokenizer
 from tokenizer_midi import MidiTokenizer
 
@@ -233,7 +235,11 @@ def compose(model, tokenizer: MidiTokenizer, index, recites_from: int,
         words = ', '.join(f'{fact} {value}' for fact, value in facts.items())
         print(f'{path}.mid and .wav: {words}', flush=True)
         copied = ([False] * given + origin.copied) if origin else None
-        pieces.append(Piece(name, score, given, bits, copied, facts))
+        piece = Piece(name, score, given, bits, copied, facts)
+        if config.attention:
+            piece.looks = look(model, attend, tokenizer, row)
+            piece.heads = name_heads(model)
+        pieces.append(piece)
     return pieces
 
 
@@ -286,7 +292,7 @@ def write_texts(model, tokenizer: BPETokenizer, index, recites_from: int,
 
 
 FOR_MUSIC = ('prompt_bars metre tempo key voices transpose bars drafts recall scale colour '
-             'soundfont').split()
+             'soundfont attention').split()
 
 
 def check(config: Config, music: bool):

@@ -20,12 +20,13 @@ import html
 import json
 import math
 from bisect import bisect_right
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from string import Template
 from urllib.parse import quote
 
+from lib.looks import Look
 from lib.score import WHOLE, Bar, Note, Score, find_bars
 from lib.synth import seconds
 
@@ -49,6 +50,8 @@ class Piece:
     copied: list[bool] | None = None        # whether a note lies in a run of the training pieces
     facts: dict[str, str] = field(default_factory=dict)
     sound: str = 'wav'                      # or 'mp3' or 'ogg': name.mp3, name.ogg
+    looks: list[Look] | None = None         # what the model looked at for each note
+    heads: list[str] = field(default_factory=list)      # ... the names of the heads that did
 
     def __post_init__(self):
         for name in ('bits', 'copied'):
@@ -321,6 +324,8 @@ def draw_roll(piece: Piece, pace=PACE, row=ROW, bars=None, tips=False) -> Roll:
         until = min(start + duration, end)
         note_width = max((until - start) * pace - 1, 1)
         tip = f' data-tip="{describe(piece, number, all_bars)}"' if tips else ''
+        if tips and piece.looks:
+            tip += f' data-note="{number}"'
         groups[piece.kind(number)] += (
             f'<rect x="{start * pace:.1f}" y="{TOP + (high - pitch) * row}" '
             f'width="{note_width:.1f}" height="{row - 1}"{tip}/>')
@@ -391,8 +396,18 @@ def piece_section(number: int, piece: Piece) -> str:
     links = (f'<span><a href="{link(piece.name + ".mid")}">MIDI</a> · '
              f'<a href="{link(sound)}">{html.escape(piece.sound.upper())}</a></span>')
     content = player(number, piece.name, sound, piece) + legend(piece)
+    if piece.looks:
+        content += looks_part(piece)
     return Template(part('section.html')).substitute(name=html.escape(piece.name), links=links,
                               facts=fact_list(piece.facts), content=content)
+
+
+def looks_part(piece: Piece) -> str:
+    """The switch that draws attention on the roll, with all that there is to draw."""
+    heads = ''.join(f'<option value="{number}">{html.escape(name)}</option>'
+                    for number, name in enumerate(piece.heads))
+    looks = json.dumps([asdict(look) for look in piece.looks], separators=(',', ':'))
+    return Template(part('looks.html')).substitute(heads=heads, looks=looks.replace('<', '\\u003c'))
 
 
 def mark_copied(text: str, copied: list[tuple[int, int]]) -> str:
@@ -417,13 +432,14 @@ def text_section(sample: Text) -> str:
                               facts=fact_list(sample.facts), content=content)
 
 
-def write_html(path, title: str, body: str, quiz: bool = False):
-    """A page of its own: `title` is plain text, `body` HTML; styles and scripts are put in."""
+def write_html(path, title: str, body: str, extra: str = ''):
+    """A page of its own: `title` is plain text, `body` HTML; styles and scripts are put in, also
+    those of an extra, 'quiz' or 'looks'."""
     style = part('roll.css') + part('page.css')
     script = part('player.js')
-    if quiz:
-        style += part('quiz.css')
-        script += part('quiz.js')
+    if extra:
+        style += part(f'{extra}.css')
+        script += part(f'{extra}.js')
     page = Template(part('page.html')).substitute(title=html.escape(title), style=style, body=body,
                                                   script=script)
     Path(path).write_text(page, 'utf-8')
@@ -442,7 +458,8 @@ def write_page(path, title: str, facts: dict[str, str], samples: list[Piece | Te
             body += piece_section(number, sample)
         else:
             body += text_section(sample)
-    write_html(path, title, body)
+    has_looks = any(isinstance(sample, Piece) and sample.looks for sample in samples)
+    write_html(path, title, body, 'looks' if has_looks else '')
 
 
 # ---- Bach or machine?
@@ -492,4 +509,4 @@ def write_quiz(path, pairs: list[Pair]):
     coded = base64.b64encode(json.dumps(key).encode()).decode()
     body += ('<section><p id="verdict" role="status" hidden></p></section>'
              f'<script type="text/plain" id="key">{coded}</script>')
-    write_html(path, 'Bach or machine?', body, quiz=True)
+    write_html(path, 'Bach or machine?', body, 'quiz')

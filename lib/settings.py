@@ -193,8 +193,8 @@ def suggest(name: str, fields: dict) -> str:
 # ------------------------------------------------------------------------------------- a script
 
 def check_flags(cls):
-    """Answer --help and wrong flags at once. A script that imports torch, which takes seconds, calls
-    this before; nothing happens if it is imported itself."""
+    """Answer --help and wrong flags at once. A script that imports torch, which takes seconds,
+    calls this before; nothing happens if it is imported itself."""
     if cls.__module__ == '__main__':
         run(lambda settings: None, cls)
 

@@ -13,6 +13,7 @@ function showTip(note) {
   const box = note.getBoundingClientRect();
   tip.textContent = note.dataset.tip;
   tip.hidden = false;
+  note.dispatchEvent(new Event('shown', {bubbles: true}));         // looks.js waits for it
   const left = box.left + box.width / 2 - tip.offsetWidth / 2;
   tip.style.left = Math.max(4, Math.min(left, innerWidth - tip.offsetWidth - 4)) + 'px';
   tip.style.top = Math.max(4, box.top - tip.offsetHeight - 6) + 'px';
