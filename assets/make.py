@@ -60,9 +60,9 @@ def choose(folder: str, count: int):
         yield number, score, bits, goal, origin, least
 
 
-def compress(wav: Path, mp3: Path, seconds: float):
-    """WAV -> MP3 under LARGEST bytes."""
-    rate = min(96, int(8 * LARGEST / seconds / 1000))
+def compress(wav: Path, mp3: Path, seconds: float, largest: int = LARGEST):
+    """WAV -> MP3 of so many bytes at most."""
+    rate = min(96, int(8 * largest / seconds / 1000))
     subprocess.run(['ffmpeg', '-loglevel', 'error', '-y', '-i', wav, '-b:a', f'{rate}k', mp3],
                    check=True)
     wav.unlink()

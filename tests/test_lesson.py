@@ -1,0 +1,97 @@
+"""The lesson: its code runs and prints what stands below it, and every rung of the ladder holds."""
+
+import ast
+import inspect
+import re
+import textwrap
+
+import pytest
+import torch
+
+import lib.corpus
+from conftest import ROOT
+from lesson import ladder, make
+from lib.corpus import load_corpora
+from lib.score import read_midi
+
+LECTURE = (ROOT / 'lesson' / 'README.md').read_text('utf-8')
+
+
+def test_the_lecture_prints_what_it_says(monkeypatch):
+    """Forbids a block of code that does not run, and a number below one that it does not print."""
+    monkeypatch.chdir(ROOT)
+    for said, printed in zip(LECTURE.splitlines(), make.run_blocks(LECTURE)[0].splitlines(),
+                             strict=True):
+        assert said == printed
+
+
+def test_the_pictures_and_links_are_there():
+    """Forbids a picture or a section that the lecture points to and that is not there."""
+    headings = re.findall(r'^## (.*)$', LECTURE, re.MULTILINE)
+    anchors = {re.sub(r'[^\w -]', '', heading).lower().replace(' ', '-') for heading in headings}
+    for target in re.findall(r'\]\(([^)]*)\)', LECTURE):
+        if target.startswith('#'):
+            assert target[1:] in anchors
+        else:
+            assert (ROOT / 'lesson' / target).exists(), target
+
+
+@pytest.fixture(scope='module')
+def toy(prepared):
+    """A corpus, and rungs that learn for a few steps only."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lib.corpus, 'DATA', prepared)
+        patch.setattr(ladder.Learn, 'steps', 10)
+        patch.setattr(ladder, 'BATCH', 2)
+        yield load_corpora('toy')[0]
+
+
+def code_lines(kind) -> int:
+    """Lines of a class without those that are blank, a comment or a docstring."""
+    source = textwrap.dedent(inspect.getsource(kind))
+    documented = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node):
+            documented.update(range(node.body[0].lineno, node.body[0].end_lineno + 1))
+    lines = enumerate(source.splitlines(), 1)
+    return sum(number not in documented and line.strip()[:1] not in ('', '#')
+               for number, line in lines)
+
+
+@pytest.mark.parametrize('number', range(1, ladder.LAST))
+def test_a_rung(number, toy):
+    """Forbids a rung that sees what comes later, one that changes more than 20 lines, one that is
+    not the rung before with something more, and one that learns nothing: after a few steps it has
+    to be better than guessing."""
+    rung = ladder.RUNGS[number]
+    assert issubclass(rung, ladder.RUNGS[number - 1 if number != 2 else 0])
+    lines = code_lines(rung) + (code_lines(ladder.Block) if rung is ladder.Heads else 0)
+    assert lines <= 20
+    torch.manual_seed(0)
+    model = rung(toy)
+    model.learn(toy, seed=0)
+    ids, _, told = ladder.batch_of(toy, rung.transposed if number > 1 else False,
+                                   torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        scores = model(ids, told)
+        ids[:, -1] = ids[:, -1] + 1
+        assert torch.equal(model(ids, told)[:, :-1], scores[:, :-1])
+    assert scores.shape == (*ids.shape, toy['vocab_size'])
+    assert ladder.bits_a_unit(model, toy) < ladder.bits_a_unit(ladder.Guess(toy), toy) - 0.3
+
+
+def test_a_rung_is_heard(toy, tmp_path, monkeypatch, capsys):
+    """Forbids a piece without the prompt's notes, one that is longer than it should be, and a page
+    that does not show it."""
+    monkeypatch.setattr(ladder, 'OUT', tmp_path / 'out')
+    monkeypatch.setattr(ladder, 'load_corpora', lambda name: [toy])
+    monkeypatch.setattr(ladder, 'MOST', 150)
+    monkeypatch.setattr('sys.argv', ['ladder.py', '1'])
+    ladder.main()
+    assert re.search(r'1 Count: \d+\.\d\d bits a held-out note', capsys.readouterr().out)
+    notes = read_midi(tmp_path / 'out' / 'rung-1.mid').notes
+    prompt = [note for note in read_midi(ladder.PROMPT).notes if note.start < 4 * 96]
+    assert [note[:2] for note in notes[:len(prompt)]] == [note[:2] for note in prompt]
+    assert len(prompt) < len(notes) and notes[-1].start < (4 + ladder.BARS) * 96
+    assert 'Counting pairs' in (tmp_path / 'out' / 'index.html').read_text('utf-8')
+    assert (tmp_path / 'out' / 'rung-1.wav').stat().st_size > 100_000
