@@ -62,7 +62,7 @@ class Config(Settings):
     colour: str = setting('harpsichord', 'sound; lute: a harpsichord with felt on its strings',
                           one_of=tuple(synth.COLOURS))
     soundfont: str = setting('', 'an .sf2 file: FluidSynth plays instead of our own sound')
-    attention: bool = setting(False, 'music: the page shows what each note was looking at')
+    attention: bool = setting(False, 'the page shows what each note or word was looking at')
     device: str = setting('cpu', 'where to compute; a GPU pays for many samples at once only',
                           one_of=('auto', 'cpu', 'cuda', 'mps'))
 
@@ -245,6 +245,15 @@ def compose(model, tokenizer: MidiTokenizer, index, recites_from: int,
 
 # ---- text
 
+def keep_in(kept: list[int], drawn, end: int):
+    """Yield the ids that are drawn, one a row, and keep them; the end is left out."""
+    for one in drawn:
+        id = one.item()
+        if id != end:
+            kept.append(id)
+            yield id
+
+
 def write_texts(model, tokenizer: BPETokenizer, index, recites_from: int,
                 config: Config) -> list[Text]:
     """Stream texts to the terminal, one after the other, as they are drawn, and write them. Ctrl-C
@@ -265,11 +274,11 @@ def write_texts(model, tokenizer: BPETokenizer, index, recites_from: int,
         generator = torch.Generator(device).manual_seed(config.seed + number - 1)
         drawn = draw_rows(model, prompt, [tokenizer.listener()], config, stop=tokenizer.end,
                           generator=generator)
-        ids = (id.item() for id in drawn)
+        drawn_ids = []
         text = ''
         stopped = False
         try:
-            for piece in tokenizer.stream(id for id in ids if id != tokenizer.end):
+            for piece in tokenizer.stream(keep_in(drawn_ids, drawn, tokenizer.end)):
                 print(piece, end='', flush=True)
                 text += piece
         except KeyboardInterrupt:
@@ -284,7 +293,13 @@ def write_texts(model, tokenizer: BPETokenizer, index, recites_from: int,
             origin = originality_of_text(text, index, recites_from)
             copied = origin.copied
             facts['longest run in the training text'] = f'{origin.longest} words'
-        texts.append(Text(name, start, text, copied, facts))
+        sample = Text(name, start, text, copied, facts)
+        if config.attention:
+            row = [tokenizer.begin, *tokenizer.encode(start), *drawn_ids]
+            sample.tokens = tokenizer.pieces(row[1:])
+            sample.looks = look(model, attend, tokenizer, row)
+            sample.heads = name_heads(model)
+        texts.append(sample)
         if stopped:
             print(f'stopped: what was written is in {path}')
             break
@@ -292,7 +307,7 @@ def write_texts(model, tokenizer: BPETokenizer, index, recites_from: int,
 
 
 FOR_MUSIC = ('prompt_bars metre tempo key voices transpose bars drafts recall scale colour '
-             'soundfont attention').split()
+             'soundfont').split()
 
 
 def check(config: Config, music: bool):

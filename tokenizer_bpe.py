@@ -217,6 +217,11 @@ class BPETokenizer(Tokenizer):
         """Text as ids come in; half a character is held back until the rest is there."""
         return codecs.iterdecode((self.decode_bytes([i]) for i in ids), 'utf-8', 'replace')
 
+    def pieces(self, ids) -> list[str]:
+        """The text of each id; that of a character in several ids stands at the last of them."""
+        decoder = codecs.getincrementaldecoder('utf-8')('replace')
+        return [decoder.decode(self.decode_bytes([id])) for id in ids]
+
     def count_units(self, ids) -> int:
         """Bytes of text; EOT has none."""
         return len(self.decode_bytes(i for i in ids if i != self.end))

@@ -174,6 +174,9 @@ class MidiTokenizer(Tokenizer):
                 notes.append((Note(start, pitch, max(1, now - start), loud), [pressed]))
         return sorted(notes)
 
+    def units(self, ids: list[int]) -> list[list[int]]:
+        return [places for _, places in self.find_notes(ids)]
+
     def say(self, id: int) -> str:
         """A word as it is read: on C4, shift 24."""
         kind, value = self.words[id]

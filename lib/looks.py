@@ -1,8 +1,10 @@
-"""What a model looked at when it wrote each note: attention, to be seen on the page.
+"""What a model looked at when it wrote each note, or each id of a text: attention, to be seen on the
+page.
 
 A note is decided at the position before its `on`. From there each head looked back, at each
 position with some share (model.attend). What it took from the two words of another note, the one
-that presses and the one that releases it, it took from that note.
+that presses and the one that releases it, it took from that note. Notes, or ids of text, are called
+units here, as by the tokenizer.
 """
 
 from dataclasses import dataclass
@@ -13,14 +15,14 @@ import torch
 from lib.heldout import find_windows, stack
 from lib.tokenizer import columns_of_told
 
-MOST = 8                 # notes that are kept, for each head
+MOST = 8                 # units that are kept, for each head
 LIKELIEST = 5            # ids
 
 
 @dataclass
 class Look:
-    """How one note was decided."""
-    heads: list[list[tuple[int, float]]]     # for each head, layer by layer: (note, share), the
+    """How one unit was decided."""
+    heads: list[list[tuple[int, float]]]     # for each head, layer by layer: (unit, share), the
                                              # most first; the rest went to waits and other words
     likeliest: list[tuple[str, float]]       # the likeliest words there, and their probabilities
     recalled: list[str]                      # the words that the listener recalled there
@@ -34,44 +36,47 @@ def find_shares(model, attend, ids: torch.Tensor, told: torch.Tensor):
     kept = []
 
     def keep(q, k, v):
-        kept.append(attend(q, k, torch.eye(k.size(-2)).expand(*k.shape[:2], -1, -1))[0])
+        own_places = torch.eye(k.size(-2), dtype=k.dtype, device=k.device)
+        kept.append(attend(q, k, own_places.expand(*k.shape[:2], -1, -1))[0])
         return attend(q, k, v)
     usual = [block.attention.attend for block in model.blocks]
     try:
         for block in model.blocks:
             block.attention.attend = keep
-        logits = model(ids, told)[0]
+        device = model.head.device
+        logits = model(ids.to(device), told.to(device))[0]
     finally:
         for block, before in zip(model.blocks, usual):
             block.attention.attend = before
-    return torch.cat(kept), logits
+    return torch.cat(kept).float().cpu(), logits.float().cpu()
 
 
 def look(model, attend, tokenizer, ids: list[int]) -> list[Look]:
-    """A Look for each note of a piece, in the order of decode(ids).notes. (As in validation, at
-    least half a context stands before each, or all that there is.)"""
+    """A Look for each unit. (As in validation, at least half a context stands before each, or all
+    that there is.)"""
     model.eval()
     told = tokenizer.listen(ids)
-    notes = tokenizer.find_notes(ids)
+    units = tokenizer.units(ids)
     recalled = columns_of_told(model.config.columns)['recalled']
-    # (position, note): 1 where a word of the note stands
-    stands = np.zeros((len(ids), len(notes)), np.float32)
-    note_at = {}                                             # position of an `on` -> its note
-    for number, (_, places) in enumerate(notes):
-        stands[places, number] = 1
-        note_at[places[0]] = number
-    looks = [None] * len(notes)
+    unit_of = np.full(len(ids), len(units))                  # the last: of no unit
+    decided_at = {}                                          # position -> the unit decided there
+    for number, places in enumerate(units):
+        unit_of[places] = number
+        decided_at[places[0] - 1] = number
+    looks = [None] * len(units)
     for start, scored in find_windows(len(ids) - 1, model.config.context):
         end = min(start + model.config.context, len(ids) - 1)
         shares, logits = find_shares(model, attend, stack([ids[start:end]]),
                                      stack([told[start:end]]))
-        by_note = shares @ torch.from_numpy(stands[start:end])           # (heads, T, notes)
-        chances = logits.float().softmax(-1)
+        chances = logits.softmax(-1)
+        units_there = torch.from_numpy(unit_of[start:end])
         for position in range(scored, end - start):
-            number = note_at.get(start + position + 1)
+            number = decided_at.get(start + position)
             if number is None:
                 continue
-            heads = [most_of(row, MOST) for row in by_note[:, position]]
+            by_unit = torch.zeros(len(shares), len(units) + 1)
+            by_unit.index_add_(1, units_there, shares[:, position])
+            heads = [most_of(row, MOST) for row in by_unit[:, :-1]]
             likeliest = [(tokenizer.say(id), chance)
                          for id, chance in most_of(chances[position], LIKELIEST)]
             ids_recalled = told[start + position, recalled].tolist()

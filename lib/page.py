@@ -77,6 +77,9 @@ class Text:
     text: str                               # what was written after the prompt
     copied: list[tuple[int, int]] = field(default_factory=list)    # stretches [from, to) of `text`
     facts: dict[str, str] = field(default_factory=dict)
+    tokens: list[str] = field(default_factory=list)     # prompt and text, cut into its tokens ...
+    looks: list[Look] | None = None                     # ... and what the model looked at for each
+    heads: list[str] = field(default_factory=list)
 
 
 @functools.cache
@@ -325,7 +328,7 @@ def draw_roll(piece: Piece, pace=PACE, row=ROW, bars=None, tips=False) -> Roll:
         note_width = max((until - start) * pace - 1, 1)
         tip = f' data-tip="{describe(piece, number, all_bars)}"' if tips else ''
         if tips and piece.looks:
-            tip += f' data-note="{number}"'
+            tip += f' data-unit="{number}"'
         groups[piece.kind(number)] += (
             f'<rect x="{start * pace:.1f}" y="{TOP + (high - pitch) * row}" '
             f'width="{note_width:.1f}" height="{row - 1}"{tip}/>')
@@ -402,12 +405,14 @@ def piece_section(number: int, piece: Piece) -> str:
                               facts=fact_list(piece.facts), content=content)
 
 
-def looks_part(piece: Piece) -> str:
-    """The switch that draws attention on the roll, with all that there is to draw."""
+def looks_part(sample: Piece | Text) -> str:
+    """The switch that shows attention on a roll or a text, with all that there is to show."""
     heads = ''.join(f'<option value="{number}">{html.escape(name)}</option>'
-                    for number, name in enumerate(piece.heads))
-    looks = json.dumps([asdict(look) for look in piece.looks], separators=(',', ':'))
-    return Template(part('looks.html')).substitute(heads=heads, looks=looks.replace('<', '\\u003c'))
+                    for number, name in enumerate(sample.heads))
+    is_music = isinstance(sample, Piece)
+    hint = 'Play, or choose a note of the roll.' if is_music else 'Choose a word.'
+    looks = json.dumps([asdict(look) for look in sample.looks], separators=(',', ':'))
+    return Template(part('looks.html')).substitute(heads=heads, hint=hint, looks=looks.replace('<', '\\u003c'))
 
 
 def mark_copied(text: str, copied: list[tuple[int, int]]) -> str:
@@ -424,9 +429,16 @@ def mark_copied(text: str, copied: list[tuple[int, int]]) -> str:
 
 
 def text_section(sample: Text) -> str:
-    content = (f'<blockquote><b>{html.escape(sample.prompt)}</b>'
-               f'{mark_copied(sample.text, sample.copied)}</blockquote>')
-    if sample.copied:
+    if sample.looks:
+        tokens = ''.join(f'<span data-unit="{number}">{html.escape(token)}</span>'
+                         for number, token in enumerate(sample.tokens))
+        content = (f'<blockquote tabindex="0" role="group" aria-label="{html.escape(sample.name)}, '
+                   f'token by token: arrows left and right">{tokens}</blockquote>'
+                   + looks_part(sample))
+    else:
+        content = (f'<blockquote><b>{html.escape(sample.prompt)}</b>'
+                   f'{mark_copied(sample.text, sample.copied)}</blockquote>')
+    if sample.copied and not sample.looks:
         content += '<p class="hint"><mark>Marked</mark>: found in the training text.</p>'
     return Template(part('section.html')).substitute(name=html.escape(sample.name), links='',
                               facts=fact_list(sample.facts), content=content)
@@ -458,7 +470,7 @@ def write_page(path, title: str, facts: dict[str, str], samples: list[Piece | Te
             body += piece_section(number, sample)
         else:
             body += text_section(sample)
-    has_looks = any(isinstance(sample, Piece) and sample.looks for sample in samples)
+    has_looks = any(sample.looks for sample in samples)
     write_html(path, title, body, 'looks' if has_looks else '')
 
 

@@ -35,6 +35,15 @@ class Tokenizer(ABC):
         """Which of `questions` an id answers: evaluate.py says how many bits each costs."""
         return 'all'
 
+    def say(self, id: int) -> str:
+        """An id as a person reads it."""
+        return repr(self.decode([id]))
+
+    def units(self, ids: list[int]) -> list[list[int]]:
+        """The places of the ids that make up each note, in the order of decode(ids).notes. Of text
+        each id but the first, where a text begins, is a unit."""
+        return [[place] for place in range(1, len(ids))]
+
     def augment_table(self) -> list[list[int]]:
         """(R, V): in each row, the id that stands for each id after some change that makes no
         difference to how good the thing is, such as a transposition; one row changes nothing."""

@@ -85,5 +85,5 @@ def test_the_page_carries_them(model, tmp_path):
     stored = page.split('<script type="application/json">')[1].split('</script>')[0]
     assert [len(one['heads']) for one in json.loads(stored)] == [4] * len(piece.score.notes)
     for number in range(len(piece.score.notes)):
-        assert page.count(f'data-note="{number}"') == 1
+        assert page.count(f'data-unit="{number}"') == 1
     assert page.count('<option') == 1 + 4 and 'layer 2, head 2, which reads the clock' in page

@@ -1,7 +1,9 @@
 """Sampling: only valid music is drawn, nothing sticks, what is written can be read and heard. What
 a wrong setting is answered with stands in test_wrong_uses.py."""
 
+import html
 import json
+import re
 import wave
 from itertools import islice
 
@@ -420,3 +422,16 @@ def test_the_assets_are_chosen(corpus, tmp_path, monkeypatch):
     assert sorted(number for number, *_ in found) == [2, 4]
     distances = [abs(bits - goal) for _, _, bits, goal, _, _ in found]
     assert distances == sorted(distances)
+
+
+def test_attention_of_a_text(text_out):
+    """Forbids a page whose tokens are not the text, or lack what the model looked at; a character
+    in several tokens stands at the last of them."""
+    sample.main(Config(str(text_out), num_samples=1, max_tokens=40, start='To bé', attention=True))
+    page = (text_out / 'index.html').read_text('utf-8')
+    tokens = re.findall(r'<span data-unit="(\d+)">(.*?)</span>', page, re.DOTALL)
+    assert [int(number) for number, _ in tokens] == list(range(len(tokens)))
+    written = (text_out / 'sample-1-1.txt').read_text('utf-8')
+    assert html.unescape(''.join(text for _, text in tokens)) == written
+    looks = json.loads(re.search(r'<script type="application/json">(.*?)</script>', page)[1])
+    assert len(looks) == len(tokens) > 40

@@ -1,67 +1,99 @@
-// Arcs on a roll, from a note to those at which the model looked when it wrote it: the thicker the
-// more. And what else it might have written. Shown while the part of the page is open.
+// What a model looked at when it wrote a note, or a token of a text: arcs on the roll, shades on the
+// text, the stronger the more; and what else it might have written. Shown while the switch is open.
+const percent = share => Math.round(100 * share) + ' %';
+
 function setUpLooks(part) {
-  const player = part.parentElement.querySelector('.player');
-  const roll = player.querySelector('.scroll svg'), audio = player.querySelector('audio');
+  const section = part.parentElement, player = section.querySelector('.player');
   const head = part.querySelector('select'), said = part.querySelector('.said');
   const looks = JSON.parse(part.querySelector('script').textContent);
-  const notes = [...roll.querySelectorAll('[data-note]')];
-  const noteAt = new Map(notes.map(note => [Number(note.dataset.note), note]));
-  const startOf = note => note.x.baseVal.value;
-  const byTime = notes.sort((a, b) => startOf(a) - startOf(b));
-  const arcs = document.createElementNS(roll.namespaceURI, 'g');
-  let shown = null;                              // the note whose arcs are drawn
-  arcs.classList.add('arcs');
-  roll.append(arcs);
+  const canvas = player ? player.querySelector('.scroll svg') : section.querySelector('blockquote');
+  const units = [...canvas.querySelectorAll('[data-unit]')];
+  const unitAt = new Map(units.map(unit => [Number(unit.dataset.unit), unit]));
+  const nameOf = unit => player ? unit.dataset.tip.split(' · ').slice(0, 2).join(', ') :
+    JSON.stringify(unit.textContent);
+  const show = player ? drawArcs(canvas) : shade;
+  let shown = null;                              // the note or token that is looked from
 
-  // [[note, share], ...] of the chosen head, or the mean over all
+  // [[unit, share], ...] of the chosen head, or the mean over all
   function sharesOf(look) {
     if (head.value !== '') return look.heads[Number(head.value)];
     const sums = new Map();
     for (const one of look.heads) {
-      for (const [note, share] of one) {
-        sums.set(note, (sums.get(note) || 0) + share / look.heads.length);
+      for (const [unit, share] of one) {
+        sums.set(unit, (sums.get(unit) || 0) + share / look.heads.length);
       }
     }
     return [...sums].sort((a, b) => b[1] - a[1]).slice(0, 8);
   }
 
-  function draw(note) {
-    if (!part.open || !note) return;
+  function lookFrom(unit) {
+    if (!part.open || !unit) return;
     if (shown) shown.classList.remove('looking');
-    shown = note;
+    shown = unit;
     shown.classList.add('looking');
-    const look = looks[Number(note.dataset.note)];
-    const middle = box => [box.x.baseVal.value + 2, box.y.baseVal.value + 2];
-    const [x, y] = middle(note);
-    const names = [];
-    arcs.replaceChildren();
-    for (const [number, share] of sharesOf(look)) {
-      const other = noteAt.get(number);
-      if (!other || share < 0.01) continue;
-      const [toX, toY] = middle(other);
-      const arc = document.createElementNS(roll.namespaceURI, 'path');
-      const top = Math.min(y, toY) - 12 - (x - toX) / 12;
-      arc.setAttribute('d', `M${x} ${y}Q${(x + toX) / 2} ${Math.max(2, top)} ${toX} ${toY}`);
-      arc.style.strokeWidth = 0.5 + 10 * share;
-      arc.dataset.share = share;
-      arcs.append(arc);
-      names.push(other.dataset.tip.split(' · ').slice(0, 2).join(', ') + ' ' + percent(share));
-    }
+    const look = looks[Number(unit.dataset.unit)];
+    const seen = sharesOf(look).filter(([other, share]) => share >= 0.01 && unitAt.has(other))
+      .map(([other, share]) => [unitAt.get(other), share]);
+    show(unit, seen);
+    const names = seen.map(([other, share]) => nameOf(other) + ' ' + percent(share));
     const likeliest = look.likeliest.map(([word, p]) => word + ' ' + percent(p));
-    said.textContent = note.dataset.tip + '. It looked at: ' + (names.join('; ') || 'no note') +
+    said.textContent = nameOf(unit) + ' looked at: ' + (names.join('; ') || 'none of these') +
       '. Likeliest were: ' + likeliest.join(', ') +
       '. Recalled: ' + (look.recalled.join(', ') || 'nothing') + '.';
   }
 
-  const percent = share => Math.round(100 * share) + ' %';
-  roll.addEventListener('shown', event => draw(event.target));             // by pointer or arrows
-  head.addEventListener('change', () => draw(shown));
-  audio.addEventListener('timeupdate', () => {
-    if (audio.paused) return;
-    const x = audio.currentTime * Number(player.dataset.pace);
-    draw(byTime.filter(note => startOf(note) <= x + 1).at(-1));
+  head.addEventListener('change', () => lookFrom(shown));
+  part.addEventListener('toggle', () => {
+    if (part.open) lookFrom(shown); else if (shown) show(shown, []);
   });
-  part.addEventListener('toggle', () => part.open ? draw(shown) : arcs.replaceChildren());
+  if (player) {
+    const audio = player.querySelector('audio'), startOf = note => note.x.baseVal.value;
+    const byTime = units.sort((a, b) => startOf(a) - startOf(b));
+    canvas.addEventListener('shown', event => lookFrom(event.target));     // by pointer or arrows
+    audio.addEventListener('timeupdate', () => {
+      if (audio.paused) return;
+      const x = audio.currentTime * Number(player.dataset.pace);
+      lookFrom(byTime.filter(note => startOf(note) <= x + 1).at(-1));
+    });
+  } else {
+    for (const kind of ['pointerover', 'click']) {
+      canvas.addEventListener(kind, event => lookFrom(event.target.closest('[data-unit]')));
+    }
+    canvas.addEventListener('keydown', event => {
+      const by = {ArrowRight: 1, ArrowLeft: -1}[event.key];
+      if (!by || event.altKey || event.ctrlKey || event.metaKey) return;
+      const at = shown ? Number(shown.dataset.unit) + by : 0;
+      lookFrom(unitAt.get(Math.max(0, Math.min(at, units.length - 1))));
+      event.preventDefault();
+    });
+  }
+
+  function shade(unit, seen) {
+    for (const other of units) other.style.background = '';
+    for (const [other, share] of seen) {
+      const strength = Math.min(100, 10 + 100 * share);
+      other.style.background = `color-mix(in srgb, var(--focus) ${strength}%, transparent)`;
+    }
+  }
+}
+
+// A function that draws arcs from a note to others on a roll.
+function drawArcs(roll) {
+  const arcs = document.createElementNS(roll.namespaceURI, 'g');
+  arcs.classList.add('arcs');
+  roll.append(arcs);
+  const corner = note => [note.x.baseVal.value + 2, note.y.baseVal.value + 2];
+  return (note, seen) => {
+    const [x, y] = corner(note);
+    arcs.replaceChildren();
+    for (const [other, share] of seen) {
+      const [toX, toY] = corner(other);
+      const top = Math.max(2, Math.min(y, toY) - 12 - (x - toX) / 12);
+      const arc = document.createElementNS(roll.namespaceURI, 'path');
+      arc.setAttribute('d', `M${x} ${y}Q${(x + toX) / 2} ${top} ${toX} ${toY}`);
+      arc.style.strokeWidth = 0.5 + 10 * share;
+      arcs.append(arc);
+    }
+  };
 }
 document.querySelectorAll('.looks').forEach(setUpLooks);
