@@ -1,5 +1,4 @@
-"""What a model looked at when it wrote each note, or each id of a text: attention, to be seen on the
-page.
+"""What a model looked at when it wrote each note, or each id of a text: attention, for the page.
 
 A note is decided at the position before its `on`. From there each head looked back, at each
 position with some share (model.attend). What it took from the two words of another note, the one

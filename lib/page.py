@@ -412,7 +412,8 @@ def looks_part(sample: Piece | Text) -> str:
     is_music = isinstance(sample, Piece)
     hint = 'Play, or choose a note of the roll.' if is_music else 'Choose a word.'
     looks = json.dumps([asdict(look) for look in sample.looks], separators=(',', ':'))
-    return Template(part('looks.html')).substitute(heads=heads, hint=hint, looks=looks.replace('<', '\\u003c'))
+    looks = looks.replace('<', '\\u003c')                         # so that no </script> ends it
+    return Template(part('looks.html')).substitute(heads=heads, hint=hint, looks=looks)
 
 
 def mark_copied(text: str, copied: list[tuple[int, int]]) -> str:
