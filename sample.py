@@ -271,7 +271,9 @@ def write_texts(model, tokenizer: BPETokenizer, index, recites_from: int,
     texts = []
     for number in range(1, config.num_samples + 1):
         print(f'--- {number} of {config.num_samples}\n{start}', end='')
-        generator = torch.Generator(device).manual_seed(config.seed + number - 1)
+        # (seeds are below 2 ** 32: so no other seed has this one)
+        seed = config.seed + (number - 1) * 2 ** 32
+        generator = torch.Generator(device).manual_seed(seed)
         drawn = draw_rows(model, prompt, [tokenizer.listener()], config, stop=tokenizer.end,
                           generator=generator)
         drawn_ids = []

@@ -89,3 +89,14 @@ def corpus(prepared, tmp_path, monkeypatch):
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / 'x.mid'
+
+
+@pytest.fixture(scope='module')
+def toy(prepared):
+    """That corpus, and rungs of the lesson's ladder that learn for a few steps only."""
+    from lesson import ladder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lib.corpus, 'DATA', prepared)
+        patch.setattr(ladder.Learn, 'steps', 10)
+        patch.setattr(ladder, 'BATCH', 2)
+        yield lib.corpus.load_corpora('toy')[0]

@@ -8,10 +8,8 @@ import textwrap
 import pytest
 import torch
 
-import lib.corpus
 from conftest import ROOT
 from lesson import ladder, make
-from lib.corpus import load_corpora
 from lib.score import read_midi
 
 LECTURE = (ROOT / 'lesson' / 'README.md').read_text('utf-8')
@@ -34,16 +32,6 @@ def test_the_pictures_and_links_are_there():
             assert target[1:] in anchors
         else:
             assert (ROOT / 'lesson' / target).exists(), target
-
-
-@pytest.fixture(scope='module')
-def toy(prepared):
-    """A corpus, and rungs that learn for a few steps only."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lib.corpus, 'DATA', prepared)
-        patch.setattr(ladder.Learn, 'steps', 10)
-        patch.setattr(ladder, 'BATCH', 2)
-        yield load_corpora('toy')[0]
 
 
 def code_lines(kind) -> int:

@@ -235,6 +235,18 @@ def test_text_streams(text_out, tmp_path, capsys):
         assert page.count('<blockquote>') == 2 and shown.split()[0] in page
 
 
+def test_texts_of_other_seeds_are_others(text_out):
+    """Forbids the second text of one seed that is the first of the next, and a first text that
+    depends on how many there are."""
+    texts = {}
+    for seed, count in ((1, 3), (2, 2), (1, 1)):
+        sample.main(Config(str(text_out), num_samples=count, max_tokens=30, seed=seed))
+        for number in range(1, count + 1):
+            written = (text_out / f'sample-{seed}-{number}.txt').read_text('utf-8')
+            assert texts.setdefault((seed, number), written) == written
+    assert len(set(texts.values())) == len(texts) == 5
+
+
 # ---- what it begins with
 
 @pytest.mark.parametrize('number, bars, until', [
