@@ -271,8 +271,8 @@ def write_texts(model, tokenizer: BPETokenizer, index, recites_from: int,
     texts = []
     for number in range(1, config.num_samples + 1):
         print(f'--- {number} of {config.num_samples}\n{start}', end='')
-        # (seeds are below 2 ** 32: so no other seed has this one)
-        seed = config.seed + (number - 1) * 2 ** 32
+        # far from the seeds that a user would take next; torch looks at 32 bits of it
+        seed = (config.seed + 1_000_003 * (number - 1)) % 2 ** 32
         generator = torch.Generator(device).manual_seed(seed)
         drawn = draw_rows(model, prompt, [tokenizer.listener()], config, stop=tokenizer.end,
                           generator=generator)
