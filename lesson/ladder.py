@@ -32,9 +32,9 @@ from lib.corpus import load_corpora                                     # noqa: 
 from lib.heldout import losses_of                                       # noqa: E402
 from lib.page import Piece, write_page                                  # noqa: E402
 from lib.prompt import read_prompt                                      # noqa: E402
-from lib.score import Score, write_midi                                        # noqa: E402
+from lib.score import Score, write_midi                                 # noqa: E402
 from lib.tokenizer import columns_of_told                               # noqa: E402
-from model import (ModelConfig, attend, load, norm, rotate, rotations_by_clock,   # noqa: E402
+from model import (ModelConfig, attend, load, norm, rotate, rotations_by_clock,    # noqa: E402
                    rotations_by_ids)
 from sample import load_tokenizer                                       # noqa: E402
 
