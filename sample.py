@@ -43,8 +43,9 @@ class Config(Settings):
                         at_most=1_000_000)
     max_tokens: int = setting(4000, 'ids a sample at most, should it not end before', at_least=1,
                               at_most=10_000_000)
-    drafts: int = setting(4, 'music: drafts of each piece; one that recites nothing and ends in '
-                          'its first key is taken', at_least=1, at_most=100)
+    drafts: int = setting(6, 'music: drafts of each piece, of which one is taken: it recites '
+                          'nothing, ends in its first key, and its themes return',
+                          at_least=1, at_most=100)
     # how bold
     recall: float = setting(1.5, 'music: how much it makes of what it recalls; 1: as it learned',
                             at_least=0, at_most=10)
@@ -69,10 +70,11 @@ class Config(Settings):
 
 check_flags(Config)      # before torch is imported, which takes seconds
 
+import numpy as np
 import torch
 
 from lib.corpus import load_trained_on
-from lib.form import is_at_home
+from lib.form import is_at_home, returns
 from lib.heldout import surprise
 from lib.looks import look, name_heads
 from lib.machine import pick_device
@@ -129,7 +131,8 @@ def draw_pieces(model, tokenizer: MidiTokenizer, prompt: Prompt, config: Config,
                 recites_from: int = 0):
     """Go on from the prompt: the ids of num_samples pieces, each with the prompt's at its
     beginning, and their listeners. All drafts of all pieces are drawn side by side, and of each
-    piece the draft is taken that has most `promises_kept`. Ctrl-C ends all of them where they are.
+    piece the draft is taken that has most `promises_kept`; of several, the one whose figures
+    return most. Ctrl-C ends all of them where they are.
     """
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(config.seed)
@@ -150,10 +153,13 @@ def draw_pieces(model, tokenizer: MidiTokenizer, prompt: Prompt, config: Config,
         print('\nstopped: the pieces end here')
     progress.close()
     rows = torch.cat((rows, *(ids[:, None] for ids in drawn)), dim=1).tolist()
-    kept = [promises_kept(tokenizer.decode(row), prompt.until, index, recites_from) for row in rows]
+    scores = [tokenizer.decode(row) for row in rows]
+    kept = [promises_kept(score, prompt.until, index, recites_from) for score in scores]
+    come_back = np.nan_to_num(returns(scores))       # 0 for a piece that is too short to say
     taken = []
     for first in range(0, count, config.drafts):
-        taken.append(max(range(first, first + config.drafts), key=kept.__getitem__))
+        drafts = range(first, first + config.drafts)
+        taken.append(max(drafts, key=lambda number: (kept[number], come_back[number])))
     return [rows[number] for number in taken], [listeners[number] for number in taken]
 
 

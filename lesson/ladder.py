@@ -45,8 +45,6 @@ BATCH = 16
 RATE = 0.003                     # the learning rate at first; it falls to 0
 BARS = 6                         # to compose after the prompt's four
 MOST = 500                       # ids to draw, the prompt's among them
-# what to listen for, rung by rung
-LISTEN = [''] * 12
 
 
 # ------------------------------------------------------------------------------- without learning
@@ -186,6 +184,13 @@ class Positions(Attend):
         return rotate(q, cos, sin)
 
 
+class Transpose(Positions):
+    """Transposition. Every row of a batch is moved to another key: twelve times the music, and
+    nothing can be learned by heart in one key only. Without it, larger models than this one only
+    learn more by heart."""
+    transposed = True
+
+
 class Block(nn.Module):
     """Attention brings in what matters from other words, an MLP works on it. Both add to x."""
 
@@ -202,7 +207,7 @@ class Block(nn.Module):
         return x + (norm(x) @ self.up).relu().square() @ self.down
 
 
-class Heads(Positions):
+class Heads(Transpose):
     """A block: several heads and an MLP. Four heads look for four things at once. The MLP does with
     what they found what a mean can't: if this and that, then the other. Both read x normed, and at
     first both add 0."""
@@ -246,13 +251,7 @@ class Told(Deep):
         return rotate(q, cos, sin)
 
 
-class Transpose(Told):
-    """Transposition. Every row of a batch is moved to another key: twelve times the music, and
-    nothing can be learned by heart in one key only."""
-    transposed = True
-
-
-class Recall(Transpose):
+class Recall(Told):
     """Recall. The listener also says which words came next when a voice last moved as it does now.
     They are told, and their scores are raised: by how much, x decides (times 10: it learns faster).
     """
@@ -275,7 +274,8 @@ class Recall(Transpose):
         return super().score(x, told).scatter_add(2, recalled, 10 * raised)
 
 
-RUNGS = [Guess, Count, Learn, Mean, Attend, Positions, Heads, Deep, Told, Transpose, Recall]
+RUNGS = [Guess, Count, Learn, Mean, Attend, Positions, Transpose, Heads, Deep, Told,
+         Recall]
 LAST = len(RUNGS)                # model.py itself, as train.py has trained it
 
 
@@ -337,7 +337,7 @@ def play(number: int, model, tokenizer, figure: str, seed: int, folder: Path) ->
     name = f'rung-{number}'
     write_midi(score, folder / f'{name}.mid')
     synth.write_wav(folder / f'{name}.wav', synth.render(synth.seconds(score)))
-    facts = {'its idea': idea(number), 'measured': figure, 'listen': LISTEN[number]}
+    facts = {'its idea': idea(number), 'measured': figure}
     return Piece(name, score, given=len(notes), facts=facts)
 
 
