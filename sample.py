@@ -70,11 +70,10 @@ class Config(Settings):
 
 check_flags(Config)      # before torch is imported, which takes seconds
 
-import numpy as np
 import torch
 
 from lib.corpus import load_trained_on
-from lib.form import is_at_home, returns
+from lib.form import is_at_home, merits
 from lib.heldout import surprise
 from lib.looks import look, name_heads
 from lib.machine import pick_device
@@ -131,8 +130,8 @@ def draw_pieces(model, tokenizer: MidiTokenizer, prompt: Prompt, config: Config,
                 recites_from: int = 0):
     """Go on from the prompt: the ids of num_samples pieces, each with the prompt's at its
     beginning, and their listeners. All drafts of all pieces are drawn side by side, and of each
-    piece the draft is taken that has most `promises_kept`; of several, the one whose figures
-    return most. Ctrl-C ends all of them where they are.
+    piece the draft is taken that has most `promises_kept`; of several, the one with most `merits`.
+    Ctrl-C ends all of them where they are.
     """
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(config.seed)
@@ -155,11 +154,11 @@ def draw_pieces(model, tokenizer: MidiTokenizer, prompt: Prompt, config: Config,
     rows = torch.cat((rows, *(ids[:, None] for ids in drawn)), dim=1).tolist()
     scores = [tokenizer.decode(row) for row in rows]
     kept = [promises_kept(score, prompt.until, index, recites_from) for score in scores]
-    come_back = np.nan_to_num(returns(scores))       # 0 for a piece that is too short to say
+    merit = merits(scores)
     taken = []
     for first in range(0, count, config.drafts):
         drafts = range(first, first + config.drafts)
-        taken.append(max(drafts, key=lambda number: (kept[number], come_back[number])))
+        taken.append(max(drafts, key=lambda number: (kept[number], merit[number])))
     return [rows[number] for number in taken], [listeners[number] for number in taken]
 
 

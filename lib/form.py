@@ -124,6 +124,21 @@ def heard(scores: list[Score]) -> list[Score]:
     return [score for score in scores if len(score.notes) >= FEWEST]
 
 
+def merits(scores: list[Score]) -> list[float]:
+    """To choose between drafts: how much each comes back to what is its own, less the share of time
+    in which it holds one key only (those that come back most tend to be thin). A piece of few notes
+    has -1."""
+    backs = iter(returns(heard(scores)))
+    found = []
+    for score in scores:
+        if len(score.notes) < FEWEST:
+            found.append(-1.0)
+            continue
+        keys, lasts = texture_of(table_of(score))
+        found.append(float(np.nan_to_num(next(backs)) - lasts[keys == 1].sum() / lasts.sum()))
+    return found
+
+
 def describe_piece(score: Score) -> dict[str, float]:
     """The figures of one piece that need no other piece beside it. Parallels: of the moves of both
     outer voices, those in parallel fifths or octaves; nan if there are none."""

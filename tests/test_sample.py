@@ -359,6 +359,8 @@ def drafts_taken(monkeypatch, prompt, drafts: list[Score], pieces: int, *index) 
     """Which of the drafts draw_pieces takes, if these are drawn after the prompt."""
     tokenizer = MidiTokenizer()
     rows = [tokenizer.encode(draft)[1:] for draft in drafts]
+    longest = max(map(len, rows))
+    rows = [row + [tokenizer.end] * (longest - len(row)) for row in rows]
     monkeypatch.setattr(sample, 'draw_rows', lambda *given, **also: map(torch.tensor, zip(*rows)))
     config = Config(num_samples=pieces, drafts=len(drafts) // pieces)
     taken, listeners = sample.draw_pieces(small_model(tokenizer), tokenizer, prompt, config, *index)
@@ -378,7 +380,8 @@ def test_the_draft_that_comes_home_is_taken(monkeypatch):
 
 def test_of_two_that_come_home_the_one_that_returns_is_taken(monkeypatch):
     """Forbids a draft whose figures never return where one that keeps its promises as well has
-    them, and returning that counts for more than coming home."""
+    them, returning that counts for more than coming home, and a thin draft where one that returns
+    as little is fuller."""
     one, other, third = ((0, 4, 2, 7, 5, 9, 7, 12, 11, 7, 9, 5, 4, 0),
                          (0, 2, 7, 4, 9, 5, 11, 12, 7, 2, 5, 4, 9, 0),
                          (0, 7, 4, 12, 9, 11, 7, 5, 2, 9, 4, 7, 2, 0))
@@ -387,6 +390,9 @@ def test_of_two_that_come_home_the_one_that_returns_is_taken(monkeypatch):
     nothing = read_prompt(MidiTokenizer())
     assert drafts_taken(monkeypatch, nothing, [once, twice, away], 1) == [1]
     assert drafts_taken(monkeypatch, nothing, [away, once], 1) == [1]
+    below = [Note(start, pitch - 12, 6) for start, pitch, *_ in once.notes]
+    fuller = Score(sorted(once.notes + below), voices=2)
+    assert drafts_taken(monkeypatch, nothing, [once, fuller], 1) == [1]
 
 
 def test_the_draft_that_recites_is_left(path, monkeypatch):
