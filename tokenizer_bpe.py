@@ -137,7 +137,6 @@ def learn_merges(chunks: Counter, n_merges: int) -> list[tuple[int, int]]:
 class BPETokenizer(Tokenizer):
     """Ids: 0-255 the bytes, then one for each merge in the order learned, then EOT."""
     unit = 'byte'
-    is_music = False
 
     def __init__(self, merges=()):
         """merges: [(117, 103), ...], of which number i makes the id 256 + i."""

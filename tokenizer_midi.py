@@ -34,7 +34,7 @@ from lib.recall import Recall
 from lib.score import (METRES, MOST_VOICES, SLOWEST, TEMPOS, WHOLE, Note, Score, bars_of,
                        count_voices, fit_metre, read_midi, tempo_number)
 from lib.settings import Settings, run, setting
-from lib.tokenizer import Listener, Tokenizer
+from lib.tokenizer import Listener, MusicTokenizer
 from lib.tonality import MODES, home_key, name_of, raised, transpose
 
 HOMES = [(tonic, mode) for mode in MODES for tonic in range(12)]
@@ -52,11 +52,10 @@ FOLLOW = {'metre': 'tempo shift off velocity on',
           'on': 'shift velocity on'}
 
 
-class MidiTokenizer(Tokenizer):
+class MidiTokenizer(MusicTokenizer):
     """Score <-> ids: the same vocabulary for every corpus, with 16 words more for `velocity`."""
     VERSION = 5              # of what the words mean
     unit = 'note'
-    is_music = True
     questions = ('what', 'when', 'how long')
 
     def __init__(self, velocity: bool = False):

@@ -5,7 +5,7 @@
     python lesson/ladder.py --text    the same for Shakespeare (python prepare.py shakespeare)
 
 A rung is a class that inherits everything from the one before, but for one idea: what stands in the
-class is all that changes. Each is trained on the Goldberg Variations for a minute at most, says how
+class is all that changes. Each is trained on the Goldberg Variations for minutes at most, says how
 many bits a held-out note costs it, and goes on from the same four bars. What it makes of them lies
 in out-ladder/, to hear and to see: index.html.
 

@@ -2,13 +2,14 @@
 
 `lecture` runs the code in README.md from top to bottom, writes below each block what that printed,
 and draws the pictures from the same numbers. (A test asks whether they are still the same.)
-`ladder` climbs all rungs, which takes a quarter of an hour, and writes index.html and its sounds.
+`ladder` climbs all rungs, which takes a quarter of an hour or more, and writes index.html and its sounds.
 The program ffmpeg makes them small.
 """
 
 import contextlib
 import io
 import math
+import os
 import re
 import sys
 from pathlib import Path
@@ -151,6 +152,7 @@ def run_blocks(lecture: str) -> tuple[str, dict]:
 
 
 def make_lecture():
+    os.chdir(HERE.parent)                        # where the lecture says that its code runs
     lecture = HERE / 'README.md'
     text, names = run_blocks(lecture.read_text('utf-8'))
     lecture.write_text(text, 'utf-8')

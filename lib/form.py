@@ -124,6 +124,12 @@ def heard(scores: list[Score]) -> list[Score]:
     return [score for score in scores if len(score.notes) >= FEWEST]
 
 
+def time_with(count: int, notes: np.ndarray) -> float:
+    """The share of the time in which so many keys are down, of notes (N, 3)."""
+    keys, lasts = texture_of(notes)
+    return lasts[keys == count].sum() / lasts.sum()
+
+
 def merits(scores: list[Score]) -> list[float]:
     """To choose between drafts: how much each comes back to what is its own, less the share of time
     in which it holds one key only (those that come back most tend to be thin). A piece of few notes
@@ -134,8 +140,7 @@ def merits(scores: list[Score]) -> list[float]:
         if len(score.notes) < FEWEST:
             found.append(-1.0)
             continue
-        keys, lasts = texture_of(table_of(score))
-        found.append(float(np.nan_to_num(next(backs)) - lasts[keys == 1].sum() / lasts.sum()))
+        found.append(float(np.nan_to_num(next(backs)) - time_with(1, table_of(score))))
     return found
 
 
@@ -144,7 +149,7 @@ def describe_piece(score: Score) -> dict[str, float]:
     outer voices, those in parallel fifths or octaves; nan if there are none."""
     notes = table_of(score)
     starts, _, durations = notes.T
-    keys, lasts = texture_of(notes)
+    _, lasts = texture_of(notes)
     onsets = np.unique(starts)
     down = keys_down(notes, onsets)
     wrong, moves = parallels(highest(down), lowest(down))
@@ -153,8 +158,8 @@ def describe_piece(score: Score) -> dict[str, float]:
         'home': comes_home(notes),
         'in the key of their bar': share_in_key(notes, bar_of(starts, lines_of(score))),
         'parallel fifths and octaves': wrong / moves if moves else np.nan,
-        'time with one key down': lasts[keys == 1].sum() / lasts.sum(),
-        'time with three': lasts[keys == 3].sum() / lasts.sum(),
+        'time with one key down': time_with(1, notes),
+        'time with three': time_with(3, notes),
         'notes a quarter': len(notes) * STEPS / lasts.sum(),
         'off 16ths and triplets': share(off_grid),
         'longer than six quarters': share(durations > LONG),

@@ -16,7 +16,7 @@ class Tokenizer(ABC):
     begin: int               # the id from which something new is drawn
     end: int                 # the id that ends a document or a piece
     unit: str                # what bits are counted by: 'byte' or 'note'
-    is_music: bool
+    is_music = False
     questions = ('all',)     # what bits may be spent on: see `question`
 
     @abstractmethod
@@ -73,16 +73,19 @@ class Tokenizer(ABC):
     def from_dict(cls, d: dict):
         """The inverse of `to_dict`. Raises ValueError for what that would not give."""
 
-    # ---- of music only: `encode` and `decode` are of a Score (lib/score.py), and besides
 
+class MusicTokenizer(Tokenizer):
+    """What one of music owes besides: its `encode` and `decode` are of a Score (lib/score.py)."""
+    is_music = True
+
+    @abstractmethod
     def encode_until(self, score, until: int) -> list[int]:
         """The ids of a piece up to a step of time, from which a model may go on: what is held there
         is not released yet. decode() of them has all notes that begin before."""
-        raise NotImplementedError
 
+    @abstractmethod
     def note_bits(self, ids: list[int], bits: list[float]) -> list[float]:
         """The bits of each id -> those of each note, in the order of decode(ids).notes."""
-        raise NotImplementedError
 
 
 class Listener(ABC):
