@@ -463,7 +463,8 @@ def write_page(path, title: str, facts: dict[str, str], samples: list[Piece | Te
     """The page of a run: what is known of it, its training curve (from read_curve), its samples."""
     body = f'<h1>{html.escape(title)}</h1>{fact_list(facts)}'
     if curve:
-        body += f'<div class="scroll">{draw_curve(curve)}</div>'
+        body += ('<div class="scroll" tabindex="0" role="group" aria-label="Training curve">'
+                 f'{draw_curve(curve)}</div>')
     if any(isinstance(sample, Piece) for sample in samples):
         body += HINT
     for number, sample in enumerate(samples, 1):
