@@ -37,6 +37,12 @@ def movement(number: int) -> tuple[list[int], np.ndarray]:
     return ids, tokenizer.listen(ids)
 
 
+def all_as_prepared(rows: torch.Tensor, corpus: dict) -> bool:
+    """Whether all rows of ids (B, T) stand in the training part of a corpus, in the same key."""
+    whole = corpus['train'].tobytes()
+    return all(row.astype(corpus['dtype']).tobytes() in whole for row in rows.numpy())
+
+
 with_fork = pytest.mark.skipif(not hasattr(os, 'fork'), reason='no fork on this system: run the '
                                'tests on Linux or macOS to see this one')
 

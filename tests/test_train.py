@@ -14,7 +14,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from conftest import ROOT, begin, movement, with_fork
+from conftest import ROOT, all_as_prepared, begin, movement, with_fork
 import lib.corpus
 from lib.corpus import load_corpus
 from lib.heldout import find_windows, losses_of
@@ -143,6 +143,15 @@ def test_the_seed_counts(corpus, drawn):
     assert len(set(map(str, rows))) == len(rows) == 2 * 3 * 4
 
 
+@pytest.mark.parametrize('augment', [True, False])
+def test_pieces_are_transposed_if_they_are_to_be(corpus, drawn, augment):
+    """Forbids a run that learns every piece in its own key only; and one that moves it to another
+    where it was told not to."""
+    run(corpus, 'a', max_steps=2, augment=augment)
+    for (x, _, _), _ in drawn:
+        assert all_as_prepared(x, load_corpus('toy')) == (not augment)
+
+
 @pytest.mark.parametrize('validation, says', [
     (0, 'about 2 minutes from here on this machine\n'),             # 10 * 10 s
     (1000, 'about 23 minutes from here on this machine; with --max_steps=15 ten minutes')])
@@ -203,6 +212,28 @@ def test_a_run_that_burst_ends(corpus, monkeypatch, settings, interrupted, says)
         assert checkpoint(corpus / 'a' / name)['progress']['step'] <= 3
 
 
+@pytest.mark.parametrize('later, at_once, saved', [(0.5, False, 3), (1.5, True, 0)])
+def test_ctrl_c_twice(corpus, monkeypatch, later, at_once, saved):
+    """Forbids Ctrl-C that loses what was learned because torchrun passes it on a second time; and a
+    run that another one, when the first takes too long, does not end."""
+    now = [100.0]
+
+    def pressed(step, config):
+        for wait in (0, later) * (step == 2):
+            now[0] += wait
+            os.kill(os.getpid(), signal.SIGINT)
+        return schedule(step, config)
+    monkeypatch.setattr(train, 'schedule', pressed)
+    monkeypatch.setattr('lib.machine.time.monotonic', lambda: now[0])
+    try:
+        run(corpus, 'a', max_steps=9)
+        ended_at_once = False
+    except KeyboardInterrupt:
+        ended_at_once = True
+    assert ended_at_once == at_once
+    assert checkpoint(corpus / 'a' / 'last.pt')['progress']['step'] == saved
+
+
 # ------------------------------------------------------------------- resumed, or begun with another
 
 def test_resume_is_exact(corpus, shared, monkeypatch):
@@ -230,11 +261,17 @@ def test_resume_is_exact(corpus, shared, monkeypatch):
 
 
 def test_resume_with_other_settings_is_refused(corpus, shared):
-    """Forbids a "resume" that silently becomes another run."""
+    """Forbids a "resume" that silently becomes another run: whatever setting is another that the
+    weights depend on."""
     shutil.copytree(shared, corpus / 'a')
-    for other in ({'n_layer': 3}, {'seed': 2}, {'muon_lr': 0.1}):
-        with pytest.raises(ValueError, match=list(other)[0]):
-            run(corpus, 'a', **SHARED, resume=True, **other)
+    another(corpus)
+    others = {'dataset': 'other', 'extra': 'other', 'fading': 1.0, 'augment': False, 'n_layer': 3,
+              'n_head': 1, 'n_embd': 64, 'context': 16, 'dropout': 0.2, 'batch_size': 5,
+              'muon_lr': 0.1, 'adam_lr': 0.1, 'weight_decay': 0.1, 'warmup_steps': 3, 'seed': 2,
+              'init_from': str(shared), 'dtype': 'float32'}
+    for name, value in others.items():
+        with pytest.raises(ValueError, match=f'was trained with {name} = '):
+            run(corpus, 'a', **{**SHARED, name: value}, resume=True)
     last = run(corpus, 'a', **{**SHARED, 'max_steps': 15}, resume=True)
     assert last['progress']['step'] == 15
 
@@ -259,11 +296,12 @@ def test_a_refused_run_leaves_no_folder(corpus):
 
 def test_fine_tuning_starts_from_the_weights(corpus, shared):
     """Forbids an init_from that starts anew, takes the step count along, or begins with the last
-    weights, which may be overfitted; and a model whose ids mean something else."""
+    weights, which may be overfitted, or keeps the dropout of those; and a model whose ids mean
+    something else."""
     (corpus / 'a').mkdir()
     shutil.copy(shared / 'ckpt.pt', corpus / 'a')            # the best, and no last.pt
-    settings = {'init_from': str(corpus / 'a'), 'dtype': 'bfloat16', 'max_steps': 0}
-    run(corpus, 'b', **settings)
+    settings = {'init_from': str(corpus / 'a'), 'dtype': 'bfloat16', 'max_steps': 0, 'dropout': 0.2}
+    assert run(corpus, 'b', **settings)['model_config']['dropout'] == 0.2
     best = checkpoint(shared / 'ckpt.pt')['progress']['best']
     bits = rows_of(corpus / 'b', 'bits_toy')[0]['bits_toy']
     assert float(bits) == pytest.approx(best, abs=1e-6)
