@@ -1,6 +1,7 @@
 """The lesson: its code runs and prints what stands below it, and every rung of the ladder holds."""
 
 import ast
+from collections import Counter
 import inspect
 import re
 import textwrap
@@ -8,7 +9,7 @@ import textwrap
 import pytest
 import torch
 
-from conftest import ROOT
+from conftest import ROOT, all_as_prepared
 from lesson import ladder, make
 from lib.score import read_midi
 
@@ -49,8 +50,9 @@ def code_lines(kind) -> int:
 @pytest.mark.parametrize('number', range(1, ladder.LAST))
 def test_a_rung(number, toy):
     """Forbids a rung that sees what comes later, one that changes more than 20 lines, one that is
-    not the rung before with something more, and one that learns nothing: after a few steps it has
-    to be better than guessing."""
+    not the rung before with something more, one that learns from other keys before the rung whose
+    idea it is, or only from one after it, and one that learns nothing: after a few steps it has to
+    be better than guessing."""
     rung = ladder.RUNGS[number]
     assert issubclass(rung, ladder.RUNGS[number - 1 if number != 2 else 0])
     lines = code_lines(rung) + (code_lines(ladder.Block) if rung is ladder.Heads else 0)
@@ -60,12 +62,25 @@ def test_a_rung(number, toy):
     model.learn(toy, seed=0)
     ids, _, told = ladder.batch_of(toy, rung.transposed if number > 1 else False,
                                    torch.Generator().manual_seed(0))
+    assert all_as_prepared(ids, toy) == (not issubclass(rung, ladder.Transpose))
     with torch.no_grad():
         scores = model(ids, told)
         ids[:, -1] = ids[:, -1] + 1
         assert torch.equal(model(ids, told)[:, :-1], scores[:, :-1])
     assert scores.shape == (*ids.shape, toy['vocab_size'])
     assert ladder.bits_a_unit(model, toy) < ladder.bits_a_unit(ladder.Guess(toy), toy) - 0.3
+
+
+def test_counting(toy):
+    """Forbids shares of anything but the times when a word came after this one."""
+    model = ladder.Count(toy)
+    model.learn(toy, seed=0)
+    ids = toy['train'].tolist()
+    pairs, words = Counter(zip(ids, ids[1:])), Counter(ids[:-1])
+    shares = model(torch.arange(toy['vocab_size'])[None], None)[0].exp()
+    for (one, other), count in pairs.items():
+        due = (count + 0.1) / (words[one] + 0.1 * toy['vocab_size'])
+        assert shares[one, other].item() == pytest.approx(due, 1e-3)
 
 
 def test_a_rung_is_heard(toy, tmp_path, monkeypatch, capsys):
