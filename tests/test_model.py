@@ -286,6 +286,7 @@ def test_words_that_are_told_and_no_others_gain(tokenizer, given):
         kinds[name][1] = kinds[name][1, :, :1].clone()
     if tokenizer.is_music:
         kinds['home'][0, 8:] = 0
+        kinds['home'][1, :8] = MUSIC.ids['home', (0, 'major')]
         kinds['home'][1, 8:] = MUSIC.ids['home', (11, 'minor')]
         kinds['held'][2, 8:, :3] = MUSIC.off.start + torch.tensor([60, 0, 127])
         kinds['parallel'][2, :8] = MUSIC.on.start + 60
