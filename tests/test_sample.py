@@ -3,6 +3,7 @@ a wrong setting is answered with stands in test_wrong_uses.py."""
 
 import html
 import json
+import random
 import re
 import wave
 from itertools import islice
@@ -139,7 +140,7 @@ def test_pieces_are_written_and_can_be_heard(out, capsys, monkeypatch):
 @pytest.mark.parametrize('kind', ['music', 'text'])
 def test_options_reach_the_draw(out, text_out, colours, monkeypatch, kind):
     """Forbids an option of drawing that is read and not used, texts that are all drawn from one
-    seed, and a harpsichord where a lute was asked for."""
+    seed, and a harpsichord of our own where a lute or a soundfont was asked for."""
     wished = {'temperature': 0.7, 'top_k': 9, 'top_p': 0.8, 'min_p': 0.02}
     seeds, generate = [], Transformer.generate
 
@@ -151,6 +152,12 @@ def test_options_reach_the_draw(out, text_out, colours, monkeypatch, kind):
     if kind == 'music':
         compose(out, num_samples=3, seed=7, max_tokens=30, colour='lute', **wished)
         assert seeds == [7] and colours == ['lute'] * 3
+        fonts = []
+        monkeypatch.setattr(sample.synth, 'check_soundfont', lambda path: None)
+        monkeypatch.setattr(sample.synth, 'fluidsynth', lambda *given: fonts.append(given))
+        compose(out, max_tokens=30, soundfont='a.sf2', **wished)
+        assert fonts == [(f'{out}/sample-1-1.mid', f'{out}/sample-1-1.wav', 'a.sf2')]
+        assert len(colours) == 3
     else:
         sample.main(Config(str(text_out), num_samples=3, seed=7, max_tokens=30, **wished))
         assert seeds[0] == 7 and len(set(seeds)) == 3
@@ -167,6 +174,29 @@ def test_the_page_knows_the_judgement(corpus, colours, capsys):
     assert 'the judge preferred Bach in 90 of 100 pairs' in page
     assert '<dt>top_k</dt><dd>5</dd>' in page and '<dt>seed</dt><dd>1</dd>' in page
     assert 'longest run in the training pieces none' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('short', [False, True])
+def test_what_is_said_after_a_prompt(corpus, colours, capsys, monkeypatch, short):
+    """Forbids a prompt whose notes count in the surprise, or move the marks of what is copied; a
+    run of so many notes as recites that does not, and a shorter one that does."""
+    checkpoint(corpus / 'out', MidiTokenizer())
+    write_midi(tune(50, 50), corpus / 'prompt.mid')
+    _, recites_from = sample.training_index({'train_config': {'dataset': 'toy'}}, MidiTokenizer())
+    count = recites_from - short
+    copy = Score(read_midi(corpus / 'toy' / '01-variatio-1.mid').notes[:count])
+    ids = torch.tensor(MidiTokenizer().encode(copy)[1:])
+    monkeypatch.setattr(Transformer, 'generate', lambda *given, **also: iter(ids[:, None]))
+    compose(corpus / 'out', start=str(corpus / 'prompt.mid'), prompt_bars=4, max_tokens=999)
+    said = capsys.readouterr().out
+    assert f'{count} notes, of 01-variatio-1, bar 1' in said
+    assert ('it recites' in said) == (not short)
+    tips = re.findall('data-tip="(.*?)"', (corpus / 'out' / 'index.html').read_text('utf-8'))
+    composed = [tip for tip in tips if 'prompt' not in tip]
+    assert len(composed) == count < len(tips)
+    assert sum('copied' in tip for tip in composed) == (0 if short else count)
+    bits = [float(re.search(r'([\d.]+) bits', tip)[1]) for tip in composed]
+    assert float(re.search('surprise (.*) bits', said)[1]) == pytest.approx(np.mean(bits), abs=0.05)
 
 
 def test_what_is_said_of_a_piece(out, colours, drawn, capsys):
@@ -397,7 +427,8 @@ def test_of_two_that_come_home_the_one_that_returns_is_taken(monkeypatch):
 
 def test_the_draft_that_recites_is_left(path, monkeypatch):
     """Forbids a piece that recites a training piece where a draft does not, even one that ends in
-    another key; and notes of the prompt that count as recited."""
+    another key; and notes of the prompt that count as recited: then all drafts would recite, and
+    the themes that return would decide."""
     recited, own_away = tune(60, 60), tune(70, 66, scale=(7, 5, 4, 2, 0, 12, 11, 9, 0, 7, 2, 9, 4))
     own_home = tune(70, 70, scale=(7, 5, 4, 2, 0, 12, 11, 9, 0, 7, 2, 9, 4))
     index = index_of([('training piece', tune(50, 50))]), 12
@@ -406,8 +437,10 @@ def test_the_draft_that_recites_is_left(path, monkeypatch):
     assert drafts_taken(monkeypatch, nothing, drafts, 2, *index) == [2, 1]
     write_midi(tune(50, 50), path)
     prompt = read_prompt(MidiTokenizer(), str(path), bars=2)
-    assert drafts_taken(monkeypatch, prompt, [recited, own_away], 1, *index) == [1]
-    assert drafts_taken(monkeypatch, prompt, [own_away, recited], 1, *index) == [0]
+    never = tune(70, 66, scale=random.Random(0).choices(range(13), k=56)).notes[:56]  # returns
+    drafts = [recited, Score(never, voices=1)]
+    assert drafts_taken(monkeypatch, prompt, drafts, 1, *index) == [1]
+    assert drafts_taken(monkeypatch, prompt, drafts[::-1], 1, *index) == [0]
 
 
 def test_recall_and_scale(monkeypatch):
