@@ -123,6 +123,9 @@ def test_command(evaluated):
     for name in [*counts, *saved['form']['samples'], *saved['originality']['samples'], *names]:
         assert re.search(f'^ *{re.escape(name)} ', shown, re.MULTILINE)
     assert list(saved['form']) == ['training', 'held-out', 'n-gram', 'samples']
+    for lag in (1, 2, 4, 8, 16):
+        due = [f'{saved["lag_curve"][side][lag - 1]:.3f}' for side in saved['form']]
+        assert re.search(rf'like the bar {lag} before +{" +".join(due)}$', shown, re.MULTILINE)
 
 
 def test_recitation_is_named(evaluated):
@@ -507,6 +510,19 @@ def test_an_excerpt_tells_nothing_but_its_music():
     assert [note.pitch for note in excerpt.notes] == [note.pitch for note in notes[9:16]]
     assert excerpt.metres == [(0, 3, 4), (72, 2, 4)] and excerpt.tempos == [(0, 80)]
     assert {note.velocity for note in excerpt.notes} == {80}
+
+
+def test_the_quiz_is_of_held_out_pieces(evaluated, monkeypatch):
+    """Forbids a pair with Bach that the model has learned, and may know by heart."""
+    asked = []
+    monkeypatch.setattr(quiz, 'PAIRS', 2)
+    monkeypatch.setattr(quiz, 'write_quiz', lambda path, pairs: asked.extend(pairs))
+    monkeypatch.setattr(quiz.synth, 'render', lambda notes: np.zeros(9))
+    evaluate.main(Config(str(evaluated[0]), quiz=True))
+    sources = [pair.a.source if pair.bach == 'a' else pair.b.source for pair in asked]
+    [held_out] = load_corpus('toy')['pieces']['val']
+    due = f'Bach: {held_out["name"].removesuffix(".mid")}, bars '
+    assert len(sources) == 2 and all(source.startswith(due) for source in sources)
 
 
 def test_the_quiz(bach, tmp_path, monkeypatch):

@@ -4,6 +4,8 @@ import base64
 import json
 import math
 import re
+import shutil
+import subprocess
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 
@@ -109,7 +111,7 @@ def test_bars(metres, end, starts):
 
 
 def test_bars_are_numbered_sparsely():
-    """Forbids numbers that lie on each other in quick, short bars."""
+    """Forbids numbers that lie on each other in quick, short bars, or stand at other bars."""
     score = Score([Note(36 * bar, 60, 36) for bar in range(64)], [(0, 216.0)], [(0, 3, 8)])
     root = ET.fromstring(piano_roll(Piece('a', score)))
     texts = [text for text in root.iter('{http://www.w3.org/2000/svg}text') if text.get('dx')]
@@ -117,6 +119,7 @@ def test_bars_are_numbered_sparsely():
     places = [float(text.get('x')) for text in texts]
     assert numbers == list(range(1, 65, 8))
     assert min(b - a for a, b in zip(places, places[1:])) > 50
+    assert places == pytest.approx([(n - 1) * 1.5 * 60 / 216 * PACE for n in numbers], abs=0.06)
 
 
 def test_the_tip_and_the_legend(tmp_path, score):
@@ -383,6 +386,32 @@ def test_the_quiz_does_not_tell_before_it_is_asked(tmp_path, score):
     assert [(choice['value'], choice['text']) for choice in choices] == [
         ('a', 'A is Bach'), ('b', 'B is Bach')] * 2
     assert [kind for kind, *_ in document.notes()] == ['composed'] * 4 * len(score.notes)
+
+
+# as much of a browser as the quiz asks for, in which A is chosen in both of two pairs
+BROWSER = """
+const part = more => ({classList: {add() {}}, addEventListener(_, f) { this.press = f; }, ...more});
+const parts = {key: part({textContent: KEY}), score: part(), verdict: part()};
+const sections = [1, 2].map(() => {
+  const answer = part(), choices = [part({value: 'a'}), part({value: 'b'})];
+  return {answer, choices, querySelectorAll: () => choices, querySelector: () => answer};
+});
+const document = {getElementById: id => parts[id], querySelectorAll: () => sections};
+QUIZ
+for (const section of sections) section.choices[0].press();
+const said = [sections[0].answer, sections[1].answer, parts.score, parts.verdict];
+console.log(JSON.stringify(said.map(part => part.textContent)));"""
+
+
+@pytest.mark.skipif(not shutil.which('node'), reason='no node on this machine: install Node.js')
+def test_the_quiz_counts_what_was_right(tmp_path, score):
+    """Forbids a right answer that is called wrong, and a count or a verdict of the wrong ones."""
+    write_quiz(tmp_path / 'quiz.html', pairs(score, 2))
+    [key] = Page(tmp_path / 'quiz.html').all('script', id='key')
+    program = BROWSER.replace('KEY', repr(key['text'])).replace('QUIZ', page.part('quiz.js'))
+    said = json.loads(subprocess.run(['node', '-e', program], capture_output=True).stdout)
+    assert [words.split(' 0,')[0].split(' 1,')[0] for words in said] == [
+        'Right. A: Variation', 'No. A: Variation', '1 of 2 right', f'1 of 2. {chance(1, 2)}']
 
 
 def test_what_chance_would_give():
