@@ -42,7 +42,7 @@ OUT = ROOT / 'out-ladder'
 PROMPT = ROOT / 'data' / 'goldberg' / '10-variatio-10.mid'       # held out: no rung has seen it
 CONTEXT, C, H = 128, 96, 4
 BATCH = 16
-RATE = 0.003                     # the learning rate at first; it falls to 0
+RATE = 0.003                     # of AdamW
 BARS = 6                         # to compose after the prompt's four
 MOST = 500                       # ids to draw, the prompt's among them
 
@@ -96,20 +96,26 @@ def batch_of(corpus: dict, transposed: bool, generator) -> tuple:
                            generator)
 
 
-def descend(model, corpus: dict, seed: int):
+def adamw(weights) -> tuple:
+    """Makes a step about equally large for every weight, against the mean of its last gradients."""
+    return torch.optim.AdamW(weights, weight_decay=0.1), RATE
+
+
+def descend(model, corpus: dict, seed: int, optimizers: list):
     """Training, the same for all rungs from here on: again and again, take a batch, ask in which
-    direction each weight has to go to make its next words likelier, and go a small step there."""
+    direction each weight has to go to make its next words likelier, and go a small step there. How
+    small is said beside each optimizer, for the first step; it falls to 0."""
     generator = torch.Generator().manual_seed(seed)
-    # AdamW: a step about equally large for every weight, against the mean of the last gradients
-    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.1)
     for step in range(model.steps):
         ids, next_ids, told = batch_of(corpus, model.transposed, generator)
         scores = model(ids, told)                                # (B, T, V)
         loss = F.cross_entropy(scores.flatten(0, 1), next_ids.flatten())
-        optimizer.zero_grad()
+        model.zero_grad()
         loss.backward()
-        optimizer.param_groups[0]['lr'] = RATE * (1 - step / model.steps)
-        optimizer.step()
+        for optimizer, rate in optimizers:
+            for group in optimizer.param_groups:
+                group['lr'] = rate * (1 - step / model.steps)
+            optimizer.step()
 
 
 class Learn(Guess):
@@ -138,7 +144,7 @@ class Learn(Guess):
         return norm(x) @ self.head
 
     def learn(self, corpus, seed):
-        descend(self, corpus, seed)
+        descend(self, corpus, seed, [adamw(self.parameters())])
 
 
 class Mean(Learn):
@@ -191,6 +197,19 @@ class Transpose(Positions):
     transposed = True
 
 
+class Orthogonal(Transpose):
+    """A better step. The matrices between the embedding and the head learn by Muon, whose steps
+    move all directions of a matrix about equally far, the faint ones, too."""
+
+    def learn(self, corpus, seed):
+        inner, others = [], []
+        for name, weights in self.named_parameters():
+            # (there will be blocks from the next rung on)
+            is_inner = name in ('q', 'k', 'v') or name.startswith('blocks')
+            (inner if is_inner else others).append(weights)
+        descend(self, corpus, seed, [(train.Muon(inner, weight_decay=0.1), 0.02), adamw(others)])
+
+
 class Block(nn.Module):
     """Attention brings in what matters from other words, an MLP works on it. Both add to x."""
 
@@ -207,7 +226,7 @@ class Block(nn.Module):
         return x + (norm(x) @ self.up).relu().square() @ self.down
 
 
-class Heads(Transpose):
+class Heads(Orthogonal):
     """A block: several heads and an MLP. Four heads look for four things at once. The MLP does with
     what they found what a mean can't: if this and that, then the other. Both read x normed, and at
     first both add 0."""
@@ -224,14 +243,15 @@ class Heads(Transpose):
 
 
 class Deep(Heads):
-    """Three blocks. The second one looks for what the first has found."""
+    """Three blocks. The second one looks for what the first has found. (With AdamW alone three
+    blocks, and even one, learn no more than the head of attention before.)"""
     depth = 3
 
 
 class Told(Deep):
     """The beat and the keys that are down. Both follow from the words, by adding up waits and
-    crossing off releases: too much for three blocks. So they are told, and half of the heads
-    measure distance in time."""
+    crossing off releases: hard to work out for a small model. So they are told, and half of the
+    heads measure distance in time."""
 
     def __init__(self, corpus):
         super().__init__(corpus)
@@ -252,29 +272,26 @@ class Told(Deep):
 
 
 class Recall(Told):
-    """Recall. The listener also says which words came next when a voice last moved as it does now.
-    They are told, and their scores are raised: by how much, x decides (times 10: it learns faster).
-    """
+    """Recall. The listener also says which words came next when a voice last moved as it does now,
+    and how well the two match. The scores of these words are raised: by how much, the match and x
+    decide (times 10: it learns faster)."""
 
     def __init__(self, corpus):
         super().__init__(corpus)
-        R = self.config.columns['recalled']
-        self.recalled = nn.Parameter(torch.zeros(R, self.V, C))
-        self.trust = nn.Parameter(torch.zeros(C, R))
-
-    def embed(self, ids, told):
-        recalled = told[..., self.place_of['recalled']]          # (B, T, R)
-        column = torch.arange(recalled.size(-1))
-        return super().embed(ids, told) + self.recalled[column, recalled].sum(2)
+        self.trust = nn.Parameter(torch.zeros(C, self.config.columns['recalled']))
+        # at first: the better the match, the more
+        self.by_match = nn.Parameter(0.05 * torch.arange(self.config.matches))
 
     def score(self, x, told):
-        recalled = told[..., self.place_of['recalled']]
-        raised = (norm(x) @ self.trust) * (recalled > 0)         # (B, T, R)
+        recalled = told[..., self.place_of['recalled']]          # (B, T, R)
+        match = told[..., self.place_of['match']]                # (B, T, one for each voice)
+        match = match.repeat_interleave(recalled.size(-1) // match.size(-1), dim=-1)
+        raised = 10 * (norm(x) @ self.trust + self.by_match[match]) * (recalled > 0)
         # the score of each recalled id grows; id 0, of empty columns, by 0
-        return super().score(x, told).scatter_add(2, recalled, 10 * raised)
+        return super().score(x, told).scatter_add(2, recalled, raised)
 
 
-RUNGS = [Guess, Count, Learn, Mean, Attend, Positions, Transpose, Heads, Deep, Told,
+RUNGS = [Guess, Count, Learn, Mean, Attend, Positions, Transpose, Orthogonal, Heads, Deep, Told,
          Recall]
 LAST = len(RUNGS)                # model.py itself, as train.py has trained it
 
@@ -326,7 +343,7 @@ def go_on(model, tokenizer, prompt: list[int], seed: int, last_step: float = mat
     return ids
 
 
-def play(number: int, model, tokenizer, figure: str, seed: int, folder: Path) -> Piece:
+def play(name: str, model, tokenizer, facts: dict, seed: int, folder: Path) -> Piece:
     """The prompt, continued: as MIDI and sound in a folder, and for the page."""
     prompt = read_prompt(tokenizer, str(PROMPT), bars=4)
     last_step = prompt.until * (4 + BARS) // 4
@@ -334,10 +351,8 @@ def play(number: int, model, tokenizer, figure: str, seed: int, folder: Path) ->
     composed = [note for note in score.notes if prompt.until <= note.start < last_step]
     notes = prompt.score.notes
     score = Score(notes + composed, prompt.score.tempos, prompt.score.metres)
-    name = f'rung-{number}'
     write_midi(score, folder / f'{name}.mid')
     synth.write_wav(folder / f'{name}.wav', synth.render(synth.seconds(score)))
-    facts = {'its idea': idea(number), 'measured': figure}
     return Piece(name, score, given=len(notes), facts=facts)
 
 
@@ -353,7 +368,8 @@ def climb_all(numbers, corpus: dict, seed: int, folder: Path) -> list[Piece]:
             print(f'{number} is model.py itself: {error}')
             continue
         if tokenizer.is_music:
-            pieces.append(play(number, model, tokenizer, figure, seed, folder))
+            facts = {'its idea': idea(number), 'measured': figure}
+            pieces.append(play(f'rung-{number}', model, tokenizer, facts, seed, folder))
         else:
             print(tokenizer.decode(go_on(model, tokenizer, tokenizer.encode('ROMEO:\n'), seed)))
     return pieces

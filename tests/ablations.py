@@ -132,7 +132,7 @@ ROWS = {
     'swiglu': ({}, [(model, 'MLP', SwiGLU)]),
     'no_transposition': ({'augment': False}, []),
     'dropout_0': ({'dropout': 0.0}, []),
-    'layers_4': ({'n_layer': 4}, []),
+    'layers_6': ({'n_layer': 6}, []),
     'heads_4': ({'n_head': 4}, []),
     'muon_lr_half': ({'muon_lr': 0.01}, []),
     'adamw': ({'muon_lr': 0.003}, [(train, 'make_optimizers', adamw_alone)]),
