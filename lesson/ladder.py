@@ -294,6 +294,21 @@ class Recall(Told):
 RUNGS = [Guess, Count, Learn, Mean, Attend, Positions, Transpose, Orthogonal, Heads, Deep, Told,
          Recall]
 LAST = len(RUNGS)                # model.py itself, as train.py has trained it
+LISTEN = [                       # what is to be heard on each rung
+    'Any key, for any time, also those that no keyboard has.',
+    'Notes and waits take turns now. But it hits any key, and hardly lets go of one.',
+    "The keys lie where Bach's do. They still stay down, more and more of them.",
+    'No better: it knows which words there were, not when.',
+    'No better yet: what it looks for, it finds anywhere in the past.',
+    'Here and there a short run: it knows what came just before.',
+    'Much the same. But what it has learned of one key, it knows of all.',
+    'More notes end when they should.',
+    'Fewer keys hang. Between them short figures are to be heard.',
+    'Moments in two voices, until another key is left lying.',
+    'It lets go of what it presses: all at once there are voices.',
+    'Voices that take up what has been heard.',
+    'Runs, a bass, voices that answer each other.',
+]
 
 
 def bits_a_unit(model, corpus: dict) -> float:
@@ -368,7 +383,7 @@ def climb_all(numbers, corpus: dict, seed: int, folder: Path) -> list[Piece]:
             print(f'{number} is model.py itself: {error}')
             continue
         if tokenizer.is_music:
-            facts = {'its idea': idea(number), 'measured': figure}
+            facts = {'its idea': idea(number), 'measured': figure, 'to be heard': LISTEN[number]}
             pieces.append(play(f'rung-{number}', model, tokenizer, facts, seed, folder))
         else:
             print(tokenizer.decode(go_on(model, tokenizer, tokenizer.encode('ROMEO:\n'), seed)))
