@@ -1,16 +1,18 @@
 """The lesson: its code runs and prints what stands below it, and every rung of the ladder holds."""
 
 import ast
-from collections import Counter
 import inspect
 import re
 import textwrap
+from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
 
+import train
 from conftest import ROOT, all_as_prepared
-from lesson import ladder, make
+from lesson import ladder, make, wrong
 from lib.score import read_midi
 
 LECTURE = (ROOT / 'lesson' / 'README.md').read_text('utf-8')
@@ -98,3 +100,32 @@ def test_a_rung_is_heard(toy, tmp_path, monkeypatch, capsys):
     assert len(prompt) < len(notes) and notes[-1].start < (4 + ladder.BARS) * 96
     assert 'Counting pairs' in (tmp_path / 'out' / 'index.html').read_text('utf-8')
     assert (tmp_path / 'out' / 'rung-1.wav').stat().st_size > 100_000
+
+
+def test_mistakes(toy, tmp_path, monkeypatch):
+    """Forbids a mistake that is none: a mask that still hides what comes later, ids that are
+    shifted; one that stays in train.py when its run is over; and a picture that lacks a run."""
+    monkeypatch.setattr(wrong, 'RIGHT', replace(
+        wrong.RIGHT, dtype='float32', n_layer=1, n_embd=16, context=16, batch_size=2, max_steps=4))
+    monkeypatch.setattr(wrong, 'OUT', tmp_path)
+    monkeypatch.setattr(make, 'HERE', tmp_path)
+    get_batch, curves = train.get_batch, []
+    for name in wrong.RUNS:
+        trained, curve = wrong.train_wrongly(name, 'toy')
+        curves.append(curve)
+        ids, _, told = ladder.batch_of(toy, False, torch.Generator().manual_seed(0))
+        ids, told = ids[:, :16], told[:, :16]
+        for block in trained.blocks:
+            torch.nn.init.normal_(block.attention.proj)
+        with torch.no_grad():
+            before = trained(ids, told)
+            ids[:, 15] = ids[:, 15] + 1
+            same = torch.equal(before[:, :15], trained(ids, told)[:, :15])
+        assert same == (name != 'mask')
+    assert train.get_batch is get_batch
+    x, y, _ = wrong.batch_not_shifted([toy], [1.0], 2, 16, torch.tensor(toy['augment']),
+                                      torch.Generator())
+    assert torch.equal(x, y)
+    wrong.draw(curves, 'toy')
+    picture = (tmp_path / 'wrong.svg').read_text('utf-8')
+    assert all(title in picture for title, *_ in wrong.RUNS.values())
