@@ -71,7 +71,7 @@ def train_wrongly(name: str, corpus: str) -> tuple[model.Transformer, list[dict]
 # ---- the picture
 
 WIDTH, HEIGHT = 210, 170         # of a panel
-HIGHEST, LOWEST = 8, 1 / 64      # nats a word
+HIGHEST, LOWEST = 16, 1 / 256    # nats a word
 
 
 def panel(number: int, title: str, curve: list[dict], held_out: str) -> list[str]:
@@ -82,9 +82,9 @@ def panel(number: int, title: str, curve: list[dict], held_out: str) -> list[str
         height = math.log(max(loss, LOWEST) / LOWEST) / math.log(HIGHEST / LOWEST)
         return left + (WIDTH - 50) * step / RIGHT.max_steps, top + (HEIGHT - 55) * (1 - height)
     parts = [words(left, top - 10, title, 'start')]
-    for loss in (4, 1, 1 / 4, 1 / 16):
+    for label, loss in (('4', 4), ('1', 1), ('1/4', 1 / 4), ('1/16', 1 / 16)):
         parts.append(path([place(0, loss), place(RIGHT.max_steps, loss)], 'line', 1))
-        parts.append(words(left - 6, place(0, loss)[1] + 4, f'{loss:g}'.lstrip('0'), 'end'))
+        parts.append(words(left - 6, place(0, loss)[1] + 4, label, 'end'))
     for kind, column in (('one', 'loss'), ('other', held_out)):
         points = [(row['step'], row[column]) for row in curve if column in row]
         parts.append(path([place(*point) for point in points if math.isfinite(point[1])], kind))
