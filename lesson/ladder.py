@@ -306,7 +306,7 @@ LISTEN = [                       # what is to be heard on each rung
     'Fewer keys hang. Between them short figures are to be heard.',
     'Moments in two voices, until another key is left lying.',
     'It lets go of what it presses: all at once there are voices.',
-    'Voices that take up what has been heard.',
+    'Long chords this time: no better by ear than the rung before, but in bits.',
     'Runs, a bass, voices that answer each other.',
 ]
 

@@ -26,7 +26,7 @@ from lib.corpus import load_corpora                                     # noqa: 
 from lib.page import write_page                                         # noqa: E402
 from train import orthogonalize                                         # noqa: E402
 
-LARGEST = 110_000        # bytes of the sound of a rung
+LARGEST = 100_000        # bytes of the sound of a rung
 
 STYLE = """:root { --ground: #fdfcf9; --ink: #57524b; --line: #ddd6c9;
         --one: #2f6a96; --other: #d9611e }
