@@ -16,7 +16,7 @@ import torch
 from assets import make
 from conftest import ROOT, checkpoint_of
 from lib.corpus import load_trained_on
-from lib.originality import index_of
+from lib.originality import index_of, originality
 from lib.prompt import read_prompt
 from lib.score import Note, Score, read_midi, write_midi
 from lib.report import ProgressLine
@@ -179,10 +179,13 @@ def test_the_page_knows_the_judgement(corpus, colours, capsys):
 @pytest.mark.parametrize('short', [False, True])
 def test_what_is_said_after_a_prompt(corpus, colours, capsys, monkeypatch, short):
     """Forbids a prompt whose notes count in the surprise, or move the marks of what is copied; a
-    run of so many notes as recites that does not, and a shorter one that does."""
+    run of so many notes as recites that does not, and a shorter one that does, be it longer than
+    what recites where held-out pieces share less."""
     checkpoint(corpus / 'out', MidiTokenizer())
     write_midi(tune(50, 50), corpus / 'prompt.mid')
-    _, recites_from = sample.training_index({'train_config': {'dataset': 'toy'}}, MidiTokenizer())
+    index, least = sample.training_index({'train_config': {'dataset': 'toy'}}, MidiTokenizer())
+    recites_from = least + 4
+    monkeypatch.setattr(sample, 'training_index', lambda *given: (index, recites_from))
     count = recites_from - short
     copy = Score(read_midi(corpus / 'toy' / '01-variatio-1.mid').notes[:count])
     ids = torch.tensor(MidiTokenizer().encode(copy)[1:])
@@ -306,10 +309,25 @@ def test_a_prompt_is_cut_at_its_bar_line():
         assert (('on', 62) in words) == (step < 48)
 
 
+def test_what_is_set_at_the_bar_line_counts(path):
+    """Forbids a tempo, a time signature or a note that is lost since it stands at the very bar line
+    where the prompt is over, and an exact tempo of the prompt that is rounded."""
+    tokenizer = MidiTokenizer()
+    write_midi(Score([Note(0, 60, 96, 50)], [(0, 61.0)], [(0, 4, 4)]), path)
+    prompt = read_prompt(tokenizer, str(path), bars=1)
+    drawn = [('metre', (3, 4)), ('tempo', 24), ('on', 62), ('shift', 24), ('off', 62), ('end', 0)]
+    row = prompt.ids + [tokenizer.ids[word] for word in drawn]
+    score, bits = sample.finish(row, [1.0] * len(row), prompt, tokenizer, Config())
+    assert score.notes == [Note(0, 60, 96, 50), Note(96, 62, 24)] and len(bits) == 2
+    assert [(step, round(tempo, 2)) for step, tempo in score.tempos] == [(0, 61), (96, 40)]
+    assert score.metres == [(0, 4, 4), (96, 3, 4)]
+
+
 def test_each_piece_has_a_listener_of_its_own(path, monkeypatch):
     """Forbids bars that nobody is told of, or that are counted from another step than the bar line
-    where the prompt is over, wishes that get lost on the way, one listener for two pieces, and a
-    tied note that ends in the ids at another step than in the file."""
+    where the prompt is over, wishes that get lost on the way, one listener for two pieces, that of
+    another draft than the one that is taken, and a tied note that ends in the ids at another step
+    than in the file."""
     tokenizer, overheard, listener = MidiTokenizer(), [], MidiTokenizer.listener
     model = small_model(tokenizer)
 
@@ -324,8 +342,13 @@ def test_each_piece_has_a_listener_of_its_own(path, monkeypatch):
     rows, listeners = sample.draw_pieces(model, tokenizer, prompt, config)
     assert overheard == [{'bars': 5, 'prompt_end': 144, 'lasting': {(72, 62): [172]}}] * 6
     assert len(rows) == len(set(listeners)) == 3
-    for row in rows:
+    for row, heard in zip(rows, listeners):
         assert set(notes[:2]) <= set(tokenizer.decode(row).notes)
+        own = listener(tokenizer, **overheard[0])
+        for id in row[:-1]:                      # (of the last id nobody hears)
+            own.hear(id)
+        assert heard.told() == own.told()
+    assert tokenizer.ids['voices', 5] in read_prompt(tokenizer, str(path), voices=5).ids
     nothing = read_prompt(tokenizer, metre='3/8', tempo=20.0, key='Bb')
     config = Config(num_samples=1, max_tokens=9, bars=0)
     sample.draw_pieces(model, tokenizer, nothing, config)
@@ -334,13 +357,15 @@ def test_each_piece_has_a_listener_of_its_own(path, monkeypatch):
 
 
 def test_metre_tempo_and_transposition_are_wishes_that_count(out, colours):
-    """Forbids a piece in another time signature or at another speed than was asked for, and a
-    transposition that moves nothing, or by another interval, or leaves the keys of MIDI."""
+    """Forbids a piece in another time signature or at another speed than was asked for, or at two
+    speeds at once, and a transposition that moves nothing, or by another interval, or leaves the
+    keys of MIDI."""
     pitches = {}
     for transpose in (0, 5, -5):
         compose(out, metre='12/8', tempo=61.0, transpose=transpose, bars=3)
         score = read_midi(out / 'sample-1-1.mid')
-        assert score.metres[0] == (0, 12, 8) and round(score.tempos[0][1], 2) == 61
+        assert score.metres[0] == (0, 12, 8)
+        assert [round(tempo, 2) for step, tempo in score.tempos if step == 0] == [61]
         pitches[transpose] = sorted(note.pitch for note in score.notes)
     assert min(pitches[0]) < 5 and max(pitches[0]) > 122          # some must come back by octaves
     for transpose in (5, -5):
@@ -398,14 +423,17 @@ def drafts_taken(monkeypatch, prompt, drafts: list[Score], pieces: int, *index) 
     return [rows.index(row[len(prompt.ids):]) for row in taken]
 
 
-def test_the_draft_that_comes_home_is_taken(monkeypatch):
+def test_the_draft_that_comes_home_is_taken(path, monkeypatch):
     """Forbids a draft in another key that is taken where one comes home, one in fewer voices than
     it says where one has as many, drafts of one piece that are taken for another's, and a piece
-    without any."""
+    without any; and a home that is not that of the prompt."""
     drafts = [tune(60, 66), tune(62, 62, voices=3), tune(60, 60), tune(64, 64),
               tune(61, 66), tune(62, 65), tune(63, 63, voices=3), tune(59, 64),
               tune(57, 63), tune(58, 62), tune(59, 66), tune(60, 65)]
     assert drafts_taken(monkeypatch, read_prompt(MidiTokenizer()), drafts, 3) == [2, 6, 8]
+    write_midi(tune(60, 60), path)
+    prompt = read_prompt(MidiTokenizer(), str(path), bars=2)
+    assert drafts_taken(monkeypatch, prompt, [tune(66, 66), tune(66, 60)], 1) == [1]
 
 
 def test_of_two_that_come_home_the_one_that_returns_is_taken(monkeypatch):
@@ -427,14 +455,17 @@ def test_of_two_that_come_home_the_one_that_returns_is_taken(monkeypatch):
 
 def test_the_draft_that_recites_is_left(path, monkeypatch):
     """Forbids a piece that recites a training piece where a draft does not, even one that ends in
-    another key; and notes of the prompt that count as recited: then all drafts would recite, and
-    the themes that return would decide."""
+    another key; a run of just so many notes as recite that passes; and notes of the prompt that
+    count as recited: then all drafts would recite, and the themes that return would decide."""
     recited, own_away = tune(60, 60), tune(70, 66, scale=(7, 5, 4, 2, 0, 12, 11, 9, 0, 7, 2, 9, 4))
     own_home = tune(70, 70, scale=(7, 5, 4, 2, 0, 12, 11, 9, 0, 7, 2, 9, 4))
     index = index_of([('training piece', tune(50, 50))]), 12
     nothing = read_prompt(MidiTokenizer())
     drafts = [recited, own_away, own_home, recited, recited, own_away]
     assert drafts_taken(monkeypatch, nothing, drafts, 2, *index) == [2, 1]
+    longest = originality(recited, index[0]).longest
+    for recites_from, recites in ((longest, True), (longest + 1, False)):
+        assert (sample.promises_kept(recited, 0, index[0], recites_from) == 0) == recites
     write_midi(tune(50, 50), path)
     prompt = read_prompt(MidiTokenizer(), str(path), bars=2)
     never = tune(70, 66, scale=random.Random(0).choices(range(13), k=56)).notes[:56]  # returns
