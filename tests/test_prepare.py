@@ -46,13 +46,14 @@ def make(source, name='', jobs=1, **settings):
     prepare.main(Config(str(source), name, jobs=jobs, **settings))
 
 
-def song(path, seed, up=0, tracks=1, loud=(80,), drums=0, early=0, shift=0.0, tempo=0):
+def song(path, seed, up=0, tracks=1, loud=(80,), drums=0, early=0, shift=0.0, tempos=()):
     """Write 30 notes, the same for the same seed: transposed, dealt to so many tracks, ended
-    `early` ticks early, begun up to `shift` steps late, after drums and a tempo."""
+    `early` ticks early, begun up to `shift` steps late, after drums; a new tempo every 1200 ticks.
+    """
     rng, deal, file = random.Random(seed), random.Random(f'{seed} {tracks}'), mido.MidiFile()
     first = [(0, mido.Message('note_on', channel=9))] * drums
-    if tempo:
-        first.append((0, mido.MetaMessage('set_tempo', tempo=tempo)))
+    for i, tempo in enumerate(tempos):
+        first.append((1200 * i, mido.MetaMessage('set_tempo', tempo=tempo)))
     rows = [first] + [[] for _ in range(tracks)]
     for i in range(30):
         start = 120 * i + round(20 * shift * deal.random())
@@ -144,6 +145,20 @@ def test_a_folder_of_midi(tmp_path, home, capsys, monkeypatch):
     assert first == again
 
 
+def test_a_file_that_cannot_be_read(songs, capsys, monkeypatch):
+    """Forbids a file that nobody may read that ends the run, or goes unsaid."""
+    song(songs / 'private.mid', 2)
+
+    def read(path):
+        if path.endswith('private.mid'):         # (root may read all there is)
+            raise PermissionError(13, 'Permission denied', path)
+        return read_midi(path)
+    monkeypatch.setattr(prepare, 'read_midi', read)
+    make(songs)
+    out = capsys.readouterr().out
+    assert 'Permission denied' in out and 'left out: 1 of 3 files' in out
+
+
 def test_twins_stand_on_one_side(tmp_path, capsys):
     """Forbids a piece in training while another edition of it is held out: its key, its tracks, its
     ornaments or its rhythm others, its repeat played out, or a part of it alone. Pieces that share
@@ -175,6 +190,19 @@ def test_twins_stand_on_one_side(tmp_path, capsys):
     assert 'one side: 6 (the same notes, in any key), and 24 nearly so' in capsys.readouterr().out
 
 
+def test_what_everybody_says_makes_no_twins(tmp_path, capsys):
+    """Forbids pieces that count as twins, so that none can be held out, for a figure that all of
+    them have."""
+    figure = random.Random('figure').choices(range(48, 72), k=40)
+    (tmp_path / 'x').mkdir()
+    for seed in range(25):
+        pitches = figure + random.Random(seed).choices(range(48, 72), k=40)
+        score = Score([Note(12 * i, pitch, 12) for i, pitch in enumerate(pitches)])
+        write_midi(score, tmp_path / f'x/{seed}.mid')
+    make(tmp_path / 'x')
+    assert 'one side: 0 (the same notes, in any key), and 0 nearly so' in capsys.readouterr().out
+
+
 def test_hold_out_by_name(tmp_path):
     """Forbids another performance of a work in training while one is held out, and a twin of what
     is held out, whatever its name."""
@@ -188,9 +216,9 @@ def test_hold_out_by_name(tmp_path):
 
 
 def test_velocities_and_drums(tmp_path, capsys):
-    """Forbids velocity words for files of one loudness, none for the others, or against what is
-    asked for; drums in silence; a corpus that can't go together with the Goldberg, and a message
-    that says neither why nor what helps."""
+    """Forbids velocity words for files of one loudness, or of two or three notes besides, none for
+    the others, or against what is asked for; drums in silence; a corpus that can't go
+    together with the Goldberg, and a message that says neither why nor what helps."""
     for seed in range(2):
         song(tmp_path / f'loud/{seed}.mid', seed, loud=(20, 60, 100), tracks=2)
         song(tmp_path / f'plain/{seed}.mid', 10 + seed, loud=(20,), drums=5)
@@ -208,6 +236,16 @@ def test_velocities_and_drums(tmp_path, capsys):
             width = 4 if extra else 3                     # with velocities or without
             found = read_midi(str(tmp_path / source / file)).notes
             assert [note[:width] for note in notes] == [note[:width] for note in found]
+    for louder, extra in ((1, 0), (3, 16)):                   # of 120 notes
+        for seed in range(2):
+            pitches = random.Random(seed).choices(range(40, 80), k=120)
+            notes = [Note(12 * i, pitch, 12, 100 if i < louder else 20)
+                     for i, pitch in enumerate(pitches)]
+            (tmp_path / f'odd-{louder}').mkdir(exist_ok=True)
+            write_midi(Score(notes), tmp_path / f'odd-{louder}/{seed}.mid')
+        make(tmp_path / f'odd-{louder}')
+        found = load_corpus(f'odd-{louder}')['vocab_size']
+        assert found == MidiTokenizer().vocab_size + extra
     check_corpora(load_corpora('plain-auto,loud-false'), 50)
     with pytest.raises(ValueError, match='loud-auto.*only one has velocities.*--velocity'):
         check_corpora(load_corpora('plain-auto,loud-auto'), 50)
@@ -268,6 +306,16 @@ def test_an_interrupted_run(tmp_path, home, monkeypatch, kind):
     for moment in moments:
         stop_at(*moment)
         assert bins(home / 'x') == before and [path.name for path in home.iterdir()] == ['x']
+    replace = os.replace
+
+    def killed(source, target):
+        if source.name == 'val.bin':
+            raise KeyboardInterrupt
+        replace(source, target)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(lib.corpus.os, 'replace', killed)
+        make(tmp_path / kind, 'x', vocab_size=270)
+    assert not (home / 'x/meta.json').exists()
 
 
 def test_a_pipe_that_closes(home, songs):
@@ -342,6 +390,19 @@ def test_the_split_of_goldberg(home, name, hold_out, due):
     assert len(train) + len(val) == 32
 
 
+def test_pieces_that_are_missing(home):
+    """Forbids a corpus of this repo of which nothing is held out, or learned, since files are
+    missing."""
+    for names in (('00-aria', '01-variatio-1'), ('05-variatio-5', '10-variatio-10')):
+        for path in home.glob('goldberg/*.mid'):
+            path.unlink()
+        for name in names:
+            song(home / f'goldberg/{name}.mid', name)
+        with pytest.raises(ValueError, match='goldberg: pieces are missing'):
+            make('goldberg')
+        assert not (home / 'goldberg/meta.json').exists()
+
+
 # ------------------------------------------------------------------------- what the output says
 
 def test_what_is_changed_is_counted(songs, capsys):
@@ -361,15 +422,17 @@ def test_what_is_changed_is_counted(songs, capsys):
 
 TIMING = {'ends before the grid': ({'early': 5}, 'looks scored: 0 notes', False),
           'moves that nobody hears': ({'shift': 0.1}, 'looks scored: 0 notes', False),
-          'off the grid': ({'shift': 0.5, 'tempo': 600_000}, 'looks performed', False),
+          'off the grid': ({'shift': 0.5, 'tempos': [600_000]}, 'looks performed', False),
           'without a beat': ({'shift': 0.5}, 'looks performed', True),
-          'without a beat, at 120': ({'shift': 0.5, 'tempo': 500_000}, 'looks performed', True)}
+          'at 120 and 80': ({'shift': 0.5, 'tempos': [500_000, 750_000]}, 'looks performed', False),
+          'without a beat, at 120': ({'shift': 0.5, 'tempos': [500_000]}, 'looks performed', True)}
 
 
 @pytest.mark.parametrize('name', TIMING)
 def test_scored_or_performed(tmp_path, capsys, name):
     """Forbids a score that looks performed, for its ends or for moves that nobody hears; and a
-    performance at 120 whose time signatures are believed."""
+    performance at 120 whose time signatures are believed, or one with other tempos besides whose
+    are not."""
     how, due, no_beat = TIMING[name]
     for seed in range(2):
         song(tmp_path / f'x/{seed}.mid', seed, **how)
@@ -429,6 +492,13 @@ def test_the_end_of_a_text_is_held_out(tmp_path, home, monkeypatch, capsys, name
     in_utf8 = text.decode(errors='ignore').encode() == text
     told = 'not in UTF-8: 2 documents, such as A text.txt' in capsys.readouterr().out
     assert told == (not in_utf8)
+
+
+def test_as_much_is_held_out_as_was_asked_for(tmp_path):
+    """Forbids --val that is not asked where a single text is cut in two."""
+    (tmp_path / 'x.txt').write_text(PLAIN, 'utf-8')
+    make(tmp_path / 'x.txt', vocab_size=260, val=0.3)
+    assert 0.25 < load_corpus('x')['units']['val'] / len(PLAIN.encode()) < 0.301
 
 
 @pytest.fixture
