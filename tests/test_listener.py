@@ -234,6 +234,9 @@ RECALLED = {
         ('shift 48 C4 12 shift 25 G4 12 A4 12 shift 48 C5 12 shift 25 G5 12', [])],
     'a key that is held': [
         (F_CAME + 'on F4 ' + FIGURE, ['2 - F#4 -'])],
+    'a voice of which nothing is left to say, since both its keys are held': [
+        (F_CAME + 'on F4 on F#4 ' + FIGURE, []),
+        ('off F#4', ['2 - F#4 -'])],
     'a figure that counts as new a step lower, where a major third is a minor one': [
         (F_CAME + 'B3 12 D4 12 C4 12', ['2 D#4 E4 -'])],
     'a figure that is recalled in other note values, or at another moment; two waits make one': [
@@ -282,6 +285,7 @@ def test_what_is_recalled(mistake):
     ('C3 G4 C5', 'D3', 'D5'),                    # of the outer voices, that is
     ('C3 G4', 'D3 F4', 'A4'),                    # F4 is not the highest before all is struck
     ('C3 G4', 'D3 B4', '-'),                     # A4 would be an inner voice
+    ('C3 G4', 'D3 A4', '-'),                     # A4 has come
     ('C3 C5', 'C4', 'C6'),                       # by an octave
     ('C3 C5', 'C2', 'C4'),
     ('C9 G9', 'D9', '-')])                       # A9 is beyond the keyboard
@@ -407,6 +411,7 @@ def test_which_keys_are_down():
     ({}, 'begin 0 home C voices 3', 'on C4 shift 1', 'off C4 tempo 40 metre 3/4 end 0'),
     ({}, 'begin 0 home C voices 3 on C4', 'on C#4 shift 96', 'on C4 off C4 end 0 tempo 40'),
     ({}, 'begin 0 home C voices 3 on C4 shift 96', 'off C4 shift 48', 'off D4 shift 49 end 0'),
+    ({}, 'begin 0 home C voices 3 on C4 shift 1', 'off C4 on D4', 'on C4 off D4 shift 1 end 0'),
     # while a note of the prompt sounds, a rest goes on, and no tempo has to be said meanwhile
     ({'prompt_end': 96, 'lasting': {(0, 60): [700]}},
      'begin 0 metre 4/4 home C voices 3 on C4 shift 96', 'shift 96 on C#4', 'off C4 on C4'),
