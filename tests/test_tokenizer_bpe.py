@@ -146,9 +146,9 @@ def test_encoding_again_gives_the_same(tokenizer):
 
 def test_clauses_of_the_pattern():
     """A change to the pattern changes what every saved id means."""
-    chunks = regex.findall(PATTERN, "It's 12345 o'clock!\r\n  So a \n\n  b")
-    assert chunks == ['It', "'s", ' ', '123', '45', ' o', "'clock", '!\r\n', ' ', ' So', ' a',
-                      ' \n\n', ' ', ' b']
+    chunks = regex.findall(PATTERN, "'Tis it's 12345 o'clock!\r\n  So a \n\n  b")
+    assert chunks == ["'T", 'is', ' it', "'s", ' ', '123', '45', ' o', "'clock", '!\r\n', ' ',
+                      ' So', ' a', ' \n\n', ' ', ' b']
 
 
 def test_no_chunk_is_longer_than_the_limit():
@@ -211,6 +211,7 @@ REFUSED = {      # what a file says, and a word that the message must have
     'missing rank': ({**GOOD, 'merges': ROWS[:1] + ROWS[2:]}, 'to_dict'),
     'pair twice': ({**GOOD, 'merges': ["256 = 97 + 98 'ab'", "257 = 97 + 98 'ab'"]},
                    '257 = 97 + 98: needs a new pair'),
+    'merge of itself': ({**GOOD, 'merges': ["256 = 256 + 97 '?a'"]}, 'below 256'),
     'not minted': ({**GOOD, 'merges': ["256 = 97 + 300 'a?'"]}, 'below 256'),
     'huge id': ({**GOOD, 'merges': ["256 = 97 + 99999999999 'a?'"]}, 'to_dict'),
     'another text': ({**GOOD, 'merges': [ROWS[0].replace("'ug'", "'xy'"), *ROWS[1:]]}, 'to_dict'),
