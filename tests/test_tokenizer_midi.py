@@ -10,7 +10,7 @@ import mido
 import pytest
 
 from conftest import ROOT
-from lib.score import WHOLE, Note, Score, count_voices, read_midi, write_midi
+from lib.score import METRES, WHOLE, Note, Score, count_voices, read_midi, write_midi
 from lib.tonality import home_key, name_of, raised
 from test_score import GOLDBERG, midi
 from tokenizer_midi import Config, MidiTokenizer, explain
@@ -80,6 +80,17 @@ def test_velocity_words_only_when_asked_for(path):
     assert {note.velocity for note in plain.decode(plain.encode(Score(notes))).notes} == {80}
     write_midi(Score(notes), str(path))
     assert read_midi(str(path)).notes == notes
+
+
+def test_any_score_is_forced_into_range():
+    """Forbids a Score of somebody's own making that has no ids, because no word says its tempo or
+    its time signature; the nearest ones do."""
+    tokenizer = MidiTokenizer()
+    score = Score([Note(0, 60, 48)], [(0, 5.0), (24, 900.0)], [(0, 24, 16), (24, 41, 8)])
+    back = tokenizer.decode(tokenizer.encode(score))
+    (_, slow), (_, fast) = back.tempos
+    assert (slow, round(fast)) == (20, 320) and back.notes == score.notes
+    assert back.metres == [(0, 12, 8), (24, 11, 2)] and set(score.metres).isdisjoint(METRES)
 
 
 TRIAD = [(0, 60, 24), (0, 64, 24), (24, 67, 24)]
