@@ -18,7 +18,7 @@ from conftest import ROOT, all_as_prepared, begin, movement, with_fork
 import lib.corpus
 from lib.corpus import load_corpus
 from lib.heldout import find_windows, losses_of
-from lib.machine import Processes
+from lib.machine import Processes, compiled
 from lib.page import read_curve
 from lib.settings import configure, read_config
 from lib.tokenizer import columns_of_told
@@ -143,6 +143,29 @@ def test_the_seed_counts(corpus, drawn):
     assert len(set(map(str, rows))) == len(rows) == 2 * 3 * 4
 
 
+def test_dropout_is_drawn_anew(corpus, monkeypatch):
+    """Forbids dropout that leaves out the same at every step."""
+    masks = []
+
+    def overheard(dropout, x, plain=torch.nn.Dropout.forward):
+        if dropout.training:
+            masks.append(plain(dropout, torch.ones_like(x)))
+        return plain(dropout, x)
+    monkeypatch.setattr(torch.nn.Dropout, 'forward', overheard)
+    run(corpus, 'a', max_steps=2, dropout=0.5, n_layer=1)
+    assert len(masks) == 2 * 2                                   # two in each of the steps
+    for one, other in zip(masks[:2], masks[2:]):
+        assert not torch.equal(one, other)
+
+
+@pytest.mark.parametrize('choice, comes', [('true', 'compiled'), ('auto', 'model'),
+                                           ('false', 'model')])
+def test_compile_is_a_choice(monkeypatch, choice, comes):
+    """Forbids --compile=true that is not listened to on a CPU, and compiling that nobody wants."""
+    monkeypatch.setattr(torch, 'compile', lambda model: 'compiled')
+    assert compiled('model', choice, 'cpu') == comes
+
+
 @pytest.mark.parametrize('augment', [True, False])
 def test_pieces_are_transposed_if_they_are_to_be(corpus, drawn, augment):
     """Forbids a run that learns every piece in its own key only; and one that moves it to another
@@ -157,7 +180,8 @@ def test_pieces_are_transposed_if_they_are_to_be(corpus, drawn, augment):
     (1000, 'about 23 minutes from here on this machine; with --max_steps=15 ten minutes')])
 def test_seconds_are_those_of_training(corpus, monkeypatch, capsys, validation, says):
     """Forbids a speed or a time that counts validation among training, or forgets what was trained
-    before one; and a promise that does not count it, or advice that would not make it fit."""
+    before one; a speed that is not of the steps since the last line (the first five are slower);
+    and a promise that does not count it, or advice that would not make it fit."""
     now = [0.0]
 
     def takes(seconds, function):
@@ -166,13 +190,18 @@ def test_seconds_are_those_of_training(corpus, monkeypatch, capsys, validation, 
             return function(*given)
         return slow
     monkeypatch.setattr(train.time, 'perf_counter', lambda: now[0])
-    monkeypatch.setattr(train, 'schedule', takes(10, schedule))
+
+    def slow_at_first(step, config):
+        now[0] += 30 if step < 5 else 10
+        return schedule(step, config)
+    monkeypatch.setattr(train, 'schedule', slow_at_first)
     monkeypatch.setattr(train, 'validate', takes(validation, lambda *given: 1.0))
     last = run(corpus, 'a', max_steps=20, eval_every=8)
-    assert last['progress']['seconds'] == 200
+    assert last['progress']['seconds'] == 300
     rows = rows_of(corpus / 'a', 'loss')
-    assert [float(row['seconds']) for row in rows] == [50, 100, 150, 200]
-    assert {int(row['tokens_per_second']) for row in rows} == {round(4 * 32 / 10)}
+    assert [float(row['seconds']) for row in rows] == [150, 200, 250, 300]
+    speeds = [int(row['tokens_per_second']) for row in rows]
+    assert speeds == [round(4 * 32 / seconds) for seconds in (30, 10, 10, 10)]
     assert says in capsys.readouterr().out
 
 
