@@ -89,10 +89,13 @@ def test_corpora_that_do_not_go_together(corpus):
     toy = load_corpus('toy')
     leaking = {**toy, 'pieces': {'train': toy['pieces']['val'], 'val': []}}
     louder = {**toy, 'tokenizer': {**toy['tokenizer'], 'velocity': True}}
+    shortest = min(len(toy['train']), len(toy['val']))
     check_corpora([toy], 100)
+    check_corpora([toy], shortest - 1)           # and one more, to be predicted
     for corpora, context, says in (([toy, leaking], 100, 'held out in another'),
                                    ([leaking, toy], 100, 'held out in another'),
                                    ([toy, louder], 100, '--velocity'),
+                                   ([toy], shortest, 'lower --context'),
                                    ([toy], 1000, 'lower --context')):
         with pytest.raises(ValueError, match=says):
             check_corpora(corpora, context)
