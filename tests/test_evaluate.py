@@ -7,6 +7,7 @@ import math
 import re
 import shutil
 from contextlib import redirect_stdout
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -323,6 +324,18 @@ def test_ngram_knows_all_keys(corpus):
     assert sum(found['bits']['toy'].values()) == pytest.approx(costs.min())
 
 
+def test_the_order_is_the_best_for_all_corpora(corpus):
+    """Forbids an order that is the best for the largest corpus, where by notes it is not: 5 bits or
+    1 an id of a short one, 1 or 1.5 of a long one."""
+    meta, tokenizer = load_corpus('toy'), MidiTokenizer()
+    ids = np.array(meta['val'])
+    short = {**meta, 'name': 'short', 'val': ids[:40],
+             'units': {'val': tokenizer.count_units(ids[:40])}}
+    costs = {40: [5, 1], len(ids): [1, 1.5]}
+    ngram = SimpleNamespace(tables=[1, 2], bits=lambda ids: np.outer(costs[len(ids)], 0 * ids + 1))
+    assert evaluate.judge_ngram(ngram, [short, meta], tokenizer)['order'] == 2
+
+
 def test_ngram_pieces(monkeypatch):
     """Forbids pieces that are drawn from another distribution, end at once, or are all the same."""
     monkeypatch.setattr(lib.ngram, 'NGRAM_PIECES', 2)
@@ -501,7 +514,8 @@ def test_what_is_recited_is_longer_than_what_bach_shares():
 
 def test_an_excerpt_tells_nothing_but_its_music():
     """Forbids an excerpt that begins elsewhere than on its bar line, whose notes stick out at the
-    end, or that gives itself away by its tempo, its loudness or its first bar's number."""
+    end, or that gives itself away by its tempo, its loudness or its first bar's number; and one in
+    another metre than holds where it begins."""
     notes = [Note(start, 60 + start % 7, 90, 1 + start % 127) for start in range(0, 960, 24)]
     score = Score(notes, [(0, 33.0), (500, 99.0)], [(0, 3, 4), (288, 2, 4)])
     excerpt = quiz.cut_bars(score, 3, 3)                # bars from 216, 288 and 336 on
@@ -510,6 +524,7 @@ def test_an_excerpt_tells_nothing_but_its_music():
     assert [note.pitch for note in excerpt.notes] == [note.pitch for note in notes[9:16]]
     assert excerpt.metres == [(0, 3, 4), (72, 2, 4)] and excerpt.tempos == [(0, 80)]
     assert {note.velocity for note in excerpt.notes} == {80}
+    assert quiz.cut_bars(score, 5, 2).metres == [(0, 2, 4)]      # bars from 336 on
 
 
 def test_the_quiz_is_of_held_out_pieces(evaluated, monkeypatch):
