@@ -65,7 +65,7 @@ def test_one_batch_by_heart(answer, toy, capsys):
     drawn = []
     batch_of = changed.batch_of
     changed.batch_of = lambda *given: drawn.append(1) or batch_of(*given)
-    changed.Learn.steps = 60
+    changed.Learn.steps, changed.BATCH = 60, 2
     changed.Learn(toy).learn(toy, 0)
     first, later = map(float, re.findall(r'at step \d+: ([\d.]+)', capsys.readouterr().out))
     assert later < first - 0.5 and len(drawn) == 1
