@@ -294,7 +294,7 @@ class Recall(Told):
 RUNGS = [Guess, Count, Learn, Mean, Attend, Positions, Transpose, Orthogonal, Heads, Deep, Told,
          Recall]
 LAST = len(RUNGS)                # model.py itself, as train.py has trained it
-LISTEN = [                       # what is to be heard on each rung
+LISTEN = [                       # what is to be heard on each rung, with seed 1
     'Any key, for any time, also those that no keyboard has.',
     'Notes and waits take turns now. But it hits any key, and hardly lets go of one.',
     "The keys lie where Bach's do. They still stay down, more and more of them.",
@@ -383,7 +383,7 @@ def climb_all(numbers, corpus: dict, seed: int, folder: Path) -> list[Piece]:
             print(f'{number} is model.py itself: {error}')
             continue
         if tokenizer.is_music:
-            facts = {'its idea': idea(number), 'measured': figure, 'to be heard': LISTEN[number]}
+            facts = {'its idea': idea(number), 'measured': figure, 'heard with seed 1': LISTEN[number]}
             pieces.append(play(f'rung-{number}', model, tokenizer, facts, seed, folder))
         else:
             print(tokenizer.decode(go_on(model, tokenizer, tokenizer.encode('ROMEO:\n'), seed)))

@@ -2,8 +2,8 @@
 
 `lecture` runs the code in README.md from top to bottom, writes below each block what that printed,
 and draws the pictures from the same numbers. (A test asks whether they are still the same.)
-`ladder` climbs all rungs, which takes a quarter of an hour or more, and writes index.html and its sounds.
-The program ffmpeg makes them small.
+`ladder` climbs all rungs, which takes a quarter of an hour or more, and writes index.html and its
+sounds, which the program ffmpeg makes small.
 """
 
 import contextlib

@@ -15,8 +15,6 @@ from unittest import mock
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-import torch                                                            # noqa: E402
-
 import model                                                            # noqa: E402
 import train                                                            # noqa: E402
 from lesson.ladder import bits_a_unit, play                             # noqa: E402
@@ -107,13 +105,14 @@ def main():
     curves, pieces, lines = [], [], []
     for name, (title, *_) in RUNS.items():
         trained, curve = train_wrongly(name, corpus['name'])
+        trained.eval()
         curves.append(curve)
         loss = [row['loss'] for row in curve if 'loss' in row][-1]
         nats = [row[f'nats_{corpus["name"]}'] for row in curve if 'loss' not in row]
-        lines.append(f'{title:26} training {loss:5.2f} nats a word, held-out {nats[-1]:5.2f}, '
-                     f'{bits_a_unit(trained.eval(), corpus):5.2f} bits a note')
-        figure = lines[-1].removeprefix(title).strip()
-        pieces.append(play(name, trained.eval(), tokenizer, {title: figure}, 1, OUT))
+        figures = (f'training {loss:5.2f} nats a word, held-out {nats[-1]:5.2f}, '
+                   f'{bits_a_unit(trained, corpus):5.2f} bits a note')
+        lines.append(f'{title:26} {figures}')
+        pieces.append(play(name, trained, tokenizer, {title: figures}, 1, OUT))
     draw(curves, corpus['name'])
     write_page(OUT / 'index.html', 'When it goes wrong', {}, pieces)
     print('\n'.join(lines))
