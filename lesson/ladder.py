@@ -185,8 +185,8 @@ class Positions(Attend):
     distance, too, and a head can look at the word three words ago."""
 
     def turn(self, q, told):
-        angles = rotations_by_ids(q.size(-2), q.size(-1))        # (T, D)
-        cos, sin = angles.chunk(2, dim=-1)                       # (T, D / 2)
+        cosines_and_sines = rotations_by_ids(q.size(-2), q.size(-1))     # (T, D)
+        cos, sin = cosines_and_sines.chunk(2, dim=-1)            # (T, D / 2)
         return rotate(q, cos, sin)
 
 
@@ -211,7 +211,9 @@ class Orthogonal(Transpose):
 
 
 class Block(nn.Module):
-    """Attention brings in what matters from other words, an MLP works on it. Both add to x."""
+    """Attention brings in what matters from other words, an MLP works on it. Both add to x: at
+    first 0, by matrices of zeros, so that a new block changes nothing. The bend of the MLP is
+    squared: so it learns better (So et al. 2021)."""
 
     def __init__(self):
         super().__init__()
@@ -228,8 +230,7 @@ class Block(nn.Module):
 
 class Heads(Orthogonal):
     """A block: several heads and an MLP. Four heads look for four things at once. The MLP does with
-    what they found what a mean can't: if this and that, then the other. Both read x normed, and at
-    first both add 0."""
+    what they found what a mean can't: if this and that, then the other. Both read x normed."""
     depth = 1
 
     def __init__(self, corpus):
@@ -265,9 +266,10 @@ class Told(Deep):
 
     def turn(self, q, told):
         by_ids = rotations_by_ids(q.size(-2), C // H).expand(len(q), -1, -1)     # (B, T, D)
-        by_clock = rotations_by_clock(C // H)[told[..., 0]]                      # (B, T, D)
-        angles = torch.stack((by_ids, by_ids, by_clock, by_clock), dim=1)        # (B, H, T, D)
-        cos, sin = angles.chunk(2, dim=-1)
+        clock = told[..., 0]                                                     # (B, T)
+        by_clock = rotations_by_clock(C // H)[clock]                             # (B, T, D)
+        of_heads = torch.stack((by_ids, by_ids, by_clock, by_clock), dim=1)      # (B, H, T, D)
+        cos, sin = of_heads.chunk(2, dim=-1)
         return rotate(q, cos, sin)
 
 
@@ -287,7 +289,8 @@ class Recall(Told):
         match = told[..., self.place_of['match']]                # (B, T, one for each voice)
         match = match.repeat_interleave(recalled.size(-1) // match.size(-1), dim=-1)
         raised = 10 * (norm(x) @ self.trust + self.by_match[match]) * (recalled > 0)
-        # the score of each recalled id grows; id 0, of empty columns, by 0
+        # scatter_add: the score of each recalled id grows by what belongs to it; id 0, of empty
+        # columns, by 0
         return super().score(x, told).scatter_add(2, recalled, raised)
 
 
@@ -330,6 +333,8 @@ def climb(number: int, corpus: dict, seed: int) -> tuple[nn.Module, str]:
         model.learn(corpus, seed)
         how = f'{time.perf_counter() - began:.0f} s'
         name, lines = RUNGS[number].__name__, inspect.getsource(RUNGS[number])
+        if RUNGS[number] is Heads:
+            lines = inspect.getsource(Block) + lines
     count = sum(parameter.numel() for parameter in model.parameters())
     bits = bits_a_unit(model.eval(), corpus)
     print(f'\n{lines}\n{number} {name}: {bits:.2f} bits a held-out {corpus["unit"]}, '

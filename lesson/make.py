@@ -90,19 +90,22 @@ def attention(shares: torch.Tensor):
     parts = []
     xs = [70 + 130 * number for number in range(4)]
     for row in range(4):
-        parts.append(words(xs[row], 190, f'word {row}'))
+        parts.append(words(xs[row], 200, f'word {row}'))
         for column in range(row):
             share = shares[row, column].item()
             top = 130 - 34 * (row - column)
             middle = (xs[row] + xs[column]) / 2
             parts.append(f'<path class="one" style="stroke-width: {12 * share:.1f}" '
                          f'd="M{xs[row]} 124 Q{middle} {2 * top - 124} {xs[column]} 124"/>')
+            parts.append(path([(xs[column] - 5, 115), (xs[column], 124), (xs[column] + 5, 115)],
+                              'one'))            # an arrow's head
             parts.append(words(middle, top - 4, f'{share:.2f}'))
-        width = 12 * shares[row, row].item()
-        parts.append(f'<circle class="other" style="stroke-width: {width:.1f}" cx="{xs[row]}" '
-                     'cy="146" r="14"/>')
-    parts.append(words(265, 214, 'blue: to earlier words; the rings: to itself'))
-    picture('attention', 530, 225, 'Arcs between four words, as thick as the shares', parts)
+        share = shares[row, row].item()
+        parts.append(f'<circle class="other" style="stroke-width: {12 * share:.1f}" '
+                     f'cx="{xs[row]}" cy="146" r="14"/>')
+        parts.append(words(xs[row], 181, f'{share:.2f}'))
+    parts.append(words(265, 224, 'blue: to earlier words; the rings: to itself'))
+    picture('attention', 530, 235, 'Arcs between four words, as thick as the shares', parts)
 
 
 def rotary():

@@ -83,6 +83,8 @@ def panel(number: int, title: str, curve: list[dict], held_out: str) -> list[str
     for label, loss in (('4', 4), ('1', 1), ('1/4', 1 / 4), ('1/16', 1 / 16)):
         parts.append(path([place(0, loss), place(RIGHT.max_steps, loss)], 'line', 1))
         parts.append(words(left - 6, place(0, loss)[1] + 4, label, 'end'))
+    for step in (0, 100, 200, 300):
+        parts.append(words(place(step, LOWEST)[0], place(step, LOWEST)[1] + 16, str(step)))
     for kind, column in (('one', 'loss'), ('other', held_out)):
         points = [(row['step'], row[column]) for row in curve if column in row]
         parts.append(path([place(*point) for point in points if math.isfinite(point[1])], kind))

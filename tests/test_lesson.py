@@ -1,8 +1,10 @@
 """The lesson: its code runs and prints what stands below it, and every rung of the ladder holds."""
 
 import ast
+import code
 import inspect
 import re
+import sys
 import textwrap
 from collections import Counter
 from dataclasses import replace
@@ -24,6 +26,33 @@ def test_the_lecture_prints_what_it_says(monkeypatch):
     for said, printed in zip(LECTURE.splitlines(), make.run_blocks(LECTURE)[0].splitlines(),
                              strict=True):
         assert said == printed
+
+
+def test_blocks_can_be_pasted():
+    """Forbids a block that Python's prompt refuses: there an empty line has to end what is indented
+    before something else begins."""
+    class Prompt(code.InteractiveConsole):
+        def runcode(self, compiled):
+            """Only whether it compiles is asked here."""
+
+        def showsyntaxerror(self, filename=None, **more):
+            raise sys.exc_info()[1]
+    for block, _ in make.BLOCK.findall(LECTURE):
+        prompt = Prompt()
+        for line in block.splitlines():
+            prompt.push(line)
+
+
+def test_the_ladder_is_told_once():
+    """Forbids a chapter that ends with another figure than the table of chapter 13 has, or with the
+    sound of another rung; and a rung that no chapter explains."""
+    row = r'^\| \[\d+\]\((.*)\) .* \| ([\d.]+) \| [\d.]+ \|$'
+    table = dict(re.findall(row, LECTURE, re.MULTILINE))
+    told = {}
+    for line in re.findall(r'^\*On the ladder:\* (.*)$', LECTURE, re.MULTILINE):
+        told |= re.findall(r'\((rung-\d+\.mp3)\)[^\d]* (\d+\.\d\d)', line)
+    assert told == {sound: bits for sound, bits in table.items() if sound != 'rung-12.mp3'}
+    assert len(told) == ladder.LAST
 
 
 def test_the_pictures_and_links_are_there():
