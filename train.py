@@ -15,7 +15,7 @@ import math
 import os
 import time
 from collections import defaultdict
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from lib.settings import Settings, check_flags, run, setting
@@ -229,36 +229,66 @@ class Progress:
     losses: list = field(default_factory=list)      # of the steps since the last log line
 
 
+SHAPE = ('n_layer', 'n_head', 'n_embd', 'context')       # the settings of the model's shape
 # settings that may be others when a run is resumed (out_dir: its folder may have been renamed)
 MAY_CHANGE = {'resume', 'overwrite', 'max_steps', 'eval_every', 'log_every', 'patience', 'out_dir',
               'device', 'compile'}
+
+
+def begins_with(config: Config) -> str:
+    """The checkpoint whose weights a run begins with; '' if it begins anew."""
+    if config.resume:
+        return f'{config.out_dir}/last.pt'
+    return f'{config.init_from}/ckpt.pt' if config.init_from else ''
+
+
+def check_settings(path: str, checkpoint: dict, wanted: dict):
+    """Raise ValueError if a checkpoint was trained with other settings than these, by name."""
+    had = settings_of(checkpoint)
+    for name, value in wanted.items():
+        if had[name] != value:
+            raise ValueError(f'{path} was trained with {name} = {had[name]!r}: it cannot go on '
+                             f'with {value!r}')
+
+
+def settings_of(checkpoint: dict) -> dict:
+    """Those of its run; one that an older checkpoint lacks had its default."""
+    return asdict(Config()) | checkpoint['train_config']
+
+
+def take_shape(config: Config) -> Config:
+    """The settings, with the shape of the model whose weights a run begins with (`init_from`), so
+    that nobody has to say it again. Raises ValueError for another that was asked for."""
+    if not config.init_from:
+        return config
+    path = begins_with(config)
+    _, checkpoint = load(path)
+    asked = {name: getattr(config, name) for name in SHAPE
+             if getattr(config, name) != getattr(Config, name)}
+    check_settings(path, checkpoint, asked)
+    had = settings_of(checkpoint)
+    return replace(config, **{name: had[name] for name in SHAPE})
 
 
 def init_model(config: Config, meta: dict, device: str) -> tuple[Transformer, dict]:
     """The model to train, and the checkpoint of the run to resume ({} in a new run, also in one
     that begins with the weights of another). Raises ValueError for a checkpoint that does not fit
     the settings or the corpus."""
-    of_model = {field.name for field in fields(ModelConfig)} - {'dropout'}
-    shape = {name: value for name, value in asdict(config).items() if name in of_model}
-    if not config.resume and not config.init_from:
+    path = begins_with(config)
+    if not path:
+        shape = {name: getattr(config, name) for name in SHAPE}
         model = Transformer(ModelConfig(meta['vocab_size'], dropout=config.dropout, **shape,
                                         **meta['shape_of_told']))
         return model.to(device), {}
 
-    path = f'{config.out_dir}/last.pt' if config.resume else f'{config.init_from}/ckpt.pt'
     model, checkpoint = load(path, device, config.dropout)
     if checkpoint['tokenizer'] != meta['tokenizer']:
         why = how_they_differ(checkpoint['tokenizer'], meta['tokenizer'])
         raise ValueError(f'{path} cannot go on with data/{meta["name"]}: {why}')
-    # a setting that an older checkpoint lacks had its default
-    had = asdict(Config()) | checkpoint['train_config']
-    wanted = asdict(config) if config.resume else shape
-    for name, value in wanted.items():
-        if had[name] != value and name not in MAY_CHANGE:
-            raise ValueError(f'{path} was trained with {name} = {had[name]!r}: it cannot go on '
-                             f'with {value!r}')
     if not config.resume:
         return model, {}
+    check_settings(path, checkpoint, {name: value for name, value in asdict(config).items()
+                                      if name not in MAY_CHANGE})
     return model, checkpoint
 
 
@@ -299,6 +329,7 @@ def train(config: Config) -> Transformer:
     or a weight that is no number any more."""
     # ---- where to compute, and what to learn from
     check_folder(config)
+    config = take_shape(config)
     out = Path(config.out_dir)
     processes = Processes()
     corpora, extra = load_data(config)

@@ -3,9 +3,6 @@
 dataset = 'mymidi'       # the --name you gave
 init_from = 'out-bach'
 out_dir = 'out-finetune'
-n_layer = 6              # the shape must be that of config/bach.py
-n_embd = 192
-n_head = 2
 dropout = 0.2            # few notes, and a model that is wide for them
 max_steps = 100
 muon_lr = 0.001          # a twentieth of the usual: at a quarter it forgets what it knew

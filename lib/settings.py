@@ -26,6 +26,10 @@ from pathlib import Path
 LIMITS = {'at_least': (operator.ge, 'at least'), 'at_most': (operator.le, 'at most'),
           'above': (operator.gt, 'above'), 'below': (operator.lt, 'below')}
 NEEDS = {int: 'a whole number', float: 'a number', bool: 'true or false', str: 'text'}
+# what nanoGPT, whose users come here, calls it -> what we do
+NANOGPT = {'block_size': 'context', 'max_iters': 'max_steps', 'learning_rate': 'adam_lr',
+           'eval_interval': 'eval_every', 'log_interval': 'log_every',
+           'max_new_tokens': 'max_tokens'}
 BOOLS = {'true': True, '1': True, 'false': False, '0': False}
 
 
@@ -139,6 +143,8 @@ def configure(cls, argv: list[str], description: str = ''):
         if name not in fields:
             raise ValueError(f'{place}unknown setting {name}: {suggest(name, fields)}')
         shown = name if place or fields[name].default is dataclasses.MISSING else f'--{name}'
+        if fields[name].metadata['one_of']:
+            value = str(value).lower()               # --compile=False is --compile=false
         settings[name] = convert(place + shown, fields[name].type, value)
         try:
             check_range(fields[name], settings[name])
@@ -187,6 +193,8 @@ def not_understood(word: str, fields: dict) -> str:
 
 def suggest(name: str, fields: dict) -> str:
     near = difflib.get_close_matches(name, fields, 1)
+    if NANOGPT.get(name) in fields:
+        near = [NANOGPT[name]]
     return f'did you mean {near[0]}?' if near else 'see --help'
 
 

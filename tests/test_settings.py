@@ -39,7 +39,7 @@ def test_order(line, want, tmp_path):
     (['--name=a=b'], {'name': 'a=b'}), (['--name=1685'], {'name': '1685'}),
     (['--name='], {'name': ''}), (['--where=there'], {'where': 'there'}),
     (['--loud'], {'loud': True}), (['--loud=false'], {'loud': False}),
-    (['--loud=1'], {'loud': True}),
+    (['--loud=1'], {'loud': True}), (['--where=There'], {'where': 'there'}),
     (['--loud', '--steps=5'], {'loud': True, 'steps': 5}),
     (['--steps=5', '--steps=6'], {'steps': 6})])
 def test_flags(flags, want):
@@ -76,7 +76,7 @@ def test_ranges_hold_in_python():
     ('import os', 'c.py:1'), ('steps = 2 ** 9', 'c.py:1: only'), ('name = open("x")', 'only'),
     ('steps += 1', 'only'), ('name = rate = 1', 'only'), ('name: str = "x"', 'only'),
     ('steps = 1\nsteps = 2', 'c.py:2: steps is set a second time'),
-    ('steps = -1', 'c.py:1: steps = -1: must be at least 0'), ('where = 3', 'c.py:1: .*text'),
+    ('steps = -1', 'c.py:1: steps = -1: must be at least 0'), ('where = 3', 'c.py:1: .*here, there'),
     ('\0', 'not a config file'), ('(' * 1000, 'not a config file'), ('rate = [1]', 'a number')])
 def test_wrong_files(file, says, tmp_path):
     """Forbids a typo in a config file that changes nothing, and code in it that is executed."""

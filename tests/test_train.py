@@ -343,6 +343,19 @@ def test_fine_tuning_starts_from_the_weights(corpus, shared):
         run(corpus, 'c', **settings)
 
 
+def test_fine_tuning_takes_the_shape(corpus, shared):
+    """Forbids a run that begins with a model, and has to be told its shape, now or when it is
+    resumed."""
+    given = checkpoint(shared / 'ckpt.pt')
+    for resume in (False, True):
+        train.train(Config(dataset='toy', init_from=str(shared), out_dir=str(corpus / 'a'),
+                           max_steps=0, resume=resume))
+        last = checkpoint(corpus / 'a' / 'last.pt')
+        assert last['model_config'] == {**given['model_config'], 'dropout': 0.0}
+        for name in train.SHAPE:
+            assert last['train_config'][name] == given['train_config'][name]
+
+
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
 def test_committed_configs_train(corpus, path):
     """Forbids a committed config that train.py refuses, that repeats a default, or whose settings

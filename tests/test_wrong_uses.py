@@ -34,6 +34,7 @@ ROWS = {
         # what is typed wrong
         'did you mean --n_layer=3?': ['n_layer=3', '-n_layer=3'],
         'did you mean n_layer?': ['--n_layers=3', '--nlayer 3'],
+        'did you mean context?': ['--block_size=64'],
         'did you mean config/goldberg.py?': ['goldberg', 'config/goldberg', 'goldberg.py'],
         'config: a folder, no config file; did you mean --out_dir=config?': ['config'],
         'no config file (No such file': ['config/none.py'],
