@@ -287,7 +287,8 @@ def test_words_that_are_told_and_no_others_gain(tokenizer, given):
     if tokenizer.is_music:
         kinds['home'][0, 8:] = 0
         kinds['home'][1, :8] = MUSIC.ids['home', (0, 'major')]
-        kinds['home'][1, 8:] = MUSIC.ids['home', (11, 'minor')]
+        kinds['home'][1, 8:12] = MUSIC.ids['home', (0, 'minor')]
+        kinds['home'][1, 12:] = MUSIC.ids['home', (11, 'minor')]
         kinds['held'][2, 8:, :3] = MUSIC.off.start + torch.tensor([60, 0, 127])
         kinds['parallel'][2, :8] = MUSIC.on.start + 60
     read = []
@@ -392,14 +393,17 @@ def test_rows_side_by_side_are_each_alone():
 @pytest.mark.parametrize('cached', [True, False])
 def test_told_as_in_training(monkeypatch, tokenizer, piece, cached):
     """Forbids a model that is told something else while it composes than it learned from, id by id
-    of a piece: one id too early or too late, or forgotten when the context is full."""
+    of a piece: one id too early or too late, or forgotten when the context is full; and a context
+    that is never full."""
     model = tiny(64, tokenizer)
     read = model.read
     heard = prompt = 100                                             # so many ids so far
     to_come = iter(piece[prompt:])
     want = tokenizer.listen(piece)
+    sizes = []
 
     def overheard(ids, told, cache=None):
+        sizes.append(ids.size(1))
         first = heard - ids.size(1)
         assert ids[0].tolist() == piece[first:heard]
         assert told[0].tolist() == want[first:heard].tolist()
@@ -416,6 +420,7 @@ def test_told_as_in_training(monkeypatch, tokenizer, piece, cached):
         heard += 1
         if heard == len(piece):
             break
+    assert cached or sizes.count(64) > 1
 
 
 @torch.no_grad()
