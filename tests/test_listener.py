@@ -418,7 +418,9 @@ def test_which_keys_are_down():
     # it is waited for past the end, when no key is pressed any more: to 5/4 of the wish
     ({'bars': 1, 'prompt_end': 96, 'lasting': {(0, 60): [400]}},
      'begin 0 metre 4/4 home C voices 1 on C4 shift 96 shift 96 shift 13',
-     'shift 1 shift 11', 'shift 12 on D4 end 0')])
+     'shift 1 shift 11', 'shift 12 on D4 end 0'),
+    # so is a rest in which no key is held
+    ({'bars': 1}, 'begin 0 metre 4/4 home C voices 1 shift 96', 'shift 24', 'shift 25')])
 def test_what_may_come(given, words, may, may_not):
     """Forbids a guard that allows what the comment or the docstring forbids, or leaves nothing but
     a new tempo or time signature."""
