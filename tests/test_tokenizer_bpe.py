@@ -244,6 +244,26 @@ def test_truncated_files_are_refused(tmp_path):
         assert '\n' not in str(error.value)
 
 
+def test_what_is_recalled():
+    """Forbids a run that is told shorter than it is, at the beginning of a text, too, and what came
+    the first time, not the last."""
+    listener = BPETokenizer().listener()
+    told = [listener.hear(id) for id in b'ab1ab2' + b'qrstuvwx3' + b'qrstuvwx4' + b'qrstuvwx']
+    assert told[4] == [5, 1, ord('1')]
+    assert [(match, chr(id)) for _, match, id in told[-8:]] == [
+        (0, '\0'), *zip(range(1, 7), 'stuvwx'), (7, '4')]
+
+
+def test_the_longest_token_is_read_back():
+    """Forbids a tokenizer that is refused for a token that is as long as a chunk may be."""
+    ids = [97, *range(256, 263)]                 # of 1, 2, 4 ... 128 letters
+    merges = [(id, id) for id in ids[:-1]] + [(262, 260), (263, 97)]
+    again = BPETokenizer.from_dict(BPETokenizer(merges).to_dict())
+    assert len(again.decode([264])) == LONGEST_CHUNK
+    with pytest.raises(ValueError, match='161 bytes at most'):
+        BPETokenizer.from_dict(BPETokenizer([*merges, (264, 97)]).to_dict())
+
+
 def test_explain_agrees_with_encode(capsys):
     """The lesson shows other ids than the tokenizer gives, and not how it came to them."""
     text = "Hello, it's the tokenizer\n é"

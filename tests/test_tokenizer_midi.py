@@ -154,9 +154,9 @@ def test_from_dict_refuses_what_is_foreign(foreign):
 def test_explain_says_it_in_musical_words(path, capsys):
     """Forbids rows whose bar, beat, name or length is wrong: 3/8, an eighth, then in bar 2 a B3;
     and bars that are counted as if the last time signature had held from the beginning: before the
-    end of that bar comes 2/4, which begins the third there."""
+    end of that bar comes 2/4, which begins the third there; or that lag behind a long wait."""
     path.write_bytes(midi('0 ff580403031808 0 on 12 off 24 903b50 18 803b00 '
-                          '6 ff580402021808 0 on 72 off'))
+                          '6 ff580402021808 0 on 120 off'))
     explain(Config(str(path)))
     *rows, counts = capsys.readouterr().out.splitlines()
     home = name_of(*home_key(read_midi(str(path)).notes))
@@ -164,10 +164,10 @@ def test_explain_says_it_in_musical_words(path, capsys):
         '1.1 begin 0', '1.1 metre 3/8', f'1.1 home {home}', '1.1 voices 1',
         '1.1 on C4 eighth', '1.1 shift 12 eighth', '1.2 off C4', '1.2 shift 24 quarter',
         '2.1 on B3 dotted eighth', '2.1 shift 18 dotted eighth', '2.2.5 off B3',
-        '2.2.5 shift 6 sixteenth', '3.1 metre 2/4', '3.1 on C4 dotted half',
-        '3.1 shift 72 dotted half', '4.2 off C4', '4.2 end 0']
+        '2.2.5 shift 6 sixteenth', '3.1 metre 2/4', '3.1 on C4 120 steps',
+        '3.1 shift 96 whole', '5.1 shift 24 quarter', '5.2 off C4', '5.2 end 0']
     assert [int(row.split()[-1]) for row in rows] == MidiTokenizer().encode(read_midi(str(path)))
-    assert counts == '3 notes, 17 words; 0 notes off the grid'
+    assert counts == '3 notes, 18 words; 0 notes off the grid'
     path.write_bytes(midi('0 on 24 off 0 904050'))
     explain(Config(str(path), rows=5))
     said = capsys.readouterr().out
