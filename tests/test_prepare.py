@@ -161,7 +161,7 @@ def test_a_file_that_cannot_be_read(songs, capsys, monkeypatch):
 
 def test_twins_stand_on_one_side(tmp_path, capsys):
     """Forbids a piece in training while another edition of it is held out: its key, its tracks, its
-    ornaments or its rhythm others, its repeat played out, or a part of it alone. Pieces that share
+    lengths, its ornaments or its rhythm others, its repeat played out, or a part of it alone. Pieces that share
     a long figure are none."""
     scale = (60, 62, 64, 65, 67, 69, 71)
     figure = random.Random('figure').choices(scale, k=22)
@@ -180,7 +180,8 @@ def test_twins_stand_on_one_side(tmp_path, capsys):
         for name, (notes, duration, up) in editions.items():
             path = tmp_path / f'x/{name}{seed}.mid'
             path.parent.mkdir(parents=True, exist_ok=True)
-            score = Score([Note(start, pitch + up, duration) for start, pitch in notes])
+            score = Score([Note(start, pitch + up, duration + start % duration)
+                           for start, pitch in notes])
             write_midi(score, str(path))
     make(tmp_path / 'x', val=0.28)
     _, *sides = read_back('x')
