@@ -120,6 +120,7 @@ def test_command(evaluated):
     assert sum(spent) == pytest.approx(bits_a_unit(out / 'ckpt.pt', meta), rel=1e-4)
     names = [piece['name'] for piece in meta['pieces']['val']]
     assert list(saved['pieces']['toy']) == names
+    assert saved['judge']['pieces']['shuffled'] == len(names)
     counts = [row['count'] for row in saved['judge']['gave_away']]
     for name in [*counts, *saved['form']['samples'], *saved['originality']['samples'], *names]:
         assert re.search(f'^ *{re.escape(name)} ', shown, re.MULTILINE)
@@ -149,6 +150,22 @@ def test_recitation_is_named(evaluated):
     assert stretches / notes == copied['copied_share']
     held_out = saved['originality']['sides']['held-out']
     assert saved['originality']['least'] >= RECITED > held_out['longest']
+
+
+def test_what_held_out_pieces_share_is_no_copy():
+    """Forbids notes that are marked as copied, though Bach himself, held out, shares a longer run.
+    """
+    learned, *others = (random_piece(seed, 60) for seed in range(3))
+
+    def begun_with(count, rest):
+        over = learned.notes[count].start
+        later = [note._replace(start=over + note.start) for note in rest.notes]
+        return Score(learned.notes[:count] + later, metres=[(0, 3, 4)])
+    held_out, sample = begun_with(40, others[0]), begun_with(25, others[1])
+    found = evaluate.judge_originality([('sample', sample)], {
+        'train': [('learned', learned)], 'val': [('held out', held_out)]}, [], music=True)
+    assert found['least'] > 40 and 25 <= found['samples']['sample']['longest'] < 30
+    assert not found['samples']['sample']['copied']
 
 
 def test_two_sides_need_no_model(evaluated, tmp_path, monkeypatch, capsys):
