@@ -311,9 +311,11 @@ def test_a_prompt_is_cut_at_its_bar_line():
 
 def test_what_is_set_at_the_bar_line_counts(path):
     """Forbids a tempo, a time signature or a note that is lost since it stands at the very bar line
-    where the prompt is over, and an exact tempo of the prompt that is rounded."""
+    where the prompt is over, one of the file's own that is taken along, and an exact tempo of the
+    prompt that is rounded."""
     tokenizer = MidiTokenizer()
-    write_midi(Score([Note(0, 60, 96, 50)], [(0, 61.0)], [(0, 4, 4)]), path)
+    write_midi(Score([Note(0, 60, 96, 50), Note(96, 64, 9)], [(0, 61.0), (96, 90.0)], [(0, 4, 4)]),
+               path)
     prompt = read_prompt(tokenizer, str(path), bars=1)
     drawn = [('metre', (3, 4)), ('tempo', 24), ('on', 62), ('shift', 24), ('off', 62), ('end', 0)]
     row = prompt.ids + [tokenizer.ids[word] for word in drawn]
