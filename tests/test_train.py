@@ -349,7 +349,7 @@ def test_fine_tuning_takes_the_shape(corpus, shared):
     given = checkpoint(shared / 'ckpt.pt')
     for resume in (False, True):
         train.train(Config(dataset='toy', init_from=str(shared), out_dir=str(corpus / 'a'),
-                           max_steps=0, resume=resume))
+                           max_steps=0, dtype='float32', resume=resume))
         last = checkpoint(corpus / 'a' / 'last.pt')
         assert last['model_config'] == {**given['model_config'], 'dropout': 0.0}
         for name in train.SHAPE:
