@@ -388,7 +388,8 @@ def climb_all(numbers, corpus: dict, seed: int, folder: Path) -> list[Piece]:
             print(f'{number} is model.py itself: {error}')
             continue
         if tokenizer.is_music:
-            facts = {'its idea': idea(number), 'measured': figure, 'heard with seed 1': LISTEN[number]}
+            facts = {'its idea': idea(number), 'measured': figure,
+                     'heard with seed 1': LISTEN[number]}
             pieces.append(play(f'rung-{number}', model, tokenizer, facts, seed, folder))
         else:
             print(tokenizer.decode(go_on(model, tokenizer, tokenizer.encode('ROMEO:\n'), seed)))

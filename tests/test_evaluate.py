@@ -186,8 +186,8 @@ def test_two_sides_need_no_model(evaluated, tmp_path, monkeypatch, capsys):
 
 def test_text_is_judged(corpus, capsys):
     """Forbids a text checkpoint that is refused, bits that are not those of training, and a text
-    learned by heart that passes as written; and a traceback for a sample that is no UTF-8, for music
-    as samples, for a corpus of music, or for a text in another tokenizer's words."""
+    learned by heart that passes as written; and a traceback for a sample that is no UTF-8, for
+    music as samples, for a corpus of music, or for a text in another tokenizer's words."""
     random = np.random.default_rng(1)
     words = [' '.join(random.choice(list('abcdefghijklmnop'), 12)) + '.' for _ in range(400)]
     (corpus / 'plays.txt').write_text('\n'.join(words))

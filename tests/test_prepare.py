@@ -161,8 +161,8 @@ def test_a_file_that_cannot_be_read(songs, capsys, monkeypatch):
 
 def test_twins_stand_on_one_side(tmp_path, capsys):
     """Forbids a piece in training while another edition of it is held out: its key, its tracks, its
-    lengths, its ornaments or its rhythm others, its repeat played out, or a part of it alone. Pieces that share
-    a long figure are none."""
+    lengths, its ornaments or its rhythm others, its repeat played out, or a part of it alone.
+    Pieces that share a long figure are none."""
     scale = (60, 62, 64, 65, 67, 69, 71)
     figure = random.Random('figure').choices(scale, k=22)
     for seed in range(6):

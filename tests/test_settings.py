@@ -76,7 +76,8 @@ def test_ranges_hold_in_python():
     ('import os', 'c.py:1'), ('steps = 2 ** 9', 'c.py:1: only'), ('name = open("x")', 'only'),
     ('steps += 1', 'only'), ('name = rate = 1', 'only'), ('name: str = "x"', 'only'),
     ('steps = 1\nsteps = 2', 'c.py:2: steps is set a second time'),
-    ('steps = -1', 'c.py:1: steps = -1: must be at least 0'), ('where = 3', 'c.py:1: .*here, there'),
+    ('steps = -1', 'c.py:1: steps = -1: must be at least 0'),
+    ('where = 3', 'c.py:1: .*here, there'),
     ('\0', 'not a config file'), ('(' * 1000, 'not a config file'), ('rate = [1]', 'a number')])
 def test_wrong_files(file, says, tmp_path):
     """Forbids a typo in a config file that changes nothing, and code in it that is executed."""
