@@ -242,6 +242,11 @@ def begins_with(config: Config) -> str:
     return f'{config.init_from}/ckpt.pt' if config.init_from else ''
 
 
+def settings_of(checkpoint: dict) -> dict:
+    """Those of its run; one that an older checkpoint lacks had its default."""
+    return asdict(Config()) | checkpoint['train_config']
+
+
 def check_settings(path: str, checkpoint: dict, wanted: dict):
     """Raise ValueError if a checkpoint was trained with other settings than these, by name."""
     had = settings_of(checkpoint)
@@ -249,11 +254,6 @@ def check_settings(path: str, checkpoint: dict, wanted: dict):
         if had[name] != value:
             raise ValueError(f'{path} was trained with {name} = {had[name]!r}: it cannot go on '
                              f'with {value!r}')
-
-
-def settings_of(checkpoint: dict) -> dict:
-    """Those of its run; one that an older checkpoint lacks had its default."""
-    return asdict(Config()) | checkpoint['train_config']
 
 
 def take_shape(config: Config) -> Config:
