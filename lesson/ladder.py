@@ -2,7 +2,8 @@
 
     python lesson/ladder.py           all rungs
     python lesson/ladder.py 4         one of them: a head of attention
-    python lesson/ladder.py --text    the same for Shakespeare (python prepare.py shakespeare)
+    python lesson/ladder.py --text    the same for plays by Shakespeare, after
+                                      python prepare.py shakespeare --vocab_size=512 --name=plays
 
 A rung is a class that inherits everything from the one before, but for one idea: what stands in the
 class is all that changes. Each is trained on the Goldberg Variations for minutes at most, says how
@@ -42,7 +43,6 @@ OUT = ROOT / 'out-ladder'
 PROMPT = ROOT / 'data' / 'goldberg' / '10-variatio-10.mid'       # held out: no rung has seen it
 CONTEXT, C, H = 128, 96, 4
 BATCH = 16
-RATE = 0.003                     # of AdamW
 BARS = 6                         # to compose after the prompt's four
 MOST = 500                       # ids to draw, the prompt's among them
 
@@ -96,9 +96,9 @@ def batch_of(corpus: dict, transposed: bool, generator) -> tuple:
                            generator)
 
 
-def adamw(weights) -> tuple:
+def adamw(weights, rate: float) -> tuple:
     """Makes a step about equally large for every weight, against the mean of its last gradients."""
-    return torch.optim.AdamW(weights, weight_decay=0.1), RATE
+    return torch.optim.AdamW(weights, weight_decay=0.1), rate
 
 
 def descend(model, corpus: dict, seed: int, optimizers: list):
@@ -121,7 +121,7 @@ def descend(model, corpus: dict, seed: int, optimizers: list):
 class Learn(Guess):
     """The same, learned. Each word is a row of C numbers (its embedding), and so is what may come
     after it; the score is their product. Nothing is counted."""
-    steps = 400
+    steps, rate = 400, 0.003         # the rate is AdamW's
     transposed = False
 
     def __init__(self, corpus):
@@ -144,7 +144,7 @@ class Learn(Guess):
         return norm(x) @ self.head
 
     def learn(self, corpus, seed):
-        descend(self, corpus, seed, [adamw(self.parameters())])
+        descend(self, corpus, seed, [adamw(self.parameters(), self.rate)])
 
 
 class Mean(Learn):
@@ -207,7 +207,8 @@ class Orthogonal(Transpose):
             # (there will be blocks from the next rung on)
             is_inner = name in ('q', 'k', 'v') or name.startswith('blocks')
             (inner if is_inner else others).append(weights)
-        descend(self, corpus, seed, [(train.Muon(inner, weight_decay=0.1), 0.02), adamw(others)])
+        descend(self, corpus, seed, [(train.Muon(inner, weight_decay=0.1), 0.02),
+                                      adamw(others, self.rate)])
 
 
 class Block(nn.Module):
@@ -404,13 +405,17 @@ def idea(number: int) -> str:
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
     parser.add_argument('rung', nargs='?', type=int, choices=range(LAST + 1))
-    parser.add_argument('--text', action='store_true', help='Shakespeare instead of Bach')
+    parser.add_argument('--text', action='store_true', help='plays instead of Bach')
     parser.add_argument('--seed', type=int, default=1)
     given = parser.parse_args()
+    name = 'goldberg'
+    if given.text:
+        name = 'plays'
+        Learn.steps, Learn.rate = 1200, 0.01         # there is more of it to be learned
     try:
-        corpus = load_corpora('shakespeare' if given.text else 'goldberg')[0]
+        corpus = load_corpora(name)[0]
     except ValueError as error:
-        sys.exit(str(error))
+        sys.exit(f'{error}\nwith --text, as the first lines of lesson/ladder.py say')
     numbers = range(LAST + 1) if given.rung is None else [given.rung]
     pieces = climb_all(numbers, corpus, given.seed, OUT)
     if pieces:
