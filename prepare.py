@@ -227,7 +227,7 @@ def prepare_text(source: Path, folder: Path, config: Config) -> dict:
         if not in_utf8:
             foreign.append(piece['name'])
     if foreign:
-        say(f'not in UTF-8: {len(foreign):,} documents, such as {foreign[0]}: they are learned '
+        say(f'documents not in UTF-8: {len(foreign):,}, such as {foreign[0]}: they are learned '
             'byte by byte; save them as UTF-8 if their letters are to come back as letters')
     if not only_one:
         split_pieces(pieces, config)

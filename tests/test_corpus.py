@@ -1,12 +1,14 @@
 """A prepared corpus is read whole or not at all."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 
-from lib.corpus import check_corpora, load_corpora, load_corpus
+from lib.corpus import check_corpora, load_corpora, load_corpus, load_trained_on
 from lib.tokenizer import columns_of_told
+from sample import load_tokenizer
 
 
 def test_columns_of_told():
@@ -82,6 +84,41 @@ def test_names(corpus, names, says):
     """Forbids a traceback, or a corpus twice, for a name that is wrong."""
     with pytest.raises(ValueError, match=says):
         load_corpora(names)
+
+
+@pytest.mark.parametrize('kind', ['to_bar', 'to_end', 'match', 'ids'])
+def test_told_beyond_its_table(corpus, kind):
+    """Forbids a number that is told and is looked up in the row of another table."""
+    toy = load_corpus('toy')
+    shape = toy['shape_of_told']
+    rows = {'to_bar': shape['bar_steps'], 'to_end': shape['end_levels'],
+            'match': shape['matches'], 'ids': toy['vocab_size']}[kind]
+    column = columns_of_told(shape['columns'])[kind].start
+    told = np.array(toy['val_told'])
+    for number, is_whole in ((rows - 1, True), (rows, False)):
+        told[5, column] = number
+        told.tofile(corpus / 'toy' / 'val_told.bin')
+        if is_whole:
+            load_corpus('toy')
+        else:
+            with pytest.raises(ValueError, match='a number is too large'):
+                load_corpus('toy')
+
+
+@pytest.mark.parametrize('trained', [{'dataset': 'louder'},
+                                     {'dataset': 'toy', 'extra': 'louder'}])
+def test_what_a_model_was_trained_on_has_changed(corpus, trained):
+    """Forbids pieces, of an extra corpus, too, that are read with another tokenizer than they were
+    written with: samples would be looked up in nonsense."""
+    tokenizer = load_tokenizer(load_corpus('toy')['tokenizer'])
+    shutil.copytree(corpus / 'toy', corpus / 'louder')
+    assert len(load_trained_on(trained, tokenizer)['train']) in (7, 14)
+    path = corpus / 'louder' / 'meta.json'
+    meta = json.loads(path.read_text())
+    meta['tokenizer']['velocity'] = True
+    path.write_text(json.dumps(meta))
+    with pytest.raises(ValueError, match='data/louder is not as it was when the model learned'):
+        load_trained_on(trained, tokenizer)
 
 
 def test_corpora_that_do_not_go_together(corpus):

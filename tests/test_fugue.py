@@ -29,7 +29,8 @@ MUSE = {
     'grace and cue notes': ('gD4    4\ncE4    4\nC4     4\nP  C0\n* words', [(0, 60, 24)]),
     'new divisions': ('C4     4\n$  Q:12\nD4    12\nE4     4',
                       [(0, 60, 24), (24, 62, 24), (48, 64, 8)]),
-    'unison of two voices': ('C4     4\nback   4\nC4     8', [(0, 60, 48)])}
+    'unison of two voices': ('C4     4\nback   4\nC4     8', [(0, 60, 48)]),
+    'unison, the longer first': ('C4     8\nback   8\nC4     4', [(0, 60, 48)])}
 
 
 @pytest.mark.parametrize('name', MUSE)

@@ -6,7 +6,7 @@ import json
 import random
 import re
 import wave
-from itertools import islice
+from itertools import count, islice
 
 import mido
 import numpy as np
@@ -268,13 +268,19 @@ def test_text_streams(text_out, tmp_path, capsys):
         assert page.count('<blockquote>') == 2 and shown.split()[0] in page
 
 
-def test_texts_of_other_seeds_are_others(text_out):
-    """Forbids the second text of one seed that is the first of the next, and a first text that
-    depends on how many there are."""
+def test_texts_of_other_seeds_are_others(text_out, monkeypatch):
+    """Forbids the second text of one seed that is the first of the next, a first text that depends
+    on how many there are, and a second one for which the first has been heard."""
+    draw_rows = sample.draw_rows
+
+    def none_heard(model, start, listeners, config, **given):
+        assert [listener.heard for listener in listeners] == [0]
+        return draw_rows(model, start, listeners, config, **given)
+    monkeypatch.setattr(sample, 'draw_rows', none_heard)
     texts = {}
-    for seed, count in ((1, 3), (2, 2), (1, 1)):
-        sample.main(Config(str(text_out), num_samples=count, max_tokens=30, seed=seed))
-        for number in range(1, count + 1):
+    for seed, many in ((1, 3), (2, 2), (1, 1)):
+        sample.main(Config(str(text_out), num_samples=many, max_tokens=30, seed=seed))
+        for number in range(1, many + 1):
             written = (text_out / f'sample-{seed}-{number}.txt').read_text('utf-8')
             assert texts.setdefault((seed, number), written) == written
     assert len(set(texts.values())) == len(texts) == 5
@@ -420,9 +426,19 @@ def drafts_taken(monkeypatch, prompt, drafts: list[Score], pieces: int, *index) 
     rows = [row + [tokenizer.end] * (longest - len(row)) for row in rows]
     monkeypatch.setattr(sample, 'draw_rows', lambda *given, **also: map(torch.tensor, zip(*rows)))
     config = Config(num_samples=pieces, drafts=len(drafts) // pieces)
+
+    numbers = count()
+    listener = tokenizer.listener
+
+    def numbered(**wishes):
+        made = listener(**wishes)
+        made.number = next(numbers)
+        return made
+    tokenizer.listener = numbered
     taken, listeners = sample.draw_pieces(small_model(tokenizer), tokenizer, prompt, config, *index)
-    assert len(taken) == len(listeners) == pieces
-    return [rows.index(row[len(prompt.ids):]) for row in taken]
+    taken = [row[len(prompt.ids):] for row in taken]
+    assert len(taken) == pieces and [rows[listener.number] for listener in listeners] == taken
+    return [rows.index(row) for row in taken]
 
 
 def test_the_draft_that_comes_home_is_taken(path, monkeypatch):

@@ -84,6 +84,7 @@ STROKES = {
     'zero-length under the pedal': (
         ['0 down 0 on 5 off 5 on 0 off 5 up 99 end'], [(0, 60, 10), (10, 60, 5)]),
     'pedal never released': (['0 down 0 on 5 off 9 end'], [(0, 60, 14)]),
+    'pedal never released, down after off': (['0 on 5 off 4 down 9 end'], [(0, 60, 5)]),
     'pedal down twice': (['0 down 0 on 5 off 5 down 5 up 9 end'], [(0, 60, 15)]),
     'pedal of another channel': (['0 b1407f 0 on 5 off 5 b14000'], [(0, 60, 5)]),
     'pedal in another track': (['0 on 5 off', '0 down 9 up'], [(0, 60, 9)]),
@@ -345,7 +346,9 @@ HOSTILE = {
     'all notes off, over and over': (midi(KEYS + b'\0\xb0\x7b\0' * 90_000), 128),
     'tempos': (midi(TEMPO * 10_000 + NOTE), 1),
     'leaps of tempo': (midi((TEMPO + LEAP) * 5_000 + NOTE), 'over 1,000 leaps'),
-    '10 ** 9 ticks': (midi('0 on 1000000000 off'), 'over 20,000 quarters')}
+    '10 ** 9 ticks': (midi('0 on 1000000000 off'), 'over 20,000 quarters'),
+    '20,000 quarters': (midi('0 on 480000 off'), 1),
+    '20,001 quarters': (midi('0 on 480024 off'), 'over 20,000 quarters')}
 
 
 @pytest.mark.parametrize('name', HOSTILE)
