@@ -56,8 +56,9 @@ class Midi:
 def parse(data: bytes) -> Midi:
     """All that can be read of a file; ValueError, in plain words, if that is nothing.
 
-    The header is looked for, since it may stand in a wrapper (RIFF, MacBinary). How many tracks
-    there are is counted; what stands between them is passed over.
+    The header is looked for, since it may stand in a wrapper (RIFF, MacBinary). It says how many
+    tracks there are. What stands between them is passed over; but what is no track ends the file
+    if there were enough: what follows was left there by another, longer file.
     """
     at = data.find(b'MThd')
     if at < 0 or len(data) < at + 14:
@@ -66,21 +67,25 @@ def parse(data: bytes) -> Midi:
     fields = [data[at + i:at + i + 2] for i in (8, 10, 12)]
     kind, tracks = (int.from_bytes(number, 'big') for number in fields[:2])
     midi = Midi(kind, int.from_bytes(fields[2], 'big', signed=True), tracks)
-    found = 0
+    found = 0                                            # tracks, and other chunks
     start = 0
     stop, trusted = end_of_chunk(data, at)
-    at = next_track(data, stop if trusted else at + 14)
+    at, others = next_track(data, stop if trusted else at + 14, search=tracks > 0)
+    found += others
     while at >= 0:
         stop, trusted = end_of_chunk(data, at)
         body = data[at + 8:stop]
         now, used, ended = read_track(body, found, start, midi)
+        if trusted and ended:
+            now, used = read_behind_end(body, found, now, used, midi)
         midi.end = max(midi.end, now)
         midi.damaged |= not ended and not (trusted and used == len(body))
         if midi.kind == 2:
             start = now
         found += 1
-        at = next_track(data, stop if trusted else at + 8 + used)
-    midi.damaged |= found < tracks
+        at, others = next_track(data, stop if trusted else at + 8 + used, search=found < tracks)
+        found += others
+    midi.damaged |= found < tracks                       # (some count other chunks, too)
     return midi
 
 
@@ -95,15 +100,20 @@ def end_of_chunk(data: bytes, at: int) -> tuple[int, bool]:
     return stop if stop >= 0 else len(data), False
 
 
-def next_track(data: bytes, at: int) -> int:
-    """The place of the next track, from here on; -1 if there is none. Chunks of other kinds are
-    passed over whole: there may be anything in them."""
+def next_track(data: bytes, at: int, search: bool) -> tuple[int, int]:
+    """The place of the next track, from here on, -1 if there is none; and how many chunks of other
+    kinds are before it. Those are passed over whole: there may be anything in them. Whether to
+    search in what is no chunk is for the caller to say."""
+    others = 0
     while data[at:at + 4] != b'MTrk':
         stop, trusted = end_of_chunk(data, at)
-        if not trusted or stop >= len(data):
-            return data.find(b'MTrk', at)
+        if not trusted:
+            return (data.find(b'MTrk', at) if search else -1), others
+        others += 1
+        if stop == len(data):
+            return -1, others
         at = stop
-    return at
+    return at, others
 
 
 def read_number(body: bytes, at: int) -> tuple[int, int]:
@@ -156,6 +166,25 @@ def read_track(body: bytes, track: int, now: int, midi: Midi) -> tuple[int, int,
                 add((now, track, status, first, min(second, 127)))
     except (IndexError, ValueError):
         return now, used, False
+
+
+def read_behind_end(body: bytes, track: int, now: int, used: int, midi: Midi) -> tuple[int, int]:
+    """Some files say the end of a track in its middle. What follows within the chunk is read, too,
+    from the tick `now` on, if it holds a key or a pedal and has an end of its own. Returns the tick
+    at which the track ends, and how many bytes it took."""
+    body = memoryview(body)                              # to be cut without copying it
+    while used < len(body):
+        rest = Midi(midi.kind, midi.division, 1)
+        then, more, ended = read_track(body[used:], track, now, rest)
+        if not (ended and rest.table):
+            break
+        midi.table.extend(rest.table)
+        midi.tempos.extend(rest.tempos)
+        midi.metres.extend(rest.metres)
+        midi.damaged = True
+        now = then
+        used += more
+    return now, used
 
 
 def read_system(body: bytes, at: int, now: int, midi: Midi) -> int:
@@ -229,7 +258,8 @@ def apply_pedal(events: np.ndarray, end: int) -> np.ndarray:
                                  on ...... off
 
     events (N) of EVENT, in the order of time. A pedal is for its channel, on all tracks. Resetting
-    the controllers lifts it; if nothing does, it holds until `end`.
+    the controllers lifts it; at last it holds until `end`. One that is never lifted means nothing:
+    all would sound into all.
     """
     pedals = is_control(events, SUSTAIN, RESET)
     if not pedals.any():
@@ -243,6 +273,8 @@ def apply_pedal(events: np.ndarray, end: int) -> np.ndarray:
             continue
         down = (events['first'][places] == SUSTAIN) & (events['second'][places] >= 64)
         lifts = places[~down]
+        if not len(lifts) or lifts[-1] < places[down.argmax()]:
+            continue
         ticks = np.append(events['tick'][lifts], end)
         ends = np.flatnonzero(is_end(events) & mine)
         last = np.searchsorted(places, ends) - 1         # the pedal's last move before each end
@@ -255,7 +287,8 @@ def apply_pedal(events: np.ndarray, end: int) -> np.ndarray:
 def pair_notes(events: np.ndarray) -> tuple[np.ndarray, int]:
     """The notes (M, 4): start, end, pitch, velocity; and how many notes nothing ends.
 
-    A key is down until as many ends as strikes have come. Of two notes of a pitch, be they of one
+    A key is down until as many ends as strikes have come. If fewer come, it was struck again without
+    an end between, and ends there. Of two notes of a pitch, be they of one
     key or of two, the first to begin is the first to end: the tokenizer's words say no other.
 
         strike    strike    end      end
@@ -318,32 +351,44 @@ def match_ends(columns: tuple[np.ndarray, ...]) -> tuple[np.ndarray, int]:
     """
     notes = array('q')                                   # four numbers a note
     unended = 0
-    down, loud = array('q'), array('q')                  # of one key: when struck, how hard
+    # of one key that is down: when it was struck, how hard, and when it was struck again
+    down, loud, again = array('q'), array('q'), array('q')
     last_pitch, last_end = 0, NEVER
+    was_struck = False
     # a memoryview hands out one Python number at a time, where tolist() would make them all
     rows = zip(*[memoryview(np.ascontiguousarray(column)) for column in columns])
     for is_first, is_struck, tick, velocity, pitch, era_end in rows:
         if is_first:
-            unended += end_all(down, loud, last_pitch, last_end, notes)
+            unended += end_all(down, loud, again, last_pitch, last_end, notes)
             last_pitch, last_end = pitch, era_end
         if is_struck:
+            if down and was_struck and tick > down[-1]:
+                again[-1] = tick
             down.append(tick)
             loud.append(velocity)
+            again.append(NEVER)
             if len(down) > MOST_DOWN:
                 down.pop(0)
                 loud.pop(0)
+                again.pop(0)
                 unended += 1
         elif down:
+            again.pop()
             notes.extend((down.pop(), tick, pitch, loud.pop()))
-    unended += end_all(down, loud, last_pitch, last_end, notes)
+        was_struck = is_struck
+    unended += end_all(down, loud, again, last_pitch, last_end, notes)
     return np.frombuffer(notes, np.int64).reshape(-1, 4), unended
 
 
-def end_all(down: array, loud: array, pitch: int, end: int, notes: array) -> int:
-    """End what is still down of a key, if anything does. Returns how many notes nothing ends."""
-    left = len(down) if end == NEVER else 0
+def end_all(down: array, loud: array, again: array, pitch: int, end: int, notes: array) -> int:
+    """End what is still down of a key: at `end`, or, if that is NEVER, where it was struck again.
+    Returns how many notes nothing ends."""
+    left = 0
     while down:
-        start, velocity = down.pop(), loud.pop()
-        if not left:
-            notes.extend((start, end, pitch, velocity))
+        start, velocity, struck = down.pop(), loud.pop(), again.pop()
+        stop = struck if end == NEVER else end
+        if stop == NEVER:
+            left += 1
+        else:
+            notes.extend((start, stop, pitch, velocity))
     return left

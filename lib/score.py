@@ -27,7 +27,9 @@ TICKS = 480              # to the quarter note in the files that we write, as mo
 HARPSICHORD = 6          # its number in General MIDI, counted from 0
 MAX_BYTES = 1 << 22      # a larger MIDI file is refused: hours of performed piano fit in
 MAX_QUARTERS = 20_000    # so is a longer piece: about three hours
+MIDI_TEMPO = 120.0       # quarters a minute, if a file sets no tempo
 MAX_LEAPS = 1000         # ... or one that leaps so often to tempos that no word can say
+CHANGE = 16              # quarters in other note values are as bad as a change of note values
 SLOWEST = 20             # quarters a minute; tempo word i is 20 * 2 ** (i / 24), 3 % apart
 TEMPOS = 97              # ... and there are so many, up to 320
 MOST_VOICES = 6          # that a word can say
@@ -88,34 +90,66 @@ def tempo_number(tempo: float) -> int:
     return round(24 * math.log2(tempo / SLOWEST))
 
 
-def fold_of(tempo: float) -> float:
-    """The power of two by which a tempo has to be divided so that a word can say it: 400 -> 2."""
-    fold = 1.0
-    while tempo_number(tempo / fold) >= TEMPOS:
-        fold *= 2
-    while tempo_number(tempo / fold) < 0:
-        fold /= 2
-    return fold
+def can_be_said(tempo: float) -> bool:
+    return 0 <= tempo_number(tempo) < TEMPOS
 
 
-def lay_grid(tempos: list[tuple[int, int]], division: float, changes: Counter):
+def choose_folds(tempos: list[float], quarters: list[float]) -> list[float]:
+    """The power of two by which each tempo is divided, so that a word can say it: 400 -> 2. A tempo
+    that goes to and fro over 320 is not to change the note values with every bar. So of all ways
+    the cheapest is taken: a change of the power costs CHANGE, each quarter as many as its note
+    values are halved or doubled times. `quarters`: how many each tempo lasts. (Viterbi 1967)"""
+    if all(map(can_be_said, tempos)):
+        return [1.0] * len(tempos)
+    costs = {}           # exponent of the power -> what the cheapest way to it costs
+    came_from = []       # of each tempo: the cheapest exponent before it, and those that come from
+    leaps = 0            # ... that one, by a change; all others stay
+    for tempo, lasts in zip(tempos, quarters):
+        cheapest = min(costs, key=costs.get, default=0)
+        change = costs[cheapest] + CHANGE if costs else 0
+        highest = math.floor(math.log2(tempo / SLOWEST)) + 1
+        new_costs, changed = {}, []
+        for exponent in range(highest - 6, highest + 1):
+            if can_be_said(tempo / 2 ** exponent):
+                stay = costs.get(exponent, math.inf)
+                if change < stay:
+                    changed.append(exponent)
+                new_costs[exponent] = min(stay, change) + lasts * abs(exponent)
+        costs = new_costs
+        leaps += len(changed) == len(costs)              # all ways change here
+        if leaps > MAX_LEAPS:
+            raise ValueError(f'over {MAX_LEAPS:,} leaps to tempos that nobody can follow')
+        came_from.append((cheapest, tuple(changed)))
+
+    exponent = min(costs, key=costs.get)
+    folds = []
+    for cheapest, changed in reversed(came_from):
+        folds.append(2.0 ** exponent)
+        if exponent in changed:
+            exponent = cheapest
+    return folds[::-1]
+
+
+def lay_grid(tempos: list[tuple[int, int]], division: float, last: int, changes: Counter):
     """The grid under a piece. A tempo that no word can say is halved or doubled until one can, and
     the note values with it: quarters at 400 a minute are eighths at 200, the same music.
 
-    tempos: [(tick, microseconds a quarter)]; division: ticks a quarter. Returns the stretches and
-    the tempos on the grid, [(step, quarters a minute)], and counts what it changed.
+    tempos: [(tick, microseconds a quarter)]; division: ticks a quarter; last: the tick at which the
+    piece ends. Returns the stretches and the tempos on the grid, [(step, quarters a minute)], and
+    counts what it changed.
     """
     stretches = [Stretch(0, 0.0, 1.0)]
     on_grid = []
-    for tick, microseconds in sorted(tempos, key=lambda tempo: tempo[0]):
+    tempos = sorted(tempos, key=lambda tempo: tempo[0])
+    edges = [tick for tick, _ in tempos] + [last]
+    quarters = [(end - begin) / division for begin, end in zip(edges, edges[1:])]
+    folds = choose_folds([60e6 / microseconds for _, microseconds in tempos], quarters)
+    for (tick, microseconds), fold in zip(tempos, folds):
         tempo = 60e6 / microseconds
-        fold = fold_of(tempo)
-        last = stretches[-1]
-        step = last.step + (tick - last.tick) * STEPS / (division * last.fold)
-        if fold != last.fold:
+        stretch = stretches[-1]
+        step = stretch.step + (tick - stretch.tick) * STEPS / (division * stretch.fold)
+        if fold != stretch.fold:
             stretches.append(Stretch(tick, step, fold))
-        if len(stretches) > MAX_LEAPS:
-            raise ValueError(f'over {MAX_LEAPS:,} leaps to tempos that nobody can follow')
         on_grid.append((round(step), tempo / fold))
         if fold != 1:
             changes[FOLDED] += 1
@@ -202,7 +236,7 @@ def to_score(midi: Midi) -> Score:
     if midi.division < 0:
         tempos = []                               # such a file counts seconds: they say nothing
 
-    stretches, score.tempos = lay_grid(tempos, division, score.changes)
+    stretches, score.tempos = lay_grid(tempos, division, last, score.changes)
     score.metres = lay_bars(metres, stretches, division, score.changes)
     if to_steps(np.array([last]), stretches, division)[0] > MAX_QUARTERS * STEPS:
         raise ValueError(f'over {MAX_QUARTERS:,} quarters: split the piece')
@@ -288,9 +322,28 @@ def find_bars(score: Score) -> list[Bar]:
     return list(takewhile(lambda bar: bar.start < end, bars_of(score.metres)))
 
 
+def first_metre(score: Score) -> tuple[int, int]:
+    """The time signature that a piece begins in: after its pickup, if it has one."""
+    if has_pickup(score):
+        return score.metres[1][1:]
+    if score.metres and score.metres[0][0] == 0:
+        return score.metres[0][1:]
+    return 4, 4
+
+
+def has_pickup(score: Score) -> bool:
+    """Whether the first bar is a time signature of its own, a shorter one than what follows: so
+    notation programs write a piece that begins before a bar line."""
+    if len(score.metres) < 2 or score.metres[0][0] > 0:
+        return False
+    (_, beats, unit), (step, *after) = score.metres[:2]
+    return step == WHOLE * beats // unit and beats / unit < after[0] / after[1]
+
+
 def opening(score: Score, bars: int) -> tuple[Score, int]:
-    """What begins in the first bars of a piece, and the step at which they are over."""
-    bars = min(bars, len(find_bars(score)))
+    """What begins in the first bars of a piece, and the step at which they are over. A pickup does
+    not count as a bar."""
+    bars = min(bars + has_pickup(score), len(find_bars(score)))
     until = round(next(islice(bars_of(score.metres), bars, None)).start)
     return Score([note for note in score.notes if note.start < until],
                  [tempo for tempo in score.tempos if tempo[0] < until],

@@ -10,7 +10,7 @@ import pytest
 
 from conftest import ROOT
 from lib import score as score_module
-from lib.score import bars_of, read_midi, write_midi
+from lib.score import bars_of, first_metre, has_pickup, opening, read_midi, write_midi
 from tokenizer_midi import MidiTokenizer
 
 GOLDBERG = sorted((ROOT / 'data' / 'goldberg').glob('*.mid'))
@@ -51,7 +51,12 @@ STROKES = {
     'running status': (['0 on 5 3c00 5 4050 5 4000'], [(0, 60, 5), (10, 64, 5)]),
     'running status outlives a meta event': (['0 on 2 ff0100 3 3c00'], [(0, 60, 5)]),
     'unended note': (['0 on 5 4050 5 4000 7 end'], [(5, 64, 5)]),
-    'unended note, then ended ones': (['0 on 9 on 6 off 2 on 5 off'], [(9, 60, 6), (17, 60, 5)]),
+    'unended note, then ended ones': (['0 on 9 on 6 off 2 on 5 off'],
+                                      [(0, 60, 9), (9, 60, 6), (17, 60, 5)]),
+    'unended note, struck twice more': (['0 on 9 on 6 off 9 on 5 on 6 off 1 off'],
+                                        [(0, 60, 9), (9, 60, 6), (24, 60, 11), (29, 60, 7)]),
+    'struck twice at once, ended once': (['0 on 0 on 9 off 9 on 9 off'],
+                                         [(0, 60, 9), (18, 60, 9)]),
     'zero-length note': (['0 on 0 off 9 end'], [(0, 60, 1)]),
     'off without on': (['3 off 1 on 5 off 1 off'], [(4, 60, 5)]),
     'on before off at one tick': (['0 on 9 on 0 off 9 off'], [(0, 60, 9), (9, 60, 9)]),
@@ -83,8 +88,11 @@ STROKES = {
         ['0 down 0 on 5 off 5 on 5 off 5 up'], [(0, 60, 10), (10, 60, 10)]),
     'zero-length under the pedal': (
         ['0 down 0 on 5 off 5 on 0 off 5 up 99 end'], [(0, 60, 10), (10, 60, 5)]),
-    'pedal never released': (['0 down 0 on 5 off 9 end'], [(0, 60, 14)]),
-    'pedal never released, down after off': (['0 on 5 off 4 down 9 end'], [(0, 60, 5)]),
+    'pedal never lifted means nothing': (['0 up 0 down 0 on 5 off 9 end'], [(0, 60, 5)]),
+    'pedal never lifted again': (['0 down 0 up 0 on 5 off 0 down 0 on 5 off 9 end'],
+                                 [(0, 60, 5), (5, 60, 14)]),
+    'pedal never lifted again, down after off': (['0 down 0 up 0 on 5 off 4 down 9 end'],
+                                                 [(0, 60, 5)]),
     'pedal down twice': (['0 down 0 on 5 off 5 down 5 up 9 end'], [(0, 60, 15)]),
     'pedal of another channel': (['0 b1407f 0 on 5 off 5 b14000'], [(0, 60, 5)]),
     'pedal in another track': (['0 on 5 off', '0 down 9 up'], [(0, 60, 9)]),
@@ -175,13 +183,27 @@ def test_a_fast_score_and_a_slow_one_are_the_same_music(path):
 def test_a_tempo_out_of_reach_in_the_middle(path):
     """Forbids time that is lost, or a start that is moved, where a tempo leaps: a beat at 10 a
     minute, held for a fermata, between two at 100."""
-    score = read(path, '0 ff51030927c0 0 ff580403021808 0 on 24 off '
+    score = read(path, '0 ff51030927c0 0 ff580403021808 0 on 480 off '
                        '0 ff51035b8d80 0 on 24 off 0 ff51030927c0 0 on 24 off '
-                       '0 ff580402021808 0 on 24 off')
-    assert short(score) == [(0, 60, 24), (24, 60, 48), (72, 60, 24), (96, 60, 24)]
+                       '0 ff580402021808 0 on 480 off')
+    assert short(score) == [(0, 60, 480), (480, 60, 48), (528, 60, 24), (552, 60, 480)]
     assert [round(tempo) for _, tempo in score.tempos] == [100, 20, 100]
-    assert seconds(score) == pytest.approx(0.6 + 6 + 0.6 + 0.6)
-    assert score.metres == [(0, 3, 4), (24, 3, 2), (72, 3, 4), (96, 2, 4)]
+    assert seconds(score) == pytest.approx(12 + 6 + 0.6 + 12)
+    assert score.metres == [(0, 3, 4), (480, 3, 2), (528, 3, 4), (552, 2, 4)]
+
+
+@pytest.mark.parametrize('tempos, metre', [((318, 326), (3, 8)), ((19, 25, 18), (3, 2)),
+                                           ((240, 600, 200), (3, 8)), ((60, 320, 20), (3, 4))])
+def test_a_tempo_to_and_fro(path, tempos, metre):
+    """Forbids note values and bars that change with every bar, since the tempo goes to and fro over
+    what words can say."""
+    bars = [f'0 ff5103{round(60e6 / tempos[i % len(tempos)]):06x}' + ' 0 on 24 off' * 3
+            for i in range(32)]
+    score = read(path, '0 ff580403021808 ' + ' '.join(bars))
+    quarter = 96 // metre[1]
+    assert short(score) == [(quarter * i, 60, quarter) for i in range(96)]
+    assert score.metres == [(0, *metre)]
+    assert seconds(score) == pytest.approx(sum(180 / tempos[i % len(tempos)] for i in range(32)))
 
 
 def test_what_comes_after_the_last_note(path):
@@ -242,6 +264,13 @@ ODD = {
     'length too short, of the first of two': (
         midi('0 end', SONG)[:18] + b'\0\0\0\3' + midi('0 end', SONG)[22:], {}),
     'more tracks than it says': (midi(SONG, '0 end')[:11] + b'\1' + midi(SONG, '0 end')[12:], {}),
+    'an older, longer file left behind': (midi(SONG) + b'\x90\x32' + midi(SONG, SONG)[14:], {}),
+    'an end of track in the middle': (
+        midi('0 on 24 off 0 end 0 904050 24 804000 0 end'), DAMAGE),
+    'ends of track, and nothing behind them': (midi(SONG + ' 0 end 0 end 9 end'), {}),
+    'what is no music behind the end of track': (midi(track(SONG) + b'\x09\x90\x3c\x50\x09'), {}),
+    'other chunks counted as tracks': (midi(SONG)[:11] + b'\3' + ALIEN.join(
+        [midi(SONG)[12:14], midi(SONG)[14:], b'']), {}),
     'fewer tracks than it says': (midi(SONG)[:11] + b'\5' + midi(SONG)[12:], DAMAGE),
     'format 7': (midi(SONG, kind=7), {}),
     'cut by a byte': (midi(SONG)[:-1], DAMAGE),
@@ -289,17 +318,23 @@ def test_what_cannot_be_read_is_refused_in_plain_words(path, data, due):
 
 def listen(path):
     """An independent reader: all seconds that the notes of a file sound, by mido, the pedal left
-    out. What nothing ends does not count."""
+    out. What nothing ends lasts until its key is struck again, or does not count."""
     total = now = 0
-    down = {}
+    down, was_struck = {}, {}
     for message in mido.MidiFile(path):              # of all tracks, with the seconds between them
         now += message.time
         if message.type in ('note_on', 'note_off'):
             strikes = down.setdefault((message.channel, message.note), [])
-            if message.type == 'note_on' and message.velocity:
-                strikes.append(now)
+            is_struck = message.type == 'note_on' and message.velocity > 0
+            if is_struck:
+                if strikes and was_struck[message.channel, message.note]:
+                    strikes[-1].append(now)
+                strikes.append([now])
             elif strikes:
-                total += now - strikes.pop()
+                total += now - strikes.pop()[0]
+            was_struck[message.channel, message.note] = is_struck
+    for start, *again in sum(down.values(), []):
+        total += again[0] - start if again else 0
     return total
 
 
@@ -325,6 +360,30 @@ def test_time_stays_true(path):
                                   f'{rng.randrange(50, 900)} 8{channel}{off} ')
         score = read(path, *rows, division=rng.choice([96, 120, 480, 1000]))
         assert seconds(score) == pytest.approx(listen(path), 0.005), seed
+
+
+PICKUP, THREE, FOUR = '0 ff580401021808 ', '0 ff580403021808 ', '0 ff580404021808 '
+BAR = '0 on 24 off '
+BEGINNINGS = {                                   # tracks, whether there is a pickup, the metre
+    'a pickup': (PICKUP + BAR + FOUR + BAR * 8, True, (4, 4)),
+    'two bars of one beat': (PICKUP + BAR * 2 + FOUR + BAR * 8, False, (1, 4)),
+    'a longer first bar': (FOUR + BAR * 4 + THREE + BAR * 8, False, (4, 4)),
+    'one time signature': (THREE + BAR * 8, False, (3, 4)),
+    'none': (BAR * 8, False, (4, 4)),
+    'a later one': (BAR * 4 + THREE + BAR * 8, False, (4, 4)),
+    'a pickup that has none': (BAR + FOUR + BAR * 8, False, (4, 4))}
+
+
+@pytest.mark.parametrize('name', BEGINNINGS)
+def test_how_a_piece_begins(path, name):
+    """Forbids a pickup that is taken for a bar, a bar for a pickup, a time signature that comes
+    later, and a prompt that is short of a bar for its pickup."""
+    text, pickup, metre = BEGINNINGS[name]
+    score = read(path, text)
+    assert has_pickup(score) == pickup and first_metre(score) == metre
+    _, until = opening(score, 1)
+    bars = [round(bar.start) for bar in islice(bars_of(score.metres), 3)]
+    assert until == bars[1 + pickup]
 
 
 # -------------------------------------------------------------------------- broken and hostile
