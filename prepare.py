@@ -32,7 +32,7 @@ import numpy as np
 from data import chorales, fugue, quartets, shakespeare, wtc
 from lib.corpus import made_elsewhere, publish, write_corpus
 from lib.files import files, parallel, say
-from lib.score import DAMAGED, STEPS, read_midi
+from lib.score import DAMAGED, MIDI_TEMPO, STEPS, read_midi
 from lib.settings import Settings, run, setting
 from lib.split import hold_out, near_twins, runs
 from lib.textfile import TEXT, blocks, cut_in_two, fingerprint, read_block, read_texts
@@ -48,10 +48,13 @@ CORPORA = {'goldberg': None, 'wtc': wtc, 'fugue': fugue, 'chorales': chorales,
 HELD_OUT = {name: corpus.HELD_OUT for name, corpus in CORPORA.items() if corpus}
 HELD_OUT['goldberg'] = r'^(05|10|15|20|25|30)-'
 READER = MidiTokenizer(velocity=True)            # keeps all that a corpus may need, in little space
-MUSIC = ('.mid', '.midi', '.kar')
+MUSIC = ('.mid', '.midi', '.kar', '.rmi')
+# what people have and we don't read -> what to do with it
+OTHERS = {**dict.fromkeys(('.gz', '.zip', '.7z', '.rar', '.tar', '.bz2', '.xz'), 'unpack it'),
+          **dict.fromkeys(('.musicxml', '.mxl', '.mscz', '.mscx', '.krn', '.abc', '.sib'),
+                          'export it as MIDI')}
 LEARNED = 64 << 20       # bytes of text that the BPE is learned from, at most
 OFF_GRID = 1 / 8         # of a step: a start that moves by less (3 ms at 120) is on the grid
-MIDI_TEMPO = 120.0       # quarters a minute, if a file sets no tempo, as recorded ones often don't
 
 
 @dataclass
@@ -79,6 +82,7 @@ def read_piece(path: str) -> dict:
     notes = np.array([note[:2] for note in score.notes], np.int64)       # (notes, start and pitch)
     shape = np.diff(notes, axis=0, prepend=notes[:1]).tobytes()
     moved = [by for by in score.moved if by > OFF_GRID]
+    # (recorded files often set no tempo)
     tempos = {round(tempo, 2) for _, tempo in score.tempos} or {MIDI_TEMPO}
     return {'path': path,
             'ids': np.array(READER.encode(score), np.uint16),
@@ -274,6 +278,20 @@ def choose_kind(source: Path, config: Config) -> str:
     return taken
 
 
+def tell_others(source: Path):
+    """Say what to do with files that are not read. Raises ValueError if `source` is one."""
+    if source.is_file():
+        advice = OTHERS.get(source.suffix.lower())
+        if advice:
+            raise ValueError(f'{source}: not read: {advice} first')
+        return
+    for advice in dict.fromkeys(OTHERS.values()):
+        suffixes = tuple(suffix for suffix in OTHERS if OTHERS[suffix] == advice)
+        found = files(source, suffixes)
+        if found:
+            say(f'not read: {len(found):,} such as {found[0].relative_to(source)}: {advice} first')
+
+
 def check(config: Config):
     """Raise ValueError for settings that nobody can mean."""
     if not config.source:
@@ -312,6 +330,8 @@ def main(config: Config):
         near = difflib.get_close_matches(config.source.lower(), CORPORA, 1)
         hint = f'; did you mean {near[0]}?' if near else f', and no corpus ({", ".join(CORPORA)})'
         raise ValueError(f'{source}: no such file or folder{hint}')
+    if config.source not in CORPORA:
+        tell_others(source)
     name = choose_name(source, config)
     folder = DATA / name
     if CORPORA.get(config.source):

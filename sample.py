@@ -81,6 +81,7 @@ from lib.originality import index_training, originality, originality_of_text
 from lib.page import Piece, Text, read_curve, write_page
 from lib.prompt import Prompt, read_prompt, transposed
 from lib.report import ProgressLine, describe, settings_of
+from lib.textfile import read_text
 from lib.tokenizer import Tokenizer
 from model import attend, load
 from tokenizer_bpe import BPETokenizer
@@ -259,6 +260,22 @@ def keep_in(kept: list[int], drawn, end: int):
             yield id
 
 
+def read_prompt_file(path: Path) -> str:
+    """The text in a file, as prepare.py reads it: its line ends stay, a byte order mark goes."""
+    try:
+        return b''.join(read_text(path)).decode()
+    except UnicodeDecodeError:
+        raise ValueError(f'{path}: not in UTF-8: save it as UTF-8') from None
+
+
+def check_utf8(start: str):
+    """Raise ValueError if a byte of the command line was none of a text in UTF-8."""
+    try:
+        start.encode()
+    except UnicodeEncodeError:
+        raise ValueError('start: not in UTF-8: give it as FILE:prompt.txt, saved as UTF-8') from None
+
+
 def write_texts(model, tokenizer: BPETokenizer, index, recites_from: int,
                 config: Config) -> list[Text]:
     """Stream texts to the terminal, one after the other, as they are drawn, and write them. Ctrl-C
@@ -267,7 +284,8 @@ def write_texts(model, tokenizer: BPETokenizer, index, recites_from: int,
     if start.lower().endswith(('.mid', '.midi')):
         raise ValueError(f'start = {start}: this model writes text, it can\'t go on from music')
     if start.startswith('FILE:'):
-        start = Path(start.removeprefix('FILE:')).read_text('utf-8')
+        start = read_prompt_file(Path(start.removeprefix('FILE:')))
+    check_utf8(start)
     device = next(model.parameters()).device
     # As in training, a text begins after the end of another. (There the listener of the other text
     # heard that end, here the listener of this one does. So its clock is one ahead from here on,
@@ -293,7 +311,7 @@ def write_texts(model, tokenizer: BPETokenizer, index, recites_from: int,
         print()
         name = f'sample-{config.seed}-{number}'
         path = Path(config.out_dir) / f'{name}.txt'
-        path.write_text(start + text, 'utf-8')
+        path.write_text(start + text, 'utf-8', newline='')
         facts = {'characters': f'{len(text):,}'}
         copied = []
         if index:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.score import Score, count_voices, find_bars
+from lib.score import MIDI_TEMPO, Score, count_voices, find_bars, first_metre
 from lib.settings import Settings
 from lib.tonality import name_of
 
@@ -37,10 +37,9 @@ def describe(score: Score, bits: list[float], origin, recites_from: int, ended: 
              forbidden: float) -> dict[str, str]:
     """What a musician asks first, and then how likely and how original it is. bits: the surprise of
     each note that was drawn; origin: what `originality` found, None if it was not asked."""
-    metres = [metre[1:] for metre in score.metres] or [(4, 4)]
-    tempos = [tempo for _, tempo in score.tempos] or [120]
+    tempo = score.tempos[0][1] if score.tempos and score.tempos[0][0] == 0 else MIDI_TEMPO
     facts = {'bars': str(len(find_bars(score))), 'notes': str(len(score.notes)),
-             'metre': '{}/{}'.format(*metres[0]), 'tempo': f'{tempos[0]:.0f}',
+             'metre': '{}/{}'.format(*first_metre(score)), 'tempo': f'{tempo:.0f}',
              'key': name_of(*score.home) if score.home else 'none',
              'voices': str(count_voices(score.notes)),
              'surprise': f'{np.mean(bits):.2f} bits a note' if bits else 'none'}

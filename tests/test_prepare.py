@@ -453,6 +453,21 @@ def test_a_folder_of_both(tmp_path, capsys):
     assert [corpus['unit'] for corpus in load_corpora('auto,music')] == ['byte', 'note']
 
 
+def test_a_folder_with_other_files(tmp_path, capsys):
+    """Forbids music of which nobody says that it was not read, and what to do; and a file of notes
+    that is passed over for its suffix."""
+    for number, name in enumerate(('a.mid', 'b.rmi', 'in/c.MIDI', 'd.kar')):
+        song(tmp_path / 'x' / name, number)
+    for name in ('e.mid.gz', 'in/f.musicxml', 'in/g.mscz', '.hidden.gz'):
+        (tmp_path / 'x' / name).write_bytes(b'anything')
+    make(tmp_path / 'x')
+    out = capsys.readouterr().out
+    assert 'not read: 1 such as e.mid.gz: unpack it first\n' in out
+    assert 'not read: 2 such as in/f.musicxml: export it as MIDI first\n' in out
+    _, train, val = read_back('x')
+    assert sorted(train | val) == ['a.mid', 'b.rmi', 'd.kar', 'in/c.MIDI']
+
+
 # ------------------------------------------------------------------------------------- text
 
 LINES = [f'Once upon a time, {i} ünicorns met {i * i} more.' for i in range(200)]

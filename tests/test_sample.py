@@ -1,6 +1,7 @@
 """Sampling: only valid music is drawn, nothing sticks, what is written can be read and heard. What
 a wrong setting is answered with stands in test_wrong_uses.py."""
 
+import codecs
 import html
 import json
 import random
@@ -19,7 +20,7 @@ from lib.corpus import load_trained_on
 from lib.originality import index_of, originality
 from lib.prompt import read_prompt
 from lib.score import Note, Score, read_midi, write_midi
-from lib.report import ProgressLine
+from lib.report import ProgressLine, describe as say_of
 from lib.tonality import midi_key, parse_key
 from model import ModelConfig, Transformer, save
 import sample
@@ -217,6 +218,17 @@ def test_what_is_said_of_a_piece(out, colours, drawn, capsys):
         assert key_signatures(out / f'sample-1-{number + 1}.mid') == {midi_key(*home)}
 
 
+@pytest.mark.parametrize('metres, tempos, metre, tempo', [
+    ([], [], '4/4', '120'), ([(0, 3, 8)], [(0, 90.4)], '3/8', '90'),
+    ([(96, 3, 4)], [(96, 60.0)], '4/4', '120'),
+    ([(0, 1, 4), (24, 4, 4)], [(0, 50.0), (24, 60.0)], '4/4', '50')])
+def test_what_is_said_of_the_beginning(metres, tempos, metre, tempo):
+    """Forbids a metre or a tempo that is said only later in the piece, and that of a pickup."""
+    score = Score([Note(24 * i, 60, 24) for i in range(16)], tempos, metres)
+    facts = say_of(score, [1.0] * 16, None, 0, True, 0.0)
+    assert (facts['metre'], facts['tempo']) == (metre, tempo)
+
+
 def test_an_interrupt_keeps_what_was_composed(out, text_out, colours, monkeypatch, capsys):
     """Forbids Ctrl-C that throws away the music or the text drawn so far."""
     draw_rows = sample.draw_rows
@@ -252,10 +264,13 @@ def test_progress_is_for_terminals(capsys, monkeypatch):
 
 
 def test_text_streams(text_out, tmp_path, capsys):
-    """Forbids a text that loses its start, ids printed for the end of text, half characters, and a
-    file with another text than the terminal."""
+    """Forbids a text that loses its start, a byte order mark or line ends of a prompt that are not
+    as in a corpus, ids printed for the end of text, half characters, and a file with another text
+    than the terminal."""
     (tmp_path / 'p.txt').write_text('FROM A FILE: ü\n', encoding='utf-8')
-    cases = ('ROMEO: é', 'ROMEO: é'), (f'FILE:{tmp_path}/p.txt', 'FROM A FILE: ü\n')
+    (tmp_path / 'marked.txt').write_bytes(codecs.BOM_UTF8 + b'FROM WINDOWS:\r\n')
+    cases = (('ROMEO: é', 'ROMEO: é'), (f'FILE:{tmp_path}/p.txt', 'FROM A FILE: ü\n'),
+             (f'FILE:{tmp_path}/marked.txt', 'FROM WINDOWS:\r\n'))
     for start, shown in cases:
         sample.main(Config(str(text_out), num_samples=2, max_tokens=40, start=start))
         said = capsys.readouterr().out
@@ -263,7 +278,7 @@ def test_text_streams(text_out, tmp_path, capsys):
         assert 'endoftext' not in said
         for number in (1, 2):
             text = (text_out / f'sample-1-{number}.txt').read_bytes().decode('utf-8')
-            assert text in said
+            assert text in said and text.startswith(shown)
         page = (text_out / 'index.html').read_text('utf-8')
         assert page.count('<blockquote>') == 2 and shown.split()[0] in page
 

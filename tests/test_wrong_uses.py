@@ -110,6 +110,9 @@ ROWS = {
         'writes text': [TEXT + '--start=W/note.mid', TEXT + '--start=song.mid',
                         TEXT + '--start=FILE:W/note.mid'],
         'gone.txt': [TEXT + '--start=FILE:W/gone.txt'],
+        'W/latin.txt: not in UTF-8': [TEXT + '--start=FILE:W/latin.txt'],
+        'start: not in UTF-8': [TEXT + '--start=caf\udce9'],
+        'binary.txt: not text': [TEXT + '--start=FILE:W/binary.txt'],
         'is for music': [TEXT + '--soundfont=W/gone.sf2', TEXT + '--metre=3/4', TEXT + '--tempo=90',
                          TEXT + '--key=G', TEXT + '--transpose=2'],
     },
@@ -128,7 +131,9 @@ ROWS = {
         'did you mean goldberg?': ['Goldberg'],
         'no file that could be read': ['W/empty', 'W/music'],
         'empty.txt: empty': ['W/empty.txt'],
-        'only one piece': ['W/note.mid'],
+        'only one piece': ['W/note.mid', 'W/note.RMI'],
+        'unpack it first': ['W/note.mid.gz', 'W/note.zip'],
+        'export it as MIDI first': ['W/note.musicxml', 'W/note.MXL'],
         'not text': ['W/binary.txt'],
         'too short': ['W/one.txt'],
         'below 1': ['goldberg --val=1', 'goldberg --val=50'],
@@ -166,11 +171,14 @@ def workspace(prepared, tmp_path_factory):
     """The folder W, and the settings of where data lies."""
     home = tmp_path_factory.mktemp('w')
     files = {'note.txt': b'some words', 'empty.txt': b'', 'binary.txt': b'\0\1\2' * 99,
-             'one.txt': b'a', 'typo.py': b'n_head = 1\nn_layr = 2'}
+             'one.txt': b'a', 'latin.txt': 'café '.encode('latin-1'),
+             **dict.fromkeys(('note.mid.gz', 'note.zip', 'note.musicxml', 'note.MXL'), b'any'),
+             'typo.py': b'n_head = 1\nn_layr = 2'}
     for name, content in files.items():
         (home / name).write_bytes(content)
     (home / 'empty').mkdir()
-    write_midi(Score([Note(0, 60, 24)]), home / 'note.mid')
+    for name in ('note.mid', 'note.RMI'):
+        write_midi(Score([Note(0, 60, 24)]), home / name)
     write_midi(Score([Note(960, 60, 24)]), home / 'late.mid')
     (home / 'pieces').mkdir()
     (home / 'toy').symlink_to(prepared / 'toy')
