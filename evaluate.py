@@ -22,7 +22,6 @@ recite, and the source is named.
 import glob
 import json
 import math
-import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -32,7 +31,8 @@ from lib.settings import Settings, check_flags, run, setting
 @dataclass
 class Config(Settings):
     out_dir: str = setting('out', 'folder of the checkpoint; evaluate.json goes there, too')
-    samples: str = setting('', 'folder or pattern of files, else out_dir/sample-*.mid or .txt')
+    samples: str = setting('', 'folder or pattern of files; else those in out_dir that were made '
+                           'with the settings of the newest')
     dataset: str = setting('', 'corpora to compare with, else those of the checkpoint; with '
                            'samples and dataset both given, no checkpoint is read')
     checkpoint: str = setting('ckpt.pt', 'or last.pt')
@@ -53,6 +53,7 @@ from lib.originality import (Origin, find_words, index_training, originality,
                              originality_of_text)
 from lib.quiz import make_quiz
 from lib.score import Score, read_midi
+from lib.shelf import Group, find_groups, in_order
 from lib.tables import print_bits, print_form, print_judge, print_originality
 from model import load
 from sample import load_tokenizer
@@ -112,10 +113,16 @@ def judge_ngram(ngram: NGram, corpora: list[dict], tokenizer) -> dict:
 
 # ---- what to compare, and with what
 
-def in_order(path: Path) -> list:
-    """Sorts sample-2 before sample-10: words by their letters, numbers by their size."""
-    parts = re.split(r'(\d+)', path.as_posix())
-    return [int(part) if part.isdigit() else part for part in parts]
+def newest_group(folder: Path, suffix: str) -> list[Path]:
+    """The samples in a folder that were made with the settings of the newest. Says what they are, if
+    there are others."""
+    newest, *others = find_groups(folder, suffix) or [Group({}, [])]
+    if others:
+        words = ', '.join(f'{name} {value}' for name, value in newest.settings.items())
+        count = sum(len(group.paths) for group in others)
+        print(f'samples: {len(newest.paths):,} made with {words or "settings unknown"}; not '
+              f'{count:,} made with others, which --samples=PATTERN would take')
+    return newest.paths
 
 
 def read_samples(config: Config, music: bool) -> list[tuple[str, Score | str]]:
@@ -124,7 +131,7 @@ def read_samples(config: Config, music: bool) -> list[tuple[str, Score | str]]:
     suffixes = ('.mid', '.midi') if music else ('.txt',)
     folder = Path(config.samples or config.out_dir)
     if not config.samples:
-        paths = folder.glob(f'sample-*{suffixes[0]}')
+        paths = newest_group(folder, suffixes[0])
     elif folder.is_dir():
         paths = files(folder, suffixes)
     else:

@@ -8,7 +8,7 @@ and plays them: out-goldberg/index.html. Stripped of all options, `compose` is t
     prompt = torch.tensor([[tokenizer.begin]])                   # (B, T), one row of one id
     drawn = model.generate(prompt, [tokenizer.listener()], stop=tokenizer.end)
     ids = [id.item() for id in drawn]
-    write_midi(tokenizer.decode(ids), 'piece.mid')
+    Path('piece.mid').write_bytes(to_midi(tokenizer.decode(ids)))
 """
 
 import time
@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 
 from lib import synth
-from lib.score import MOST_VOICES, Score, count_voices, write_midi
+from lib.score import MOST_VOICES, Score, count_voices, to_midi
 from lib.settings import Settings, check_flags, run, setting
 
 
@@ -25,7 +25,8 @@ from lib.settings import Settings, check_flags, run, setting
 class Config(Settings):
     out_dir: str = setting('out', 'folder of the checkpoint; samples go there, too')
     num_samples: int = setting(3, 'how many', at_least=1, at_most=10_000)
-    seed: int = setting(1, 'another seed, another piece', at_least=0, below=2 ** 32)
+    seed: int = setting(1, 'another seed, another piece; with another num_samples, too',
+                        at_least=0, below=2 ** 32)
     # what to begin with
     start: str = setting('', 'text, FILE:prompt.txt, or a MIDI file to continue')
     prompt_bars: int = setting(4, 'music: bars that are taken from the MIDI file', at_least=1)
@@ -63,6 +64,8 @@ class Config(Settings):
     colour: str = setting('harpsichord', 'sound; lute: a harpsichord with felt on its strings',
                           one_of=tuple(synth.COLOURS))
     soundfont: str = setting('', 'an .sf2 file: FluidSynth plays instead of our own sound')
+    sound: str = setting('wav', 'mp3 and flac are smaller, and need the program ffmpeg',
+                         one_of=('wav', 'mp3', 'flac', 'none'))
     attention: bool = setting(False, 'the page shows what each note or word was looking at')
     device: str = setting('cpu', 'where to compute; a GPU pays for many samples at once only',
                           one_of=('auto', 'cpu', 'cuda', 'mps'))
@@ -80,7 +83,9 @@ from lib.machine import pick_device
 from lib.originality import index_training, originality, originality_of_text
 from lib.page import Piece, Text, read_curve, write_page
 from lib.prompt import Prompt, read_prompt, transposed
-from lib.report import ProgressLine, describe, settings_of
+from lib.report import ProgressLine, describe, facts_of_model
+from lib.shelf import (find_groups, free_place, named_settings, read_sample, stem_of,
+                       write_facts)
 from lib.textfile import read_text
 from lib.tokenizer import Tokenizer
 from model import attend, load
@@ -193,13 +198,21 @@ def finish(row: list[int], bits: list[float], prompt: Prompt, tokenizer: MidiTok
                  prompt.score.metres + metres, prompt.score.home), bits
 
 
-def write_piece(score: Score, path: Path, config: Config):
-    """path.mid and path.wav."""
-    write_midi(score, f'{path}.mid')
+def write_piece(score: Score, number: int, config: Config) -> Path:
+    """Write a piece as MIDI and as sound, under a name that is free. Returns it, without a suffix.
+    """
+    midi = to_midi(score)
+    path = free_place(Path(config.out_dir), stem_of(config, number), '.mid', midi)
+    Path(f'{path}.mid').write_bytes(midi)
+    if config.sound == 'none':
+        return path
     if config.soundfont:
         synth.fluidsynth(f'{path}.mid', f'{path}.wav', config.soundfont)
     else:
         synth.write_wav(f'{path}.wav', synth.render(synth.seconds(score), config.colour))
+    if config.sound != 'wav':
+        synth.compress(f'{path}.wav', f'{path}.{config.sound}')
+    return path
 
 
 def compose(model, tokenizer: MidiTokenizer, index, recites_from: int,
@@ -216,7 +229,7 @@ def compose(model, tokenizer: MidiTokenizer, index, recites_from: int,
     rows, listeners = draw_pieces(model, tokenizer, prompt, config, index, recites_from)
     drawn = (len(rows[0]) - len(prompt.ids)) * config.num_samples * config.drafts
     speed = drawn / (time.perf_counter() - began)
-    print(f'drawn at {speed:,.0f} tokens/s; now each is turned into sound ...', flush=True)
+    print(f'drawn at {speed:,.0f} tokens/s; now each is written ...', flush=True)
 
     # decode, write, and say what there is to say
     pieces = []
@@ -225,9 +238,7 @@ def compose(model, tokenizer: MidiTokenizer, index, recites_from: int,
         if ended:
             row = row[:row.index(tokenizer.end) + 1]
         score, bits = finish(row, surprise(model, tokenizer, row), prompt, tokenizer, config)
-        name = f'sample-{config.seed}-{number}'
-        path = Path(config.out_dir) / name
-        write_piece(score, path, config)
+        path = write_piece(score, number, config)
         if not score.notes:
             print(f'{path}.mid: no notes')
             continue
@@ -239,9 +250,11 @@ def compose(model, tokenizer: MidiTokenizer, index, recites_from: int,
         forbidden = listeners[number - 1].forbidden / (len(row) - len(prompt.ids))
         facts = describe(score, bits[given:], origin, recites_from, ended, forbidden)
         words = ', '.join(f'{fact} {value}' for fact, value in facts.items())
-        print(f'{path}.mid and .wav: {words}', flush=True)
+        files = f'{path}.mid' if config.sound == 'none' else f'{path}.mid and .{config.sound}'
+        print(f'{files}: {words}', flush=True)
         copied = ([False] * given + origin.copied) if origin else None
-        piece = Piece(name, score, given, bits, copied, facts)
+        sound = config.sound.replace('none', '')
+        piece = Piece(path.name, score, given, bits, copied, facts, sound)
         if config.attention:
             piece.looks = look(model, attend, tokenizer, row)
             piece.heads = name_heads(model)
@@ -309,16 +322,17 @@ def write_texts(model, tokenizer: BPETokenizer, index, recites_from: int,
         except KeyboardInterrupt:
             stopped = True
         print()
-        name = f'sample-{config.seed}-{number}'
-        path = Path(config.out_dir) / f'{name}.txt'
-        path.write_text(start + text, 'utf-8', newline='')
+        content = (start + text).encode()
+        place = free_place(Path(config.out_dir), stem_of(config, number), '.txt', content)
+        path = Path(f'{place}.txt')
+        path.write_bytes(content)
         facts = {'characters': f'{len(text):,}'}
         copied = []
         if index:
             origin = originality_of_text(text, index, recites_from)
             copied = origin.copied
             facts['longest run in the training text'] = f'{origin.longest} words'
-        sample = Text(name, start, text, copied, facts)
+        sample = Text(place.name, start, text, copied, facts)
         if config.attention:
             row = [tokenizer.begin, *tokenizer.encode(start), *drawn_ids]
             sample.tokens = tokenizer.pieces(row[1:])
@@ -332,7 +346,7 @@ def write_texts(model, tokenizer: BPETokenizer, index, recites_from: int,
 
 
 FOR_MUSIC = ('prompt_bars metre tempo key voices transpose bars drafts recall scale colour '
-             'soundfont').split()
+             'soundfont sound').split()
 
 
 def check(config: Config, music: bool):
@@ -345,6 +359,8 @@ def check(config: Config, music: bool):
         raise ValueError(f'tempo = {config.tempo:g}: must be 20 to 320 quarters a minute')
     if config.soundfont:
         synth.check_soundfont(config.soundfont)
+    if config.sound in ('mp3', 'flac'):
+        synth.check_ffmpeg(config.sound)
 
 
 def main(config: Config):
@@ -361,11 +377,35 @@ def main(config: Config):
         samples = compose(model, tokenizer, index, recites_from, config)
     else:
         samples = write_texts(model, tokenizer, index, recites_from, config)
-    page = Path(config.out_dir) / 'index.html'
-    write_page(page, config.out_dir, settings_of(config, checkpoint, tokenizer.unit),
-               samples,
-               read_curve(page.with_name('log.csv')))
+    folder = Path(config.out_dir)
+    model_facts = facts_of_model(config.out_dir, checkpoint, tokenizer.unit)
+    settings = {'held out': model_facts['held out'], **named_settings(config)}
+    made = time.time()
+    for one in samples:
+        write_facts(one, folder, settings, made)
+    page = folder / 'index.html'
+    facts = {**model_facts, 'seed': str(config.seed), **named_settings(config)}
+    write_page(page, config.out_dir, facts, samples, read_curve(folder / 'log.csv'),
+               earlier_samples(folder, samples, music))
     print(f'open {page}')
+
+
+def earlier_samples(folder: Path, samples: list, music: bool) -> list[tuple[dict, list]]:
+    """What else lies there: the settings and the samples of each group, the newest first."""
+    just_made = {one.name for one in samples}
+    earlier = []
+    for group in find_groups(folder, '.mid' if music else '.txt'):
+        found = []
+        for path in group.paths:
+            if path.stem in just_made:
+                continue
+            try:
+                found.append(read_sample(path))
+            except (OSError, ValueError) as error:
+                print(f'not on the page: {error}')
+        if found:
+            earlier.append((group.settings, found))
+    return earlier
 
 
 if __name__ == '__main__':

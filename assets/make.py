@@ -6,7 +6,6 @@ surprise lies nearest to that of held-out Bach: not the likeliest, not the stran
 taste. One that recites, or does not end, is left out. The program ffmpeg makes the sound small.
 """
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -63,9 +62,7 @@ def choose(folder: str, count: int):
 def compress(wav: Path, mp3: Path, seconds: float, largest: int = LARGEST):
     """WAV -> MP3 of so many bytes at most."""
     rate = min(96, int(8 * largest / seconds / 1000))
-    subprocess.run(['ffmpeg', '-loglevel', 'error', '-y', '-i', wav, '-b:a', f'{rate}k', mp3],
-                   check=True)
-    wav.unlink()
+    synth.compress(wav, mp3, '-b:a', f'{rate}k')
 
 
 def main():

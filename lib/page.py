@@ -22,6 +22,7 @@ import math
 from bisect import bisect_right
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
+from itertools import count
 from pathlib import Path
 from string import Template
 from urllib.parse import quote
@@ -34,6 +35,7 @@ PARTS = Path(__file__).parent / 'page_parts'        # the HTML, CSS and JavaScri
 PACE = 40        # pixels to a second of a piano roll
 ROW = 6          # pixels to a semitone
 TOP = 18         # pixels above the highest row, for the numbers of the bars
+SHOWN = 24       # earlier samples that a page shows; of more, it has links only
 KEYBOARD = 34    # pixels to the left of a roll, for the keys and their names
 NAMES = 'C C# D D# E F F# G G# A A# B'.split()
 KINDS = {'prompt': 'prompt', 'composed': 'composed',
@@ -49,7 +51,7 @@ class Piece:
     bits: list[float] | None = None         # the surprise of each note; nan where it is not known
     copied: list[bool] | None = None        # whether a note lies in a run of the training pieces
     facts: dict[str, str] = field(default_factory=dict)
-    sound: str = 'wav'                      # or 'mp3' or 'ogg': name.mp3, name.ogg
+    sound: str = 'wav'                      # or 'mp3' and so on: name.mp3; '': it has no sound
     looks: list[Look] | None = None         # what the model looked at for each note
     heads: list[str] = field(default_factory=list)      # ... the names of the heads that did
 
@@ -394,11 +396,38 @@ def legend(piece: Piece) -> str:
     return f'<ul class="legend">{items}</ul>'
 
 
+def section(number: int, sample: Piece | Text) -> str:
+    return piece_section(number, sample) if isinstance(sample, Piece) else text_section(sample)
+
+
+def links_to(sample: Piece | Text) -> str:
+    """Links to the files of a sample."""
+    suffixes = ['txt']
+    if isinstance(sample, Piece):
+        suffixes = ['mid', sample.sound] if sample.sound else ['mid']
+    links = []
+    for suffix in suffixes:
+        word = 'MIDI' if suffix == 'mid' else html.escape(suffix.upper())
+        links.append(f'<a href="{link(f"{sample.name}.{suffix}")}">{word}</a>')
+    return ' · '.join(links)
+
+
+def file_list(samples: list[Piece | Text]) -> str:
+    """Samples for which the page has no room, by their names."""
+    if not samples:
+        return ''
+    items = ''.join(f'<li>{html.escape(sample.name)} {links_to(sample)}</li>' for sample in samples)
+    return f'<ul class="files">{items}</ul>'
+
+
 def piece_section(number: int, piece: Piece) -> str:
-    sound = f'{piece.name}.{piece.sound}'
-    links = (f'<span><a href="{link(piece.name + ".mid")}">MIDI</a> · '
-             f'<a href="{link(sound)}">{html.escape(piece.sound.upper())}</a></span>')
-    content = player(number, piece.name, sound, piece) + legend(piece)
+    links = f'<span>{links_to(piece)}</span>'
+    if piece.sound:
+        content = player(number, piece.name, f'{piece.name}.{piece.sound}', piece)
+    else:
+        content = (f'<div class="scroll" tabindex="0" role="group" aria-label="Piano roll of '
+                   f'{html.escape(piece.name)}">{piano_roll(piece)}</div>')
+    content += legend(piece)
     if piece.looks:
         content += looks_part(piece)
     return Template(part('section.html')).substitute(name=html.escape(piece.name), links=links,
@@ -459,19 +488,26 @@ def write_html(path, title: str, body: str, extra: str = ''):
 
 
 def write_page(path, title: str, facts: dict[str, str], samples: list[Piece | Text],
-               curve: list[dict] | None = None):
-    """The page of a run: what is known of it, its training curve (from read_curve), its samples."""
+               curve: list[dict] | None = None, earlier: list[tuple[dict, list]] = ()):
+    """The page of a run: what is known of it, its training curve (from read_curve), its samples;
+    and earlier ones, (settings, samples) of each group of them."""
     body = f'<h1>{html.escape(title)}</h1>{fact_list(facts)}'
     if curve:
         body += ('<div class="scroll" tabindex="0" role="group" aria-label="Training curve">'
                  f'{draw_curve(curve)}</div>')
-    if any(isinstance(sample, Piece) for sample in samples):
+    if any(isinstance(sample, Piece) and sample.sound for sample in samples):
         body += HINT
-    for number, sample in enumerate(samples, 1):
-        if isinstance(sample, Piece):
-            body += piece_section(number, sample)
-        else:
-            body += text_section(sample)
+    numbers = count(1)
+    for sample in samples:
+        body += section(next(numbers), sample)
+    room = SHOWN
+    for settings, others in earlier:
+        words = ', '.join(f'{name} {value}' for name, value in settings.items())
+        body += f'<h2 class="group">Earlier: {html.escape(words or "nothing is known of these")}</h2>'
+        for sample in others[:room]:
+            body += section(next(numbers), sample)
+        body += file_list(others[room:])
+        room -= min(room, len(others))
     has_looks = any(sample.looks for sample in samples)
     write_html(path, title, body, 'looks' if has_looks else '')
 

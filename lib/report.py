@@ -3,13 +3,11 @@
 import json
 import sys
 import time
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 
 from lib.score import MIDI_TEMPO, Score, count_voices, find_bars, first_metre
-from lib.settings import Settings
 from lib.tonality import name_of
 
 
@@ -60,23 +58,18 @@ def say_run(origin, recites_from: int) -> str:
     return f'{words}: it recites' if origin.longest >= recites_from else words
 
 
-def settings_of(config: Settings, checkpoint: dict, unit: str) -> dict[str, str]:
-    """What the page says of all samples: the model, and the settings that are not the defaults."""
+def facts_of_model(out_dir: str, checkpoint: dict, unit: str) -> dict[str, str]:
+    """What the page says of the model."""
     trained = checkpoint['train_config']
     shape = checkpoint['model_config']
     facts = {'trained on': trained['dataset'],
              'model': f'{shape["n_layer"]} layers of {shape["n_embd"]} channels',
-             'held out': f'{checkpoint["progress"]["best"]:.3f} bits/{unit} at its best',
-             'seed': str(config.seed)}
-    judged = Path(config.out_dir) / 'evaluate.json'
+             'held out': f'{checkpoint["progress"]["best"]:.3f} bits/{unit} at its best'}
+    judged = Path(out_dir) / 'evaluate.json'
     try:
         prefers = json.loads(judged.read_text('utf-8'))['judge']['prefers']['samples']
         facts['when last judged'] = (f'the judge preferred Bach in {prefers:.0f} of 100 pairs '
                                      '(50: it could not tell)')
     except (OSError, ValueError, LookupError, TypeError):
         pass                                                     # not judged, or text
-    for field in fields(config):
-        value = getattr(config, field.name)
-        if value != field.default and field.name not in ('out_dir', 'seed'):
-            facts[field.name] = str(value)
     return facts

@@ -12,6 +12,7 @@ import functools
 import math
 from collections import Counter, deque
 from dataclasses import dataclass, field
+from io import BytesIO
 from itertools import islice, takewhile
 from pathlib import Path
 from typing import NamedTuple
@@ -352,10 +353,14 @@ def opening(score: Score, bars: int) -> tuple[Score, int]:
 
 # ----------------------------------------------------------------------------- a Score -> a file
 
-def write_midi(score: Score, path: str):
-    """Write a file for the harpsichord. Track 0 has the tempos and time signatures, track 1 the
-    notes. What sounds twice at once goes to track 2 and so on: within a track, nobody could tell
-    which of the two an end is meant for."""
+def write_midi(score: Score, path):
+    Path(path).write_bytes(to_midi(score))
+
+
+def to_midi(score: Score) -> bytes:
+    """A file for the harpsichord. Track 0 has the tempos and time signatures, track 1 the notes. What
+    sounds twice at once goes to track 2 and so on: within a track, nobody could tell which of the
+    two an end is meant for."""
     import mido          # here, as only writing needs it: who listens or reads need not wait for it
 
     SETTING, OFF, ON = range(3)                   # the order at one step: let go, then strike again
@@ -378,9 +383,9 @@ def write_midi(score: Score, path: str):
         events.append((start, ON, on))
         events.append((end, OFF, on.copy(velocity=0)))
 
-    file = mido.MidiFile(ticks_per_beat=TICKS)
+    midi = mido.MidiFile(ticks_per_beat=TICKS)
     for number, events in tracks.items():
-        track = file.add_track()
+        track = midi.add_track()
         if number > 0:
             if score.home:                        # not in track 0, where MuseScore overlooks it
                 track.append(mido.MetaMessage('key_signature', key=midi_key(*score.home)))
@@ -392,7 +397,9 @@ def write_midi(score: Score, path: str):
             message.time = (step - now) * (TICKS // STEPS)       # MIDI counts from the last event
             track.append(message)
             now = step
-    file.save(path)
+    data = BytesIO()
+    midi.save(file=data)
+    return data.getvalue()
 
 
 def channel_of(track: int) -> int:

@@ -243,6 +243,25 @@ def write_wav(path: str | Path, samples: np.ndarray):
     os.replace(f'{path}.part', path)
 
 
+def check_ffmpeg(kind: str):
+    """Raise ValueError if the program that makes such sounds can't be called."""
+    if not shutil.which('ffmpeg'):
+        raise ValueError(f'sound = {kind}: ffmpeg is not installed: apt install ffmpeg (Linux), '
+                         'brew install ffmpeg (macOS), choco install ffmpeg (Windows)')
+
+
+def compress(wav_path: str | Path, path: str | Path, *options: str):
+    """A WAV file -> one of the kind that the path ends with, in its place, by the program ffmpeg.
+    Raises ValueError if that is missing or fails."""
+    check_ffmpeg(Path(path).suffix[1:])
+    command = ['ffmpeg', '-loglevel', 'error', '-y', '-i', wav_path, *options, path]
+    run = subprocess.run(command, capture_output=True, text=True, errors='replace')
+    if run.returncode:
+        complaint = run.stderr.strip() or 'it failed'
+        raise ValueError(f'ffmpeg: {complaint.splitlines()[-1]}')
+    Path(wav_path).unlink()
+
+
 def check_soundfont(soundfont: str | Path):
     """Raise ValueError if `fluidsynth` can't be called with it."""
     if not os.path.isfile(soundfont):

@@ -26,7 +26,9 @@ from lib.machine import Processes
 from lib.ngram import NGram, count_ngrams, draw_ngram
 from lib.originality import (RECITED, index_of, index_of_text, index_training, originality,
                              originality_of_text)
+from lib.page import Piece
 from lib.score import Note, Score, read_midi, write_midi
+from lib.shelf import write_facts
 from lib.tokenizer import columns_of_told
 from model import ModelConfig, Transformer, load, save
 import prepare
@@ -166,6 +168,23 @@ def test_what_held_out_pieces_share_is_no_copy():
         'train': [('learned', learned)], 'val': [('held out', held_out)]}, [], music=True)
     assert found['least'] > 40 and 25 <= found['samples']['sample']['longest'] < 30
     assert not found['samples']['sample']['copied']
+
+
+def test_samples_of_one_kind_are_judged(evaluated, tmp_path, capsys):
+    """Forbids samples of other settings among those that are judged, and silence about them."""
+    out, *_ = evaluated
+    shutil.copytree(out, tmp_path / 'out')
+    config = Config(str(tmp_path / 'out'))
+    assert len(evaluate.read_samples(config, music=True)) == 4
+    assert 'samples:' not in capsys.readouterr().out
+    for seed in (1, 2):
+        name = f'sample-{seed}-1-key=G'
+        shutil.copy(out / 'sample-1.mid', tmp_path / f'out/{name}.mid')
+        write_facts(Piece(name, Score()), tmp_path / 'out', {'key': 'G'}, 2e9)
+    names = [name for name, _ in evaluate.read_samples(config, music=True)]
+    assert names == ['sample-1-1-key=G.mid', 'sample-2-1-key=G.mid']
+    assert ('samples: 2 made with key G; not 5 made with others, which --samples=PATTERN would take'
+            in capsys.readouterr().out)
 
 
 def test_two_sides_need_no_model(evaluated, tmp_path, monkeypatch, capsys):

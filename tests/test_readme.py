@@ -116,5 +116,5 @@ def test_the_three_commands(tmp_path, monkeypatch, capsys):
         module.main(configure(module.Config, words + toy[script]))
     said = capsys.readouterr().out
     assert 'val goldberg' in said and 'next: python sample.py' in said
-    for name in ('index.html', 'sample-1-1.mid', 'sample-1-1.wav', 'ckpt.pt'):
+    for name in ('index.html', 'sample-1-1-bars=1.mid', 'sample-1-1-bars=1.wav', 'ckpt.pt'):
         assert (tmp_path / 'out-goldberg' / name).stat().st_size > 100, name

@@ -7,7 +7,9 @@ import json
 import random
 import re
 import wave
+from urllib.parse import unquote
 from itertools import count, islice
+from pathlib import Path
 
 import mido
 import numpy as np
@@ -36,9 +38,9 @@ def small_model(tokenizer) -> Transformer:
     return Transformer(ModelConfig(tokenizer.vocab_size, 64, 1, 2, 16, **tokenizer.shape_of_told()))
 
 
-def checkpoint(folder, tokenizer):
+def checkpoint(folder, tokenizer, seed: int = 0):
     """A model that knows nothing, saved as train.py does."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     model = small_model(tokenizer)
     torch.nn.init.normal_(model.head, std=0.5)
     folder.mkdir(exist_ok=True)
@@ -64,6 +66,11 @@ def compose(out, **settings):
     """
     small = {'num_samples': 1, 'drafts': 1, 'max_tokens': 60}
     sample.main(Config(**{'out_dir': str(out), **small, **settings}))
+
+
+def newest(out, number: int = 1, suffix: str = 'mid') -> Path:
+    """Of the samples of this number in a folder, whatever their settings, the one written last."""
+    return max(out.glob(f'sample-*-{number}*.{suffix}'), key=lambda path: path.stat().st_mtime_ns)
 
 
 @pytest.fixture
@@ -122,7 +129,7 @@ def test_pieces_are_written_and_can_be_heard(out, capsys, monkeypatch):
     runs = []
     for seed in (1, 1, 2):
         compose(out, num_samples=2, drafts=2, max_tokens=40, seed=seed, tempo=300.0)
-        paths = [out / f'sample-{seed}-{n}' for n in (1, 2)]
+        paths = [out / f'sample-{seed}-{n}-tempo=300.0-drafts=2' for n in (1, 2)]
         notes = [read_midi(f'{path}.mid').notes for path in paths]
         with wave.open(f'{paths[0]}.wav') as wav:
             sound = np.frombuffer(wav.readframes(wav.getnframes()), '<i2')
@@ -132,10 +139,13 @@ def test_pieces_are_written_and_can_be_heard(out, capsys, monkeypatch):
         runs.append(notes)
         monkeypatch.setattr(sample.synth, 'render', lambda *given: sound[:9] / 32768)  # heard
     assert runs[0] == runs[1] and runs[0] != runs[2]
-    assert read_midi(out / 'sample-1-1.mid').notes == runs[0][0]
+    assert read_midi(out / 'sample-1-1-tempo=300.0-drafts=2.mid').notes == runs[0][0]
     page = (out / 'index.html').read_text('utf-8')
-    assert page.count('<audio') == 2 and 'sample-2-1.wav' in page
-    assert page.count('data-tip="') == len(runs[2][0]) + len(runs[2][1])
+    sounds = re.findall('<audio[^>]*src="(.*?)"', page)          # the newest first
+    assert [unquote(sound)[:10] for sound in sounds] == [
+        'sample-2-1', 'sample-2-2', 'sample-1-1', 'sample-1-2']
+    notes = sum(len(notes) for run in runs[1:] for notes in run)
+    assert page.count('data-tip="') == notes == len(re.findall('data-tip="[^"]* bits', page))
 
 
 @pytest.mark.parametrize('kind', ['music', 'text'])
@@ -157,7 +167,8 @@ def test_options_reach_the_draw(out, text_out, colours, monkeypatch, kind):
         monkeypatch.setattr(sample.synth, 'check_soundfont', lambda path: None)
         monkeypatch.setattr(sample.synth, 'fluidsynth', lambda *given: fonts.append(given))
         compose(out, max_tokens=30, soundfont='a.sf2', **wished)
-        assert fonts == [(f'{out}/sample-1-1.mid', f'{out}/sample-1-1.wav', 'a.sf2')]
+        path = str(newest(out))
+        assert fonts == [(path, path[:-3] + 'wav', 'a.sf2')] and 'soundfont=a.mid' in path
         assert len(colours) == 3
     else:
         sample.main(Config(str(text_out), num_samples=3, seed=7, max_tokens=30, **wished))
@@ -215,7 +226,7 @@ def test_what_is_said_of_a_piece(out, colours, drawn, capsys):
         share = listener.forbidden / end
         assert 0 < share < 1 and f'the guard took away {share:.1%}' in said[number]
         home = MidiTokenizer().decode(row[:end]).home
-        assert key_signatures(out / f'sample-1-{number + 1}.mid') == {midi_key(*home)}
+        assert key_signatures(newest(out, number + 1)) == {midi_key(*home)}
 
 
 @pytest.mark.parametrize('metres, tempos, metre, tempo', [
@@ -241,12 +252,12 @@ def test_an_interrupt_keeps_what_was_composed(out, text_out, colours, monkeypatc
     compose(out, num_samples=2, max_tokens=500, metre='4/4')
     assert 'stopped' in capsys.readouterr().out
     for number in (1, 2):
-        assert read_midi(out / f'sample-1-{number}.mid').notes
+        assert read_midi(newest(out, number)).notes
     sample.main(Config(str(text_out), num_samples=2, max_tokens=500, start='To'))
     assert 'stopped' in capsys.readouterr().out
-    written = (text_out / 'sample-1-1.txt').read_text('utf-8')
+    written = newest(text_out, suffix='txt').read_text('utf-8')
     assert written.startswith('To') and len(written) > 30
-    assert not (text_out / 'sample-1-2.txt').exists()
+    assert not list(text_out.glob('sample-1-2*'))
 
 
 def test_progress_is_for_terminals(capsys, monkeypatch):
@@ -277,10 +288,10 @@ def test_text_streams(text_out, tmp_path, capsys):
         assert said.count(shown) == 2 and len(said) > 2 * len(shown) + 60
         assert 'endoftext' not in said
         for number in (1, 2):
-            text = (text_out / f'sample-1-{number}.txt').read_bytes().decode('utf-8')
+            text = newest(text_out, number, 'txt').read_bytes().decode('utf-8')
             assert text in said and text.startswith(shown)
         page = (text_out / 'index.html').read_text('utf-8')
-        assert page.count('<blockquote>') == 2 and shown.split()[0] in page
+        assert page.count('<blockquote>') >= 2 and shown.split()[0] in page
 
 
 def test_texts_of_other_seeds_are_others(text_out, monkeypatch):
@@ -313,8 +324,8 @@ def test_the_prompt_comes_back(out, path, colours, number, bars, until):
     write_midi(whole, path)
     given = [note for note in whole.notes if note.start < until]
     compose(out, num_samples=2, start=str(path), prompt_bars=bars)
-    for sampled in ('sample-1-1.mid', 'sample-1-2.mid'):
-        score = read_midi(out / sampled)
+    for sampled in (1, 2):
+        score = read_midi(newest(out, sampled))
         assert [note for note in score.notes if note.start < until] == given
         assert {note.velocity for note in score.notes[len(given):]} == {80}    # composed
         assert round(score.tempos[0][1], 2) == round(whole.tempos[0][1], 2)
@@ -386,7 +397,7 @@ def test_metre_tempo_and_transposition_are_wishes_that_count(out, colours):
     pitches = {}
     for transpose in (0, 5, -5):
         compose(out, metre='12/8', tempo=61.0, transpose=transpose, bars=3)
-        score = read_midi(out / 'sample-1-1.mid')
+        score = read_midi(newest(out))
         assert score.metres[0] == (0, 12, 8)
         assert [round(tempo, 2) for step, tempo in score.tempos if step == 0] == [61]
         pitches[transpose] = sorted(note.pitch for note in score.notes)
@@ -417,12 +428,12 @@ def test_a_key_is_a_wish_that_counts(out, colours, drawn, capsys, wished, heard,
     words = [MidiTokenizer().words[id] for id in row[:9]]
     assert ('home', parse_key(heard)) in words[:4]
     assert f'key {name}' in capsys.readouterr().out
-    assert key_signatures(out / 'sample-1-1.mid') == {written}
+    assert key_signatures(newest(out)) == {written}
     if 'start' in wished:
         up = wished.get('transpose', 0)
         assert ('on', 55 + up) in words                         # it begins with G3
         pitches = [note.pitch + up for note in read_midi(ARIA['start']).notes[:20]]
-        assert [note.pitch for note in read_midi(out / 'sample-1-1.mid').notes[:20]] == pitches
+        assert [note.pitch for note in read_midi(newest(out)).notes[:20]] == pitches
 
 
 # ---- drafts, strengths, the rest
@@ -559,7 +570,7 @@ def test_attention_of_a_text(text_out):
     page = (text_out / 'index.html').read_text('utf-8')
     tokens = re.findall(r'<span data-unit="(\d+)">(.*?)</span>', page, re.DOTALL)
     assert [int(number) for number, _ in tokens] == list(range(len(tokens)))
-    written = (text_out / 'sample-1-1.txt').read_text('utf-8')
+    written = newest(text_out, suffix='txt').read_text('utf-8')
     assert html.unescape(''.join(text for _, text in tokens)) == written
     looks = json.loads(re.search(r'<script type="application/json">(.*?)</script>', page)[1])
     assert len(looks) == len(tokens) > 40
