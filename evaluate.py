@@ -114,8 +114,8 @@ def judge_ngram(ngram: NGram, corpora: list[dict], tokenizer) -> dict:
 # ---- what to compare, and with what
 
 def newest_group(folder: Path, suffix: str) -> list[Path]:
-    """The samples in a folder that were made with the settings of the newest. Says what they are, if
-    there are others."""
+    """The samples in a folder that were made with the settings of the newest. If there are others,
+    it says what they are."""
     newest, *others = find_groups(folder, suffix) or [Group({}, [])]
     if others:
         words = ', '.join(f'{name} {value}' for name, value in newest.settings.items())

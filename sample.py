@@ -286,7 +286,7 @@ def check_utf8(start: str):
     try:
         start.encode()
     except UnicodeEncodeError:
-        raise ValueError('start: not in UTF-8: give it as FILE:prompt.txt, saved as UTF-8') from None
+        raise ValueError('start: not in UTF-8: save it as UTF-8 and give FILE:prompt.txt') from None
 
 
 def write_texts(model, tokenizer: BPETokenizer, index, recites_from: int,

@@ -287,9 +287,9 @@ def apply_pedal(events: np.ndarray, end: int) -> np.ndarray:
 def pair_notes(events: np.ndarray) -> tuple[np.ndarray, int]:
     """The notes (M, 4): start, end, pitch, velocity; and how many notes nothing ends.
 
-    A key is down until as many ends as strikes have come. If fewer come, it was struck again without
-    an end between, and ends there. Of two notes of a pitch, be they of one
-    key or of two, the first to begin is the first to end: the tokenizer's words say no other.
+    A key is down until as many ends as strikes have come. If fewer come, it was struck again
+    without an end between, and ends there. Of two notes of a pitch, be they of one key or of two,
+    the first to begin is the first to end: the tokenizer's words say no other.
 
         strike    strike    end      end
            |_________________|        |

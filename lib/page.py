@@ -503,7 +503,8 @@ def write_page(path, title: str, facts: dict[str, str], samples: list[Piece | Te
     room = SHOWN
     for settings, others in earlier:
         words = ', '.join(f'{name} {value}' for name, value in settings.items())
-        body += f'<h2 class="group">Earlier: {html.escape(words or "nothing is known of these")}</h2>'
+        words = html.escape(words or 'nothing is known of these')
+        body += f'<h2 class="group">Earlier: {words}</h2>'
         for sample in others[:room]:
             body += section(next(numbers), sample)
         body += file_list(others[room:])

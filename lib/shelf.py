@@ -63,7 +63,7 @@ def free_place(folder: Path, stem: str, suffix: str, content: bytes) -> Path:
 # ---- what is known of a sample
 
 def write_facts(sample: Piece | Text, folder: Path, settings: dict[str, str], made: float):
-    """Keep what a page says of a sample beside it. (What it looked at is too large for that.) `made`
+    """Keep what a page says of a sample beside it (what it looked at is too large for that). `made`
     is when its run was, in seconds since 1970."""
     about = {'made': made, 'settings': settings, 'facts': sample.facts, 'copied': sample.copied}
     if isinstance(sample, Piece):

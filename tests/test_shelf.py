@@ -25,8 +25,8 @@ def samples_in(folder) -> dict:
 
 
 def test_no_sample_is_lost(out, colours):                                        # noqa: F811
-    """Forbids a piece that another command overwrites, be it with other settings, fewer pieces, or a
-    model that has learned more; and copies of a piece when the same command runs again."""
+    """Forbids a piece that another command overwrites, with other settings, fewer pieces, or a model
+    that has learned more; and copies of a piece when the same command runs again."""
     compose(out, num_samples=2)
     first = samples_in(out)
     compose(out, num_samples=2)
@@ -99,8 +99,8 @@ def test_a_sample_comes_back_as_it_was(tmp_path):
 
 def test_samples_of_the_same_settings_belong_together(tmp_path):
     """Forbids groups that are mixed, split by seed, or not in the order of time."""
-    made = [('sample-1-1', 1, {'key': 'G'}), ('sample-1-2', 1, {'key': 'G'}), ('sample-1-1.2', 2, {}),
-            ('sample-2-1', 3, {'key': 'G'}), ('sample-3-1', 4, None)]
+    made = [('sample-1-1', 1, {'key': 'G'}), ('sample-1-2', 1, {'key': 'G'}),
+            ('sample-1-1.2', 2, {}), ('sample-2-1', 3, {'key': 'G'}), ('sample-3-1', 4, None)]
     for name, seconds, settings in made:
         write_midi(Score([Note(0, 60, 24)]), tmp_path / f'{name}.mid')
         os.utime(tmp_path / f'{name}.mid', (seconds, seconds))
@@ -117,7 +117,8 @@ def test_samples_of_the_same_settings_belong_together(tmp_path):
                          'sample-7-3'),
     ({'metre': '3/4', 'key': 'F#m'}, 'sample-1-3-metre=3-4-key=F#m'),
     ({'start': '../my music/theme no.1.mid'}, 'sample-1-3-start=theme-no.1'),
-    ({'start': 'What? "No": *never* <again>, he said'}, 'sample-1-3-start=What-No-never-again-he-s'),
+    ({'start': 'What? "No": *never* <again>, he said'},
+     'sample-1-3-start=What-No-never-again-he-s'),
     ({'transpose': -2, 'top_p': 0.9}, 'sample-1-3-transpose=-2-top_p=0.9')])
 def test_a_name_says_what_differs(tmp_path, settings, name):
     """Forbids a name that some system can't write, that is without end, or that does not say how
