@@ -201,8 +201,9 @@ def finish(row: list[int], bits: list[float], prompt: Prompt, tokenizer: MidiTok
 def write_piece(score: Score, number: int, config: Config) -> Path:
     """Write a piece as MIDI and as sound, under a name that is free. Returns it, without a suffix.
     """
-    midi = to_midi(score)
-    path = free_place(Path(config.out_dir), stem_of(config, number), '.mid', midi)
+    stem = stem_of(config, number)
+    midi = to_midi(score, stem)
+    path = free_place(Path(config.out_dir), stem, '.mid', midi)
     Path(f'{path}.mid').write_bytes(midi)
     if config.sound == 'none':
         return path

@@ -357,10 +357,10 @@ def write_midi(score: Score, path):
     Path(path).write_bytes(to_midi(score))
 
 
-def to_midi(score: Score) -> bytes:
-    """A file for the harpsichord. Track 0 has the tempos and time signatures, track 1 the notes.
-    What sounds twice at once goes to track 2 and so on: within a track, nobody could tell which of
-    the two an end is meant for."""
+def to_midi(score: Score, title: str = '') -> bytes:
+    """A file for the harpsichord. Track 0 has the title, the tempos and time signatures, track 1 the
+    notes, of both hands: notation programs make two staves of it. What sounds twice at once goes to
+    track 2 and so on: within a track, nobody could tell which of the two an end is meant for."""
     import mido          # here, as only writing needs it: who listens or reads need not wait for it
 
     SETTING, OFF, ON = range(3)                   # the order at one step: let go, then strike again
@@ -385,10 +385,12 @@ def to_midi(score: Score) -> bytes:
 
     midi = mido.MidiFile(ticks_per_beat=TICKS)
     for number, events in tracks.items():
-        track = midi.add_track()
+        # (a name of the notes' tracks would stand beside that of the instrument)
+        track = midi.add_track(title if title and number == 0 else None)
+        if score.home:                            # MuseScore overlooks it in track 0, pretty_midi
+            key = midi_key(*score.home)           # ... in all others
+            track.append(mido.MetaMessage('key_signature', key=key))
         if number > 0:
-            if score.home:                        # not in track 0, where MuseScore overlooks it
-                track.append(mido.MetaMessage('key_signature', key=midi_key(*score.home)))
             track.append(mido.Message('program_change', program=HARPSICHORD,
                                       channel=channel_of(number)))
         now = 0

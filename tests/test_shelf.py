@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 
+import mido
 import numpy as np
 import pytest
 
@@ -42,6 +43,8 @@ def test_no_sample_is_lost(out, colours):                                       
     pieces = {name: content for name, content in after.items() if name.endswith('.mid')}
     assert len(pieces) == len(set(pieces.values())) == 2 + 2 + 2 + 1 + 2
     assert {'sample-1-2-drafts=1.mid', 'sample-2-2-key=G-drafts=1.mid'} <= pieces.keys()
+    midi = mido.MidiFile(out / 'sample-2-2-key=G-drafts=1.mid')
+    assert midi.tracks[0].name == 'sample-2-2-key=G-drafts=1'    # the title
 
 
 def test_all_samples_are_on_the_page(out, colours, monkeypatch, capsys):         # noqa: F811
