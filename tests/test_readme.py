@@ -68,6 +68,8 @@ def test_every_flag_is_one_of_ours():
 def test_files_are_there():
     """Forbids a link or a name of a file that does not exist."""
     names = re.findall(r'\]\((?!http)([^)]+)\)', README)
+    workflow = '../../actions/workflows/'            # of the page on GitHub, from this file
+    names = [re.sub(rf'^{workflow}([\w.]+).*', r'.github/workflows/\1', name) for name in names]
     names += re.findall(r'`((?:assets|config|data|lib|tests)/[\w./-]*|\w+\.py)`', README)
     assert len(names) >= 20
     for name in names:
