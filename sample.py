@@ -82,11 +82,9 @@ from lib.looks import look, name_heads
 from lib.machine import pick_device
 from lib.originality import index_training, originality, originality_of_text
 from lib.page import Piece, Text, read_curve, write_page
-from lib.prompt import Prompt, read_prompt, transposed
+from lib.prompt import Prompt, read_prompt, read_text_prompt, transposed
 from lib.report import ProgressLine, describe, facts_of_model
-from lib.shelf import (find_groups, free_place, named_settings, read_sample, stem_of,
-                       write_facts)
-from lib.textfile import read_text
+from lib.shelf import earlier_samples, free_place, named_settings, stem_of, write_facts
 from lib.tokenizer import Tokenizer
 from model import attend, load
 from tokenizer_bpe import BPETokenizer
@@ -274,32 +272,11 @@ def keep_in(kept: list[int], drawn, end: int):
             yield id
 
 
-def read_prompt_file(path: Path) -> str:
-    """The text in a file, as prepare.py reads it: its line ends stay, a byte order mark goes."""
-    try:
-        return b''.join(read_text(path)).decode()
-    except UnicodeDecodeError:
-        raise ValueError(f'{path}: not in UTF-8: save it as UTF-8') from None
-
-
-def check_utf8(start: str):
-    """Raise ValueError if a byte of the command line was none of a text in UTF-8."""
-    try:
-        start.encode()
-    except UnicodeEncodeError:
-        raise ValueError('start: not in UTF-8: save it as UTF-8 and give FILE:prompt.txt') from None
-
-
 def write_texts(model, tokenizer: BPETokenizer, index, recites_from: int,
                 config: Config) -> list[Text]:
     """Stream texts to the terminal, one after the other, as they are drawn, and write them. Ctrl-C
     ends the one that is being drawn, and with it the rest."""
-    start = config.start
-    if start.lower().endswith(('.mid', '.midi')):
-        raise ValueError(f'start = {start}: this model writes text, it can\'t go on from music')
-    if start.startswith('FILE:'):
-        start = read_prompt_file(Path(start.removeprefix('FILE:')))
-    check_utf8(start)
+    start = read_text_prompt(config.start)
     device = next(model.parameters()).device
     # As in training, a text begins after the end of another. (There the listener of the other text
     # heard that end, here the listener of this one does. So its clock is one ahead from here on,
@@ -387,26 +364,8 @@ def main(config: Config):
     page = folder / 'index.html'
     facts = {**model_facts, 'seed': str(config.seed), **named_settings(config)}
     write_page(page, config.out_dir, facts, samples, read_curve(folder / 'log.csv'),
-               earlier_samples(folder, samples, music))
+               earlier_samples(folder, samples, '.mid' if music else '.txt'))
     print(f'open {page}')
-
-
-def earlier_samples(folder: Path, samples: list, music: bool) -> list[tuple[dict, list]]:
-    """What else lies there: the settings and the samples of each group, the newest first."""
-    just_made = {one.name for one in samples}
-    earlier = []
-    for group in find_groups(folder, '.mid' if music else '.txt'):
-        found = []
-        for path in group.paths:
-            if path.stem in just_made:
-                continue
-            try:
-                found.append(read_sample(path))
-            except (OSError, ValueError) as error:
-                print(f'not on the page: {error}')
-        if found:
-            earlier.append((group.settings, found))
-    return earlier
 
 
 if __name__ == '__main__':

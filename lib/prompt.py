@@ -1,9 +1,10 @@
-"""What a piece of music begins with: the first bars of a MIDI file, or wishes."""
+"""What a sample begins with: music with the first bars of a MIDI file, or wishes; text with words."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from lib.score import METRES, Score, opening, read_midi, tempo_number
+from lib.textfile import read_text
 from lib.tokenizer import Tokenizer
 from lib.tonality import find_key, parse_key, raised, transpose
 
@@ -93,3 +94,24 @@ def transposed(score: Score, semitones: int) -> Score:
     notes = [note._replace(pitch=transpose(note.pitch, semitones)) for note in score.notes]
     home = raised(score.home, semitones) if score.home else None
     return Score(sorted(notes), score.tempos, score.metres, home)
+
+
+# ---- text
+
+def read_text_prompt(start: str) -> str:
+    """The words of --start, or those of the file in FILE:prompt.txt, as prepare.py would read it:
+    its line ends stay, a byte order mark goes. Raises ValueError for what is no text in UTF-8."""
+    if start.lower().endswith(('.mid', '.midi')):
+        raise ValueError(f'start = {start}: this model writes text, it can\'t go on from music')
+    if not start.startswith('FILE:'):
+        try:
+            start.encode()
+        except UnicodeEncodeError:           # a byte of the command line that was none
+            raise ValueError('start: not in UTF-8: save it as UTF-8 and give FILE:prompt.txt'
+                             ) from None
+        return start
+    path = Path(start.removeprefix('FILE:'))
+    try:
+        return b''.join(read_text(path)).decode()
+    except UnicodeDecodeError:
+        raise ValueError(f'{path}: not in UTF-8: save it as UTF-8') from None

@@ -122,3 +122,22 @@ def find_groups(folder: Path, suffix: str) -> list[Group]:
     for group in groups.values():
         group.paths.sort(key=made.get, reverse=True)     # stable: those of a run stay in order
     return sorted(groups.values(), key=lambda group: group.newest, reverse=True)
+
+
+def earlier_samples(folder: Path, just_made: list[Piece | Text], suffix: str) -> list[tuple]:
+    """What else lies in a folder, by its settings: (settings, samples), the newest first. Says what
+    can't be read."""
+    names = {sample.name for sample in just_made}
+    earlier = []
+    for group in find_groups(folder, suffix):
+        found = []
+        for path in group.paths:
+            if path.stem in names:
+                continue
+            try:
+                found.append(read_sample(path))
+            except (OSError, ValueError) as error:
+                print(f'not on the page: {error}')
+        if found:
+            earlier.append((group.settings, found))
+    return earlier
