@@ -35,6 +35,7 @@ PARTS = Path(__file__).parent / 'page_parts'        # the HTML, CSS and JavaScri
 PACE = 40        # pixels to a second of a piano roll
 ROW = 6          # pixels to a semitone
 TOP = 18         # pixels above the highest row, for the numbers of the bars
+STRONGEST = 12   # percent of the colour of surprise for each bit
 SHOWN = 24       # earlier samples that a page shows; of more, it has links only
 KEYBOARD = 34    # pixels to the left of a roll, for the keys and their names
 NAMES = 'C C# D D# E F F# G G# A A# B'.split()
@@ -331,6 +332,8 @@ def draw_roll(piece: Piece, pace=PACE, row=ROW, bars=None, tips=False) -> Roll:
         tip = f' data-tip="{describe(piece, number, all_bars)}"' if tips else ''
         if tips and piece.looks:
             tip += f' data-unit="{number}"'
+        if tips and piece.bits is not None and math.isfinite(piece.bits[number]):
+            tip += f' style="--bits:{min(100, STRONGEST * piece.bits[number]):.0f}%"'
         groups[piece.kind(number)] += (
             f'<rect x="{start * pace:.1f}" y="{TOP + (high - pitch) * row}" '
             f'width="{note_width:.1f}" height="{row - 1}"{tip}/>')
@@ -354,8 +357,12 @@ def piano_roll(piece: Piece, pace=PACE, row=ROW, bars=None) -> str:
 # ---- the page
 
 HINT = """
-<p class="hint">Click on a roll to hear it from there. When it has the focus, the space bar plays
-and pauses, the arrows left and right move by two seconds, up and down go from note to note.</p>"""
+<p class="hint for-keys">Click on a roll to hear it from there. When it has the focus, the space bar
+plays and pauses, the arrows left and right move by two seconds, up and down go from note to note.
+</p><p class="hint for-touch">Tap a roll to hear it from there, and a note to see what it is.</p>"""
+SWITCH = """
+<label class="switch"><input type="checkbox" id="surprise"> Show how much each note surprised the
+model: pale what it expected, orange what it did not.$bach</label>"""
 
 
 def player(number: int, name: str, sound: str, piece: Piece, pace=PACE, row=ROW) -> str:
@@ -488,15 +495,18 @@ def write_html(path, title: str, body: str, extra: str = ''):
 
 
 def write_page(path, title: str, facts: dict[str, str], samples: list[Piece | Text],
-               curve: list[dict] | None = None, earlier: list[tuple[dict, list]] = ()):
+               curve: list[dict] | None = None, earlier: list[tuple[dict, list]] = (),
+               held_out: str = ''):
     """The page of a run: what is known of it, its training curve (from read_curve), its samples;
-    and earlier ones, (settings, samples) of each group of them."""
+    earlier ones, (settings, samples) of each group of them; and a sentence on held-out music."""
     body = f'<h1>{html.escape(title)}</h1>{fact_list(facts)}'
     if curve:
         body += ('<div class="scroll" tabindex="0" role="group" aria-label="Training curve">'
                  f'{draw_curve(curve)}</div>')
     if any(isinstance(sample, Piece) and sample.sound for sample in samples):
         body += HINT
+    if any(isinstance(sample, Piece) and sample.bits is not None for sample in samples):
+        body += Template(SWITCH).substitute(bach=held_out)
     numbers = count(1)
     for sample in samples:
         body += section(next(numbers), sample)

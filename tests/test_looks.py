@@ -86,4 +86,4 @@ def test_the_page_carries_them(model, tmp_path):
     assert [len(one['heads']) for one in json.loads(stored)] == [4] * len(piece.score.notes)
     for number in range(len(piece.score.notes)):
         assert page.count(f'data-unit="{number}"') == 1
-    assert page.count('<option') == 1 + 4 and 'layer 2, head 2, which reads the clock' in page
+    assert page.count('<option value') == 1 + 4 and 'layer 2, head 2, which reads the clock' in page

@@ -8,12 +8,13 @@ import shutil
 import subprocess
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
+from itertools import combinations
 
 import pytest
 
 from lib import page
 from lib.page import (Excerpt, PACE, ROW, TOP, Pair, Piece, Text, chance, draw_curve, find_best,
-                      log_ticks, piano_roll, read_curve, ticks, write_page, write_quiz)
+                      log_ticks, part, piano_roll, read_curve, ticks, write_page, write_quiz)
 from lib.score import Note, Score, find_bars
 from lib.synth import seconds
 
@@ -154,6 +155,38 @@ def test_a_list_that_does_not_fit_the_notes_is_refused(score, name):
     """Forbids bits of the wrong notes, because those of the prompt were forgotten."""
     with pytest.raises(ValueError, match=f'a: 7 {name} for 8 notes'):
         Piece('a', score, **{name: [1.0] * 7})
+
+
+def luminance(colour: str) -> float:
+    """Of a colour #rrggbb, as the Web Content Accessibility Guidelines define it."""
+    parts = [int(colour[at:at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4
+              for part in parts]
+    return sum(share * part for share, part in zip((0.2126, 0.7152, 0.0722), linear))
+
+
+def test_kinds_of_notes_differ_in_brightness():
+    """Forbids two kinds of notes, or of keys, that somebody who sees no hues takes for one."""
+    light, dark = part('roll.css').split('prefers-color-scheme')
+    for scheme in (light, dark):
+        colours = dict(re.findall(r'--([a-z-]+): (#[0-9a-f]{6})', scheme))
+        for one, other in (*combinations(('prompt', 'composed', 'copied'), 2), ('white', 'black'),
+                           ('on-white', 'white'), ('muted', 'ground')):
+            low, high = sorted(luminance(colours[name]) + 0.05 for name in (one, other))
+            assert high / low >= 3, (one, other)
+
+
+def test_the_colour_of_surprise(tmp_path, score):
+    """Forbids a switch where no surprise is known, and notes that are coloured otherwise than they
+    surprised."""
+    bits = [0.0, 1.0, 5.0, 50.0, math.nan][:len(score.notes)]
+    bits += [2.0] * (len(score.notes) - len(bits))
+    document = write(tmp_path, Piece('a', score, bits=bits))
+    shown = [rect.get('style') for rect in document.all('rect') if 'data-tip' in rect]
+    want = [f'--bits:{min(100, 12 * value):.0f}%' for value in bits if math.isfinite(value)]
+    assert sorted(style for style in shown if style) == sorted(want)
+    assert document.all('input', id='surprise')
+    assert not write(tmp_path, Piece('a', score)).all('input', id='surprise')
 
 
 def test_the_roll_stands_alone(score):

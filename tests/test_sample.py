@@ -237,7 +237,7 @@ def test_what_is_said_of_the_beginning(metres, tempos, metre, tempo):
     """Forbids a metre or a tempo that is said only later in the piece, and that of a pickup."""
     score = Score([Note(24 * i, 60, 24) for i in range(16)], tempos, metres)
     facts = say_of(score, [1.0] * 16, None, 0, True, 0.0)
-    assert (facts['metre'], facts['tempo']) == (metre, tempo)
+    assert (facts['metre'], facts['tempo']) == (metre, f'{tempo} quarters a minute')
 
 
 def test_an_interrupt_keeps_what_was_composed(out, text_out, colours, monkeypatch, capsys):

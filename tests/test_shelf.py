@@ -63,7 +63,7 @@ def test_all_samples_are_on_the_page(out, colours, monkeypatch, capsys):        
     assert ['key D' in head for head in heads] == [True, False, False]
     assert ['key' in head for head in heads] == [True, True, False]
     assert all('held out 9.000 bits/note' in head for head in heads)
-    assert text.count(' bits') > 50 and text.count('surprise') == 7
+    assert text.count(' bits') > 50 and text.count('<dt>surprise') == 7
     monkeypatch.setattr(page, 'SHOWN', 3)
     compose(out, key='D', seed=6)
     text = (out / 'index.html').read_text('utf-8')

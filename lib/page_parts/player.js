@@ -23,7 +23,7 @@ function setUp(player) {
   const find = selector => player.querySelector(selector);
   const audio = find('audio'), button = find('.play'), slider = find('input');
   const time = find('.clock'), scroll = find('.scroll'), roll = find('.scroll svg');
-  const cursor = find('.cursor'), trouble = find('.trouble');
+  const cursor = find('.cursor'), trouble = find('.trouble'), speed = find('.speed select');
   const pace = Number(player.dataset.pace);      // pixels to a second
   const length = Number(slider.max);             // seconds to the end of the last note
   let shown = 0;                                 // pixels: where the cursor was last
@@ -69,6 +69,7 @@ function setUp(player) {
     const whole = await answer.blob();
     const playing = !audio.paused;
     audio.src = URL.createObjectURL(whole);
+    audio.playbackRate = Number(speed.value);
     if (playing) play();
   }
 
@@ -104,6 +105,7 @@ function setUp(player) {
   audio.addEventListener('error', () => { trouble.hidden = false; });
   trouble.hidden = !audio.error;                 // it may have failed before this script ran
   button.addEventListener('click', toggle);
+  speed.addEventListener('change', () => { audio.playbackRate = Number(speed.value); });
   slider.addEventListener('input', () => seek(Number(slider.value)));
   roll.addEventListener('click', event => {
     const x = event.clientX - roll.getBoundingClientRect().left;
@@ -112,7 +114,9 @@ function setUp(player) {
   roll.addEventListener('pointerover', event => {
     if (event.target.dataset.tip) showTip(event.target);
   });
-  roll.addEventListener('pointerout', () => { tip.hidden = true; });
+  roll.addEventListener('pointerout', event => {
+    if (event.pointerType !== 'touch') tip.hidden = true;         // a finger is gone at once
+  });
   scroll.addEventListener('blur', () => { tip.hidden = true; });
   player.addEventListener('keydown', event => {
     if (event.altKey || event.ctrlKey || event.metaKey) return;      // the browser's own
@@ -129,4 +133,5 @@ function setUp(player) {
   });
 }
 
+document.addEventListener('pointerdown', () => { tip.hidden = true; });
 document.querySelectorAll('.player').forEach(setUp);
