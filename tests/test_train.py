@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import socket
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +19,7 @@ from conftest import ROOT, all_as_prepared, begin, movement, with_fork
 import lib.corpus
 from lib.corpus import load_corpus
 from lib.heldout import find_windows, losses_of
-from lib.machine import Processes, compiled
+from lib.machine import Processes, check_memory, compiled
 from lib.page import read_curve
 from lib.settings import configure, read_config
 from lib.tokenizer import columns_of_told
@@ -166,6 +167,19 @@ def test_compile_is_a_choice(monkeypatch, choice, comes):
     assert compiled('model', choice, 'cpu') == comes
 
 
+@pytest.mark.parametrize('sizes, fits, too_little', [
+    ({'batch_size': 1, 'context': 2, 'n_layer': 4, 'n_embd': 256}, 100e6, 50e6),
+    ({'batch_size': 64, 'context': 1024, 'n_layer': 1, 'n_embd': 8}, 600e6, 70e6)])
+def test_memory_is_enough_or_not(monkeypatch, sizes, fits, too_little):
+    """Forbids a model that can't fit and is tried, and a batch that would fit and is refused. The
+    first has 3.4 million weights, and of each there are four numbers of 4 bytes: 55 MB. The second
+    has 65,536 positions of 545 scores, of which one copy in 2 bytes is 71 MB."""
+    for there, refused in ((fits, False), (too_little, True)):
+        monkeypatch.setattr('lib.machine.memory_of', lambda device, there=there: there)
+        with pytest.raises(ValueError, match='GB of memory') if refused else nullcontext():
+            check_memory(Config(**sizes), MUSIC.vocab_size, 'cpu')
+
+
 @pytest.mark.parametrize('augment', [True, False])
 def test_pieces_are_transposed_if_they_are_to_be(corpus, drawn, augment):
     """Forbids a run that learns every piece in its own key only; and one that moves it to another
@@ -180,8 +194,9 @@ def test_pieces_are_transposed_if_they_are_to_be(corpus, drawn, augment):
     (1000, 'about 23 minutes from here on this machine; with --max_steps=15 ten minutes')])
 def test_seconds_are_those_of_training(corpus, monkeypatch, capsys, validation, says):
     """Forbids a speed or a time that counts validation among training, or forgets what was trained
-    before one; a speed that is not of the steps since the last line (the first five are slower);
-    and a promise that does not count it, or advice that would not make it fit."""
+    before one; a speed that is not of the steps since the last line (the first five are slower),
+    also when a run goes on; and a promise that does not count it, or advice that would not make it
+    fit."""
     now = [0.0]
 
     def takes(seconds, function):
@@ -203,6 +218,8 @@ def test_seconds_are_those_of_training(corpus, monkeypatch, capsys, validation, 
     speeds = [int(row['tokens_per_second']) for row in rows]
     assert speeds == [round(4 * 32 / seconds) for seconds in (30, 10, 10, 10)]
     assert says in capsys.readouterr().out
+    run(corpus, 'a', max_steps=25, eval_every=8, resume=True)
+    assert rows_of(corpus / 'a', 'loss')[-1]['tokens_per_second'] == f'{speeds[-1]}'
 
 
 def test_the_best_is_that_of_all_corpora(corpus, monkeypatch):
@@ -244,8 +261,10 @@ def test_a_run_that_burst_ends(corpus, monkeypatch, settings, interrupted, says)
 @pytest.mark.parametrize('later, at_once, saved', [(0.5, False, 3), (1.5, True, 0)])
 def test_ctrl_c_twice(corpus, monkeypatch, later, at_once, saved):
     """Forbids Ctrl-C that loses what was learned because torchrun passes it on a second time; and a
-    run that another one, when the first takes too long, does not end."""
+    run that another one, when the first takes too long, does not end; and Ctrl-C that means
+    something else than before when training is over."""
     now = [100.0]
+    before = signal.getsignal(signal.SIGINT)
 
     def pressed(step, config):
         for wait in (0, later) * (step == 2):
@@ -260,6 +279,7 @@ def test_ctrl_c_twice(corpus, monkeypatch, later, at_once, saved):
     except KeyboardInterrupt:
         ended_at_once = True
     assert ended_at_once == at_once
+    assert signal.getsignal(signal.SIGINT) is before
     assert checkpoint(corpus / 'a' / 'last.pt')['progress']['step'] == saved
 
 
@@ -517,7 +537,7 @@ def test_validation_gives_half_a_context():
     for context in (2, 5, 16):
         for count in (1, 2, 15, 16, 17, 25, 100):
             for start, first_new in find_windows(count, context):
-                assert start == 0 or first_new >= context // 2
+                assert start == 0 or first_new >= context / 2
 
 
 # ---------------------------------------------------------------------------- several processes
