@@ -339,8 +339,8 @@ def test_pieces_that_come_home():
 
 
 def test_a_lag_curve():
-    """Forbids lags that are counted from another bar than the one before, and an empty bar that is
-    like no other: it is not compared."""
+    """Forbids lags that are counted from another bar than the one before, and an empty bar, be it
+    the earlier or the later one, that is like no other: it is not compared."""
     bars = [random_bars(seed, 1) for seed in range(3)] * 9            # every third bar is the same
     notes = melody(sum(bars, []))
     some = [note for note in notes if note.start // 96 % 3]           # every third bar is empty
@@ -348,6 +348,9 @@ def test_a_lag_curve():
         curve = lag_curve([Score(heard)])
         assert len(curve) == 24
         assert [lag for lag, alike in enumerate(curve, 1) if alike == 1] == list(range(3, 25, 3))
+    same = melody(random_bars(0, 1) * 27)
+    some = [note for note in same if note.start // 96 % 3]
+    assert lag_curve([Score(some)]) == lag_curve([Score(same)]) == [1] * 24
     assert lag_curve([Score(melody(THEME * 4))])[20] is None and lag_curve([]) == [None] * 24
 
 
