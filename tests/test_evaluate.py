@@ -517,7 +517,8 @@ Must give us pause."""
 
 def test_words_that_are_copied():
     """Forbids a quotation that goes unseen because it has other line ends, marks or capitals; a
-    stretch that is marked too far or not far enough; and 'ha, ha, ha' as a quotation."""
+    stretch that is marked too far or not far enough; an unknown word that belongs to it where the
+    source begins or ends; and 'ha, ha, ha' as a quotation."""
     stolen = "WHAT dreams may come, when we\nhave shuffled off -- this mortal coil must give"
     sample = f'He knew not;\nand so {stolen}! For nothing. Ha ha ha ha ha ha ha ha ha ha ha ha ha.'
     index = index_of_text([('other', 'ha ' * 30), ('hamlet', PLAY)])
@@ -530,7 +531,8 @@ def test_words_that_are_copied():
     twice = f'{stolen}! Or rather: {stolen}?'
     copied = originality_of_text(twice, index, least=12).copied
     assert [twice[begin:end] for begin, end in copied] == [stolen, stolen]
-    for text, longest in (('What dreams may come, then? No.', 0), (PLAY, 31), ('', 0)):
+    for text, longest in (('What dreams may come, then? No.', 0), (PLAY, 31), ('', 0),
+                          (f'Zounds! {PLAY} Zounds!', 31)):
         assert originality_of_text(text, index).longest == longest
 
 
