@@ -391,9 +391,9 @@ def test_each_piece_has_a_listener_of_its_own(path, monkeypatch):
 
 
 def test_metre_tempo_and_transposition_are_wishes_that_count(out, colours):
-    """Forbids a piece in another time signature or at another speed than was asked for, or at two
-    speeds at once, and a transposition that moves nothing, or by another interval, or leaves the
-    keys of MIDI."""
+    """Forbids a piece in another time signature or at another speed than was asked for, also for a
+    prompt that has one of its own, or at two speeds at once, and a transposition that moves
+    nothing, or by another interval, or leaves the keys of MIDI."""
     pitches = {}
     for transpose in (0, 5, -5):
         compose(out, metre='12/8', tempo=61.0, transpose=transpose, bars=3)
@@ -406,6 +406,9 @@ def test_metre_tempo_and_transposition_are_wishes_that_count(out, colours):
         moved = [pitch + transpose for pitch in pitches[0]]
         moved = [pitch - 12 * (pitch > 127) + 12 * (pitch < 0) for pitch in moved]
         assert pitches[transpose] == sorted(moved)
+    compose(out, start=str(GOLDBERG / '00-aria.mid'), prompt_bars=1, tempo=61.0)
+    first_bar = [tempo for tempo in read_midi(newest(out)).tempos if tempo[0] < 72]
+    assert [(step, round(tempo, 2)) for step, tempo in first_bar] == [(0, 61)]
 
 
 ARIA = {'start': str(GOLDBERG / '00-aria.mid')}
@@ -482,8 +485,8 @@ def test_the_draft_that_comes_home_is_taken(path, monkeypatch):
 
 def test_of_two_that_come_home_the_one_that_returns_is_taken(monkeypatch):
     """Forbids a draft whose figures never return where one that keeps its promises as well has
-    them, returning that counts for more than coming home, and a thin draft where one that returns
-    as little is fuller."""
+    them, returning that counts for more than coming home, a draft of few notes that shifts what the
+    others are worth, and a thin draft where one that returns as little is fuller."""
     one, other, third = ((0, 4, 2, 7, 5, 9, 7, 12, 11, 7, 9, 5, 4, 0),
                          (0, 2, 7, 4, 9, 5, 11, 12, 7, 2, 5, 4, 9, 0),
                          (0, 7, 4, 12, 9, 11, 7, 5, 2, 9, 4, 7, 2, 0))
@@ -491,6 +494,9 @@ def test_of_two_that_come_home_the_one_that_returns_is_taken(monkeypatch):
     once, twice, away = Score(sum(halves, []), voices=1), tune(60, 60, scale=one), tune(60, 66)
     nothing = read_prompt(MidiTokenizer())
     assert drafts_taken(monkeypatch, nothing, [once, twice, away], 1) == [1]
+    few = Score(away.notes[:9], voices=1)
+    assert drafts_taken(monkeypatch, nothing, [few, once, twice, away], 1) == [2]
+    assert drafts_taken(monkeypatch, nothing, [few, twice, once, away], 1) == [1]
     assert drafts_taken(monkeypatch, nothing, [away, once], 1) == [1]
     below = [Note(start, pitch - 12, 6) for start, pitch, *_ in once.notes]
     fuller = Score(sorted(once.notes + below), voices=2)
