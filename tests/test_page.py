@@ -402,7 +402,8 @@ def pairs(score, count):
 def test_the_quiz_does_not_tell_before_it_is_asked(tmp_path, score):
     """Forbids an answer that can be read in the page's source or its labels, and one that is not
     there at all; a pair that lacks a side, has them the wrong way round, or shows its notes in two
-    colours, one of which would be the machine's."""
+    colours, one of which would be the machine's; and a slider that ends before the excerpt does.
+    """
     write_quiz(tmp_path / 'quiz.html', pairs(score, 2))
     source, document = (tmp_path / 'quiz.html').read_text('utf-8'), Page(tmp_path / 'quiz.html')
     for word in ('Variation', 'sample 1', 'seed 1', 'alert(1)', 'happen by guessing'):
@@ -415,6 +416,8 @@ def test_the_quiz_does_not_tell_before_it_is_asked(tmp_path, score):
                                'b': f'sample 1, seed 1 {HOSTILE}'}
     assert [audio['src'] for audio in document.all('audio')] == [
         'quiz-0a.wav', 'quiz-0b.wav', 'quiz-1a.wav', 'quiz-1b.wav']
+    lasts = [float(slider['max']) for slider in document.all('input')]
+    assert lasts == pytest.approx([9] * 4, abs=0.01)             # seconds
     choices = document.all('button', **{'class': 'choice'})
     assert [(choice['value'], choice['text']) for choice in choices] == [
         ('a', 'A is Bach'), ('b', 'B is Bach')] * 2
