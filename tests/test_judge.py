@@ -204,7 +204,9 @@ def test_what_gave_it_away(counted):
 
 
 def test_all_sides(named):
-    """Forbids a side that is judged against itself, and samples too short that go unmentioned."""
+    """Forbids a side that is judged against itself, samples too short that go unmentioned, and
+    samples that stand against Bach's training pieces only: as samples, his held-out pieces are told
+    from those, and cannot be told from all."""
     val = named['val']
     short = ('short', Score(val[0][1].notes[:50], metres=val[0][1].metres))
     found = judge_sides(shuffle_pitches(val) + [short], named['train'], val, [])
@@ -212,6 +214,8 @@ def test_all_sides(named):
     assert found['prefers']['shuffled'] > 99 and found['prefers']['samples'] > 99
     assert found['pieces'] == {'held-out': 6, 'shuffled': 6, 'n-gram': 0, 'samples': 6}
     assert found['too_short'] == 1 and len(found['gave_away']) == 10
+    prefers = judge_sides(val, named['train'][:6], val, [])['prefers']
+    assert prefers['samples'] < 50 < prefers['held-out']
 
 
 def test_shuffling_keeps_the_pieces(named):
