@@ -9,6 +9,7 @@ import textwrap
 from collections import Counter
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -16,6 +17,7 @@ import train
 from conftest import ROOT, all_as_prepared
 from lesson import ladder, make, wrong
 from lib.score import read_midi
+from sample import load_tokenizer
 
 LECTURE = (ROOT / 'lesson' / 'README.md').read_text('utf-8')
 
@@ -112,6 +114,50 @@ def test_counting(toy):
     for (one, other), count in pairs.items():
         due = (count + 0.1) / (words[one] + 0.1 * toy['vocab_size'])
         assert shares[one, other].item() == pytest.approx(due, 1e-3)
+
+
+def test_what_is_recalled_is_raised(toy):
+    """Forbids a score that is raised where nothing was recalled, also if the voice has a match, and
+    one of a recalled word that stays as it is."""
+    torch.manual_seed(0)
+    model = ladder.Recall(toy)
+    ids, _, told = ladder.batch_of(toy, False, torch.Generator().manual_seed(0))
+    recalled, match = told[..., model.place_of['recalled']], told[..., model.place_of['match']]
+    assert ((match > 0).any(dim=-1) & (recalled == 0).any(dim=-1)).any()
+    with torch.no_grad():
+        model.by_match[:] = 1.0
+        raised = model(ids, told)
+        model.by_match[:] = 0.0
+        changed = raised != model(ids, told)
+    due = torch.zeros_like(changed).scatter(2, recalled, True)
+    due[..., 0] = False                                          # of empty columns
+    assert torch.equal(changed, due)
+
+
+def test_a_rung_goes_on_for_so_long(toy, monkeypatch):
+    """Forbids ids that are drawn beyond the most, the prompt's among them, and a prompt that is
+    lost."""
+    monkeypatch.setattr(ladder, 'MOST', 50)
+    prompt = toy['train'][:40].tolist()
+    ids = ladder.go_on(ladder.Guess(toy), load_tokenizer(toy['tokenizer']), prompt, seed=1)
+    assert len(ids) == 50 and ids[:40] == prompt
+
+
+def test_the_first_note_is_heard(toy, tmp_path, monkeypatch):
+    """Forbids notes that a rung composes on the very bar line where the prompt is over, and that
+    are not heard."""
+    monkeypatch.setattr(ladder.synth, 'render', lambda notes: np.zeros(9))
+    tokenizer = load_tokenizer(toy['tokenizer'])
+    model = ladder.Guess(toy)
+    with torch.no_grad():
+        model.scores[:] = -100.0
+        for pitch in range(60, 72):                              # it presses each of these keys,
+            model.scores[tokenizer.ids['on', pitch]] = 3.0
+        model.scores[tokenizer.ids['shift', 24]] = 0.0           # before it waits
+    piece = ladder.play('a', model, tokenizer, {}, 1, tmp_path)
+    assert piece.score.notes[piece.given].start == 4 * 96
+    starts = [note.start for note in read_midi(tmp_path / 'a.mid').notes]
+    assert starts.count(4 * 96) > 1
 
 
 def test_a_rung_is_heard(toy, tmp_path, monkeypatch, capsys):
