@@ -160,6 +160,17 @@ def test_the_first_note_is_heard(toy, tmp_path, monkeypatch):
     assert starts.count(4 * 96) > 1
 
 
+@pytest.mark.parametrize('given, numbers', [([], range(13)), (['0'], [0]), (['12'], [12])])
+def test_rungs_are_chosen(toy, monkeypatch, given, numbers):
+    """Forbids a quarter of an hour for all rungs where the first alone was asked for."""
+    climbed = []
+    monkeypatch.setattr(ladder, 'load_corpora', lambda name: [toy])
+    monkeypatch.setattr(ladder, 'climb_all', lambda numbers, *more: climbed.extend(numbers))
+    monkeypatch.setattr('sys.argv', ['ladder.py', *given])
+    ladder.main()
+    assert climbed == list(numbers)
+
+
 def test_a_rung_is_heard(toy, tmp_path, monkeypatch, capsys):
     """Forbids a piece without the prompt's notes, one that is longer than it should be, and a page
     that does not show it."""
@@ -204,3 +215,21 @@ def test_mistakes(toy, tmp_path, monkeypatch):
     wrong.draw(curves, 'toy')
     picture = (tmp_path / 'wrong.svg').read_text('utf-8')
     assert all(title in picture for title, *_ in wrong.RUNS.values())
+
+
+def test_the_colours_of_the_curves(tmp_path, monkeypatch):
+    """Forbids a picture whose blue curve is not of what it learns from, or whose orange one is not
+    of held-out pieces: here the first lies below the other."""
+    monkeypatch.setattr(make, 'HERE', tmp_path)
+    curve = [{'step': step, 'loss': 0.5} for step in (10, 20)]
+    curve += [{'step': step, 'nats_toy': 2.0} for step in (0, 20)]
+    wrong.draw([curve] * len(wrong.RUNS), 'toy')
+    picture = (tmp_path / 'wrong.svg').read_text('utf-8')
+    assert 'blue: what it learns from; orange: held-out pieces' in picture
+    assert '--one: #2f6a96; --other: #d9611e' in picture         # blue, orange
+    heights = {}
+    for kind in ('one', 'other'):
+        points = re.findall(f'<polyline class="{kind}" .*? points="([^"]*)"', picture)
+        assert len(points) == len(wrong.RUNS)
+        heights[kind] = float(points[0].split(',')[-1])
+    assert heights['one'] > heights['other']                     # y grows downwards
