@@ -365,7 +365,7 @@ def main(config: Config):
     facts = {**model_facts, 'seed': str(config.seed), **named_settings(config)}
     write_page(page, config.out_dir, facts, samples, read_curve(folder / 'log.csv'),
                earlier_samples(folder, samples, '.mid' if music else '.txt'),
-               f' A note of held-out music costs it {model_facts["held out"]}.')
+               f' Held-out music costs it {model_facts["held out"]}.')
     print(f'open {page}')
 
 
