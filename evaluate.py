@@ -37,6 +37,7 @@ class Config(Settings):
                            'samples and dataset both given, no checkpoint is read')
     checkpoint: str = setting('ckpt.pt', 'or last.pt')
     quiz: bool = setting(False, 'make a page instead, quiz.html: "Bach or machine?"')
+    pairs: int = setting(10, 'of excerpts in the quiz', at_least=1, at_most=100)
 
 
 check_flags(Config)      # before torch is imported, which takes seconds
@@ -256,7 +257,8 @@ def main(config: Config):
         if not music:
             raise ValueError(f'{dataset} is text: the quiz is for music')
         held_out = load_pieces(corpora, tokenizer)['val']
-        return make_quiz(read_samples(config, music), held_out, Path(config.out_dir))
+        return make_quiz(read_samples(config, music), held_out, Path(config.out_dir),
+                         config.pairs)
 
     # ---- the model and the n-gram
     result = {'dataset': dataset, 'unit': corpora[0]['unit']}

@@ -1,5 +1,8 @@
 """The quiz "Bach or machine?": pairs of excerpts, of which one is by Bach."""
 
+import math
+from collections import Counter
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -7,9 +10,8 @@ import numpy as np
 
 from lib import synth
 from lib.page import Excerpt, Pair, write_quiz
-from lib.score import Note, Score, bars_of, find_bars
+from lib.score import Note, Score, bars_of, find_bars, first_metre
 
-PAIRS = 10               # of excerpts
 BARS = 8                 # bars in an excerpt
 NOTES = 24               # notes that it has at least
 TEMPO = 80               # quarters a minute, for both sides
@@ -29,38 +31,77 @@ def cut_bars(score: Score, first: int, bars: int) -> Score:
     return Score(notes, [(0, TEMPO)], before + [metre for metre in metres if metre[0] > 0])
 
 
-def find_excerpts(named: list[tuple[str, Score]], generator) -> list[tuple[str, Score]]:
-    """(source, excerpt) of all pieces, in random order: BARS bars each, which do not overlap,
-    with NOTES notes at least."""
-    found = []
+@dataclass
+class Found:
+    """An excerpt of a piece."""
+    score: Score
+    piece: str               # its file's name
+    bars: str                # where it stands there
+
+    @property
+    def source(self) -> str:
+        return f'{Path(self.piece).stem}, {self.bars}'
+
+
+def find_excerpts(named: list[tuple[str, Score]], generator) -> list[Found]:
+    """Excerpts of all pieces, BARS bars each, which do not overlap, with NOTES notes at least: one of
+    each piece in random order, then a second one of each, and so on."""
+    turns = []                                       # (which of its piece, an excerpt)
     for name, score in named:
         whole = len(find_bars(score)) - BARS
+        mine = []
         for first in range(0, whole + 1, BARS):
             excerpt = cut_bars(score, first, BARS)
             if len(excerpt.notes) >= NOTES:
-                source = f'{Path(name).stem}, bars {first + 1} to {first + BARS}'
-                found.append((source, excerpt))
-    return [found[number] for number in generator.permutation(len(found))]
+                mine.append(Found(excerpt, name, f'bars {first + 1} to {first + BARS}'))
+        turns += enumerate(mine[number] for number in generator.permutation(len(mine)))
+    turns = [turns[number] for number in generator.permutation(len(turns))]
+    return [found for _, found in sorted(turns, key=lambda turn: turn[0])]
 
 
-def make_quiz(samples: list, held_out: list, folder: Path):
-    """quiz.html in the folder, and its sounds. Raises ValueError if there is too little music."""
+def unlike(one: Found, other: Found) -> tuple:
+    """How much gives a pair away before one has listened: another metre, then more notes."""
+    same_metre = first_metre(one.score) == first_metre(other.score)
+    return not same_metre, abs(math.log(len(one.score.notes) / len(other.score.notes)))
+
+
+def choose_pairs(bach: list[Found], model: list[Found], count: int) -> list[tuple[Found, Found]]:
+    """(Bach, model) `count` times: for each of the model's excerpts in turn the one by Bach that is
+    left and most like it."""
+    left = list(bach)
+    pairs = []
+    for excerpt in model[:count]:
+        best = min(left, key=lambda other: unlike(excerpt, other))
+        left.remove(best)
+        pairs.append((best, excerpt))
+    return pairs
+
+
+def make_quiz(samples: list, held_out: list, folder: Path, count: int):
+    """quiz.html of so many pairs in the folder, and its sounds. Raises ValueError if there is too
+    little music."""
     generator = np.random.default_rng(SEED)
     sides = {'Bach': find_excerpts(held_out, generator),
              'the model': find_excerpts(samples, generator)}
     for side, excerpts in sides.items():
-        if len(excerpts) < PAIRS:
-            raise ValueError(f'{len(excerpts)} excerpts of {BARS} bars by {side}, '
-                             f'{PAIRS} are needed: run sample.py with --num_samples=10')
+        if len(excerpts) < count:
+            help = 'run sample.py with more --num_samples' if side != 'Bach' else 'lower --pairs'
+            raise ValueError(f'{len(excerpts)} excerpts of {BARS} bars by {side}, {count} are '
+                             f'needed: {help}')
+    chosen = choose_pairs(sides['Bach'], sides['the model'], count)
+    often = max(Counter(excerpt.piece for _, excerpt in chosen).values())
+    if often > 1:
+        print(f'a sample is heard {often} times: {count} samples or more would be heard once each')
     pairs = []
-    for number in range(PAIRS):
-        order = ['Bach', 'the model'] if generator.random() < 0.5 else ['the model', 'Bach']
-        both = []
-        for letter, side in zip('ab', order):
-            source, score = sides[side][number]
-            sound = f'quiz-{number + 1}{letter}.wav'
-            synth.write_wav(folder / sound, synth.render(synth.seconds(score)))
-            both.append(Excerpt(sound, score, f'{side}: {source}'))
-        pairs.append(Pair(*both, bach='ab'[order.index('Bach')]))
+    for number, (bach, model) in enumerate(chosen, 1):
+        both = [('Bach', bach), ('the model', model)]
+        if generator.random() < 0.5:
+            both.reverse()
+        excerpts = []
+        for letter, (side, found) in zip('ab', both):
+            sound = f'quiz-{number}{letter}.wav'
+            synth.write_wav(folder / sound, synth.render(synth.seconds(found.score)))
+            excerpts.append(Excerpt(sound, found.score, f'{side}: {found.source}'))
+        pairs.append(Pair(*excerpts, bach='ab'[both[1][0] == 'Bach']))
     write_quiz(folder / 'quiz.html', pairs)
     print(f'open {folder / "quiz.html"}')

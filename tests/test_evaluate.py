@@ -568,10 +568,9 @@ def test_an_excerpt_tells_nothing_but_its_music():
 def test_the_quiz_is_of_held_out_pieces(evaluated, monkeypatch):
     """Forbids a pair with Bach that the model has learned, and may know by heart."""
     asked = []
-    monkeypatch.setattr(quiz, 'PAIRS', 2)
     monkeypatch.setattr(quiz, 'write_quiz', lambda path, pairs: asked.extend(pairs))
     monkeypatch.setattr(quiz.synth, 'render', lambda notes: np.zeros(9))
-    evaluate.main(Config(str(evaluated[0]), quiz=True))
+    evaluate.main(Config(str(evaluated[0]), quiz=True, pairs=2))
     sources = [pair.a.source if pair.bach == 'a' else pair.b.source for pair in asked]
     [held_out] = load_corpus('toy')['pieces']['val']
     due = f'Bach: {held_out["name"].removesuffix(".mid")}, bars '
@@ -586,7 +585,7 @@ def test_the_quiz(bach, tmp_path, monkeypatch):
     monkeypatch.setattr(quiz.synth, 'render', lambda notes: np.full(9000, len(notes) / 999))
     held_out = [(f'bach-{number}', score) for number, score in enumerate(bach[1])]
     samples = [(f'sample-{number}.mid', score) for number, score in enumerate(bach[0])]
-    quiz.make_quiz(samples, held_out, tmp_path)
+    quiz.make_quiz(samples, held_out, tmp_path, 10)
     [pairs] = seen
     assert len(pairs) == 10 and {pair.bach for pair in pairs} == {'a', 'b'}
     sources = set()
@@ -600,4 +599,31 @@ def test_the_quiz(bach, tmp_path, monkeypatch):
             assert len(excerpt.score.notes) >= 24
     assert len(sources) == 20
     with pytest.raises(ValueError, match='num_samples'):
-        quiz.make_quiz(samples[:1], held_out, tmp_path)
+        quiz.make_quiz(samples[:1], held_out, tmp_path, 10)
+    with pytest.raises(ValueError, match='lower --pairs'):
+        quiz.make_quiz(samples, held_out, tmp_path, 99)
+
+
+def test_pairs_are_alike(tmp_path, monkeypatch, capsys):
+    """Forbids a pair that its time signature or its density gives away, where there is a better one;
+    and one sample that is heard again and again beside others that are not."""
+    def piece(metre, wait, seed):
+        pitches = np.random.default_rng(seed).integers(48, 80, 3000 // wait).tolist()
+        notes = [Note(wait * number, pitch, wait) for number, pitch in enumerate(pitches)]
+        return Score(notes, metres=[(0, *metre)])
+    kinds = [((3, 4), 6), ((3, 4), 24), ((4, 4), 6), ((4, 4), 24)]
+    held_out = [(f'b{seed}.mid', piece(*kind, seed)) for seed, kind in enumerate(kinds)]
+    samples = [(f's{seed}.mid', piece(*kind, 9 + seed)) for seed, kind in enumerate(kinds[::-1])]
+    seen = []
+    monkeypatch.setattr(quiz, 'write_quiz', lambda path, pairs: seen.extend(pairs))
+    monkeypatch.setattr(quiz.synth, 'render', lambda notes: np.zeros(9))
+    quiz.make_quiz(samples, held_out, tmp_path, 8)
+    for pair in seen:
+        assert pair.a.score.metres == pair.b.score.metres
+        assert len(pair.a.score.notes) == len(pair.b.score.notes)
+    sources = [source for pair in seen for source in (pair.a.source, pair.b.source)]
+    for number in range(4):
+        assert sum(source.startswith(f'the model: s{number},') for source in sources) == 2
+    assert 'a sample is heard 2 times: 8 samples or more' in capsys.readouterr().out
+    quiz.make_quiz(samples, held_out, tmp_path, 4)
+    assert 'is heard' not in capsys.readouterr().out
