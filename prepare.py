@@ -27,6 +27,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+import lib                           # before numpy: it says what is not installed
 import numpy as np
 
 from data import chorales, fugue, quartets, shakespeare, wtc

@@ -47,7 +47,8 @@ def write_corpus(folder: Path, tokenizer, pieces: list[dict], stream) -> dict:
         meta['tokens'][split] = tokens
         meta['pieces'][split] = [{key: piece[key] for key in ('name', 'units', 'fingerprint')}
                                  for piece in mine]
-        say(f'{split:5} {len(mine):6,} pieces {units:12,} {unit}s {tokens:12,} tokens, '
+        word = 'piece ' if len(mine) == 1 else 'pieces'
+        say(f'{split:5} {len(mine):6,} {word} {units:12,} {unit}s {tokens:12,} tokens, '
             f'{tokens / units:.2f} a {unit}')
     return meta
 

@@ -54,7 +54,7 @@ def read_lines(path: Path):
             value = json.loads(line)
             text = value['text'] if isinstance(value, dict) else value
             yield text.encode('utf-8', 'surrogatepass')
-        except (ValueError, KeyError, AttributeError):
+        except (ValueError, KeyError, AttributeError, RecursionError):
             raise ValueError(f'{path}:{number}: no line of JSON with a "text" in it') from None
 
 

@@ -586,7 +586,8 @@ NO_TEXT = {'empty.txt': (b'', 'empty.txt: empty'), 'blank.md': (b'', 'blank.md: 
            'unmarked.txt': ('UTF-16'.encode('utf-16-le') * 99, 'unmarked.txt: not text'),
            'cut.txt': (codecs.BOM_UTF16_LE + b'a\0b\0c', 'cut.txt: begins like UTF-16'),
            'a.jsonl': (b'{"text": "a"}\n{"no": 1}\n', 'a.jsonl:2: no line of JSON'),
-           'b.jsonl': (b'{"text": 5}\n', 'b.jsonl:1: no line of JSON')}
+           'b.jsonl': (b'{"text": 5}\n', 'b.jsonl:1: no line of JSON'),
+           'c.jsonl': (b'[' * 5000 + b']' * 5000, 'c.jsonl:1: no line of JSON')}
 
 
 def test_what_is_no_text(tmp_path, home, capsys):

@@ -236,6 +236,15 @@ def test_as_a_script(script, monkeypatch):
         runpy.run_path(script, run_name='__main__')
 
 
+@pytest.mark.parametrize('script', ['prepare.py', 'train.py', 'sample.py', 'evaluate.py'])
+def test_outside_of_the_environment(script):
+    """Forbids a traceback for who forgot to activate the environment: -S is a Python without
+    packages."""
+    done = subprocess.run([sys.executable, '-S', script], cwd=ROOT, text=True, capture_output=True)
+    assert done.returncode == 1 and done.stderr.count('\n') == 1
+    assert done.stderr.startswith(f'{script}: numpy is not installed here: activate')
+
+
 @pytest.mark.parametrize('command', ['sample.py --out_dir=none',
                                      'tests/ablations.py as_it_is --steps=many'])
 def test_as_a_process(command):
