@@ -337,6 +337,9 @@ def check(config: Config, music: bool):
         raise ValueError(f'tempo = {config.tempo:g}: must be 20 to 320 quarters a minute')
     if config.soundfont:
         synth.check_soundfont(config.soundfont)
+        if config.colour != Config.colour:
+            raise ValueError(f'colour = {config.colour} is of our own sound: leave it out, or the '
+                             'soundfont')
     if config.sound in ('mp3', 'flac'):
         synth.check_ffmpeg(config.sound)
 

@@ -170,6 +170,8 @@ def test_options_reach_the_draw(out, text_out, colours, monkeypatch, kind):
         path = str(newest(out))
         assert fonts == [(path, path[:-3] + 'wav', 'a.sf2')] and 'soundfont=a.mid' in path
         assert len(colours) == 3
+        with pytest.raises(ValueError, match='colour = lute is of our own sound'):
+            compose(out, soundfont='a.sf2', colour='lute')
     else:
         sample.main(Config(str(text_out), num_samples=3, seed=7, max_tokens=30, **wished))
         assert seeds[0] == 7 and len(set(seeds)) == 3

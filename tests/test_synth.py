@@ -302,7 +302,7 @@ def test_fluidsynth_that_fails(tmp_path, monkeypatch, code, stderr, message):
     font.write_bytes(b"RIFF")
 
     def run(command, **_):
-        Path(command[command.index("-F") + 1]).write_bytes(b"sound")
+        write_wav(command[command.index("-F") + 1], np.array([[0.1, -0.2], [0.0, 0.1]]))
         return subprocess.CompletedProcess(command, code, "", stderr)
     monkeypatch.setattr(synth.shutil, "which", lambda name: name)
     monkeypatch.setattr(synth.subprocess, "run", run)
@@ -312,6 +312,10 @@ def test_fluidsynth_that_fails(tmp_path, monkeypatch, code, stderr, message):
     except ValueError as error:
         said = str(error)
     assert said == message and out.exists() == (not message)
+    if not message:                                  # as loud as ours, whatever the soundfont is
+        with wave.open(str(out)) as wav:
+            samples = np.frombuffer(wav.readframes(9), "<i2") / 32768
+        assert samples.tolist() == pytest.approx([0.446, -0.891, 0, 0.446], abs=1e-3)
     assert not list(tmp_path.glob("*.part"))
 
 

@@ -9,6 +9,7 @@ import importlib
 import os
 import runpy
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -107,6 +108,7 @@ ROWS = {
         'leave it out': [MUSIC + '--start=W/note.mid --metre=3/4'],
         'raise --prompt_bars': [MUSIC + '--start=W/late.mid'],
         'gone.sf2: no such soundfont': [MUSIC + '--soundfont=W/gone.sf2'],
+        'ffmpeg is not installed': [] if shutil.which('ffmpeg') else [MUSIC + '--sound=mp3'],
         'writes text': [TEXT + '--start=W/note.mid', TEXT + '--start=song.mid',
                         TEXT + '--start=FILE:W/note.mid'],
         'gone.txt': [TEXT + '--start=FILE:W/gone.txt'],
