@@ -40,11 +40,19 @@ def unreadable(error: OSError):
 
 def parallel(function, tasks: list, jobs: int):
     """Yield function(task) of every task, in order; say how far it is if that takes long."""
-    shown = time.time()
+    if jobs == 1:
+        yield from tell_progress(map(function, tasks), len(tasks))
+        return
     ignore = signal.SIGINT, signal.SIG_IGN              # Ctrl-C ends this process, which ends those
     with multiprocessing.Pool(jobs, signal.signal, ignore) as pool:
-        for i, result in enumerate(pool.imap(function, tasks, 4), 1):
-            if time.time() > shown + 2:
-                say(f'{i:,} of {len(tasks):,} ...')
-                shown = time.time()
-            yield result
+        yield from tell_progress(pool.imap(function, tasks, 4), len(tasks))
+
+
+def tell_progress(results, count: int):
+    """Yield what there is, and say how much of all it is every two seconds."""
+    shown = time.time()
+    for number, result in enumerate(results, 1):
+        if time.time() > shown + 2:
+            say(f'{number:,} of {count:,} ...')
+            shown = time.time()
+        yield result
