@@ -21,6 +21,7 @@ CONTROLS = (SUSTAIN, SOUND_OFF, RESET, NOTES_OFF)
 # how many data bytes follow a status byte, by its upper half; and one of the system, by its lower
 DATA_BYTES = {0x80: 2, 0x90: 2, 0xA0: 2, 0xB0: 2, 0xC0: 1, 0xD0: 1, 0xE0: 2}
 SYSTEM_BYTES = {0xF1: 1, 0xF2: 2, 0xF3: 1}
+MOST_ENDS = 100          # ends within a track behind which we look for more
 MOST_DOWN = 100          # strikes of a key that may wait for an end; of more, the oldest have none
 NEVER = 1 << 62                                          # a tick after all others
 # an event of a key or a pedal: its tick, its track, and the three bytes of its message
@@ -106,6 +107,8 @@ def next_track(data: bytes, at: int, search: bool) -> tuple[int, int]:
     search in what is no chunk is for the caller to say."""
     others = 0
     while data[at:at + 4] != b'MTrk':
+        if data[at:at + 4] == b'MThd':                   # another file
+            return -1, others
         stop, trusted = end_of_chunk(data, at)
         if not trusted:
             return (data.find(b'MTrk', at) if search else -1), others
@@ -169,19 +172,21 @@ def read_track(body: bytes, track: int, now: int, midi: Midi) -> tuple[int, int,
 
 
 def read_behind_end(body: bytes, track: int, now: int, used: int, midi: Midi) -> tuple[int, int]:
-    """Some files say the end of a track in its middle. What follows within the chunk is read, too,
-    from the tick `now` on, if it holds a key or a pedal and has an end of its own. Returns the tick
-    at which the track ends, and how many bytes it took."""
+    """Some files say the end of a track in its middle. What follows within the chunk, from the tick
+    `now` on, is read, too, if it has an end of its own; else it is left, and called damaged if it
+    looks like music. Returns the tick at which the track ends, and how many bytes it took."""
     body = memoryview(body)                              # to be cut without copying it
-    while used < len(body):
+    for _ in range(MOST_ENDS):
+        if used == len(body):
+            break
         rest = Midi(midi.kind, midi.division, 1)
         then, more, ended = read_track(body[used:], track, now, rest)
-        if not (ended and rest.table):
+        midi.damaged |= len(rest.table) > 0
+        if not ended:
             break
         midi.table.extend(rest.table)
         midi.tempos.extend(rest.tempos)
         midi.metres.extend(rest.metres)
-        midi.damaged = True
         now = then
         used += more
     return now, used
@@ -248,7 +253,7 @@ def next_strike(events: np.ndarray) -> np.ndarray:
     return found
 
 
-def apply_pedal(events: np.ndarray, end: int) -> np.ndarray:
+def apply_pedal(events: np.ndarray, end: int, longest: float) -> np.ndarray:
     """Move what ends under the sustain pedal to where its sound ends: where the pedal is lifted, or
     the key struck again.
 
@@ -258,14 +263,16 @@ def apply_pedal(events: np.ndarray, end: int) -> np.ndarray:
                                  on ...... off
 
     events (N) of EVENT, in the order of time. A pedal is for its channel, on all tracks. Resetting
-    the controllers lifts it; at last it holds until `end`. One that is never lifted means nothing:
-    all would sound into all.
+    the controllers lifts it; at last it holds until `end`, but no more than `longest` ticks after
+    the last key. One that is never lifted means nothing: all would sound into all.
     """
     pedals = is_control(events, SUSTAIN, RESET)
     if not pedals.any():
         return events
     moved = events.copy()
     struck = next_strike(events)
+    last_key = events['tick'][is_strike(events) | is_end(events)].max(initial=0)
+    end = min(end, last_key + longest)
     for channel in range(16):
         mine = events['status'] & 15 == channel
         places = np.flatnonzero(pedals & mine)

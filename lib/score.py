@@ -26,6 +26,7 @@ STEPS = 24               # grid steps to the quarter note
 WHOLE = 4 * STEPS        # ... to a whole note
 TICKS = 480              # to the quarter note in the files that we write, as most programs do
 HARPSICHORD = 6          # its number in General MIDI, counted from 0
+LAST_PEDAL = 8           # quarters that a pedal which nothing lifts holds the last notes
 MAX_BYTES = 1 << 22      # a larger MIDI file is refused: hours of performed piano fit in
 MAX_QUARTERS = 20_000    # so is a longer piece: about three hours
 MIDI_TEMPO = 120.0       # quarters a minute, if a file sets no tempo
@@ -152,7 +153,7 @@ def lay_grid(tempos: list[tuple[int, int]], division: float, last: int, changes:
         if fold != stretch.fold:
             stretches.append(Stretch(tick, step, fold))
         on_grid.append((round(step), tempo / fold))
-        if fold != 1:
+        if not can_be_said(tempo):
             changes[FOLDED] += 1
     return stretches, on_grid
 
@@ -192,7 +193,7 @@ def lay_bars(metres: list[tuple[int, int, int]], stretches: list[Stretch], divis
     has_metre = set(ticks)
     metre = (4, 4)                                # what holds, as the file says it
     fold = 1.0
-    on_grid = []
+    on_grid = {}                                  # of several at one step, the last one counts
     for tick, step, new_fold, new_metre in moments:
         if new_metre:
             metre = new_metre
@@ -206,8 +207,8 @@ def lay_bars(metres: list[tuple[int, int, int]], stretches: list[Stretch], divis
         if fitting != (beats, unit):
             same_length = fitting[0] / fitting[1] == beats / unit
             changes[SAME_BARS if same_length else OTHER_BARS] += 1
-        on_grid.append((round(step), *fitting))
-    return on_grid
+        on_grid[round(step)] = fitting
+    return [(step, *metre) for step, metre in on_grid.items()]
 
 
 def read_midi(path: str) -> Score:
@@ -271,7 +272,8 @@ def sounding_notes(midi: Midi) -> tuple[np.ndarray, int, int]:
     events = events[~percussion]
     if not len(events):
         return np.empty((0, 4)), 0, drums
-    notes, unended = pair_notes(apply_pedal(events, midi.end))
+    longest = LAST_PEDAL * ticks_a_quarter(midi.division)
+    notes, unended = pair_notes(apply_pedal(events, midi.end, longest))
     return notes, unended, drums
 
 

@@ -91,6 +91,8 @@ STROKES = {
     'pedal never lifted means nothing': (['0 up 0 down 0 on 5 off 9 end'], [(0, 60, 5)]),
     'pedal never lifted again': (['0 down 0 up 0 on 5 off 0 down 0 on 5 off 9 end'],
                                  [(0, 60, 5), (5, 60, 14)]),
+    'pedal never lifted again, and the end far away': (
+        ['0 down 0 up 0 on 5 off 0 down 0 on 5 off 9999 end'], [(0, 60, 5), (5, 60, 197)]),
     'pedal never lifted again, down after off': (['0 down 0 up 0 on 5 off 4 down 9 end'],
                                                  [(0, 60, 5)]),
     'pedal down twice': (['0 down 0 on 5 off 5 down 5 up 9 end'], [(0, 60, 15)]),
@@ -268,7 +270,11 @@ ODD = {
     'an end of track in the middle': (
         midi('0 on 24 off 0 end 0 904050 24 804000 0 end'), DAMAGE),
     'ends of track, and nothing behind them': (midi(SONG + ' 0 end 0 end 9 end'), {}),
-    'what is no music behind the end of track': (midi(track(SONG) + b'\x09\x90\x3c\x50\x09'), {}),
+    'what has no end behind the end of track': (
+        midi(track(SONG) + track('9 on 9 off')[:-6]), DAMAGE),
+    'ends of track, and more behind them': (
+        midi('0 on 24 off 0 end 0 ff510307a120 0 end 0 end 0 904050 24 804000 0 end'), DAMAGE),
+    'another file behind it': (midi(SONG) + midi(SONG, SONG), {}),
     'other chunks counted as tracks': (midi(SONG)[:11] + b'\3' + ALIEN.join(
         [midi(SONG)[12:14], midi(SONG)[14:], b'']), {}),
     'fewer tracks than it says': (midi(SONG)[:11] + b'\5' + midi(SONG)[12:], DAMAGE),
@@ -366,6 +372,8 @@ PICKUP, THREE, FOUR = '0 ff580401021808 ', '0 ff580403021808 ', '0 ff58040402180
 BAR = '0 on 24 off '
 BEGINNINGS = {                                   # tracks, whether there is a pickup, the metre
     'a pickup': (PICKUP + BAR + FOUR + BAR * 8, True, (4, 4)),
+    'a pickup, said twice, after something else': (
+        FOUR + PICKUP + PICKUP + BAR + FOUR * 2 + BAR * 8, True, (4, 4)),
     'two bars of one beat': (PICKUP + BAR * 2 + FOUR + BAR * 8, False, (1, 4)),
     'a longer first bar': (FOUR + BAR * 4 + THREE + BAR * 8, False, (4, 4)),
     'one time signature': (THREE + BAR * 8, False, (3, 4)),
