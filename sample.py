@@ -11,8 +11,10 @@ and plays them: out-goldberg/index.html. Stripped of all options, `compose` is t
     Path('piece.mid').write_bytes(to_midi(tokenizer.decode(ids)))
 """
 
+import tempfile
 import time
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -84,7 +86,7 @@ from lib.originality import index_training, originality, originality_of_text
 from lib.page import Piece, Text, read_curve, write_page
 from lib.prompt import Prompt, read_prompt, read_text_prompt, transposed
 from lib.report import ProgressLine, describe, facts_of_model
-from lib.shelf import earlier_samples, free_place, named_settings, stem_of, write_facts
+from lib.shelf import earlier_samples, free_stem, named_settings, stem_of, write_about
 from lib.tokenizer import Tokenizer
 from model import attend, load
 from tokenizer_bpe import BPETokenizer
@@ -196,27 +198,23 @@ def finish(row: list[int], bits: list[float], prompt: Prompt, tokenizer: MidiTok
                  prompt.score.metres + metres, prompt.score.home), bits
 
 
-def write_piece(score: Score, number: int, config: Config) -> Path:
-    """Write a piece as MIDI and as sound, under a name that is free. Returns it, without a suffix.
-    """
-    stem = stem_of(config, number)
-    midi = to_midi(score, stem)
-    path = free_place(Path(config.out_dir), stem, '.mid', midi)
-    Path(f'{path}.mid').write_bytes(midi)
-    if config.sound == 'none':
-        return path
+def write_sound(piece: Piece, config: Config):
+    """Turn a piece, whose MIDI file is there, into sound beside it."""
+    path = f'{config.out_dir}/{piece.name}'
+    wav = f'{path}.wav' if config.sound == 'wav' else f'{path}.part.wav'
     if config.soundfont:
-        synth.fluidsynth(f'{path}.mid', f'{path}.wav', config.soundfont)
+        synth.fluidsynth(f'{path}.mid', wav, config.soundfont)
     else:
-        synth.write_wav(f'{path}.wav', synth.render(synth.seconds(score), config.colour))
+        synth.write_wav(wav, synth.render(synth.seconds(piece.score), config.colour))
     if config.sound != 'wav':
-        synth.compress(f'{path}.wav', f'{path}.{config.sound}')
-    return path
+        synth.compress(wav, f'{path}.{config.sound}')
+    piece.sound = config.sound
 
 
-def compose(model, tokenizer: MidiTokenizer, index, recites_from: int,
-            config: Config) -> list[Piece]:
-    """Draw pieces side by side and write each as MIDI and sound."""
+def compose(model, tokenizer: MidiTokenizer, index, recites_from: int, config: Config,
+            keep) -> list[Piece]:
+    """Draw pieces side by side, write each as MIDI, and turn them into sound. `keep(piece, midi)`
+    keeps what is known of it."""
     # encode what they begin with
     prompt = read_prompt(tokenizer, config.start, config.prompt_bars, config.metre, config.tempo,
                          config.key, config.voices, config.transpose)
@@ -228,7 +226,7 @@ def compose(model, tokenizer: MidiTokenizer, index, recites_from: int,
     rows, listeners = draw_pieces(model, tokenizer, prompt, config, index, recites_from)
     drawn = (len(rows[0]) - len(prompt.ids)) * config.num_samples * config.drafts
     speed = drawn / (time.perf_counter() - began)
-    print(f'drawn at {speed:,.0f} tokens/s; now each is written ...', flush=True)
+    print(f'drawn at {speed:,.0f} tokens/s', flush=True)
 
     # decode, write, and say what there is to say
     pieces = []
@@ -237,27 +235,36 @@ def compose(model, tokenizer: MidiTokenizer, index, recites_from: int,
         if ended:
             row = row[:row.index(tokenizer.end) + 1]
         score, bits = finish(row, surprise(model, tokenizer, row), prompt, tokenizer, config)
-        path = write_piece(score, number, config)
+        stem = stem_of(config, number)
         if not score.notes:
-            print(f'{path}.mid: no notes')
+            print(f'{stem}: no notes, so no file')
             continue
         given = len(prompt.score.notes)
         origin = None
         if index:
             composed = Score(score.notes[given:], metres=score.metres)
             origin = originality(composed, index, recites_from)
-        forbidden = listeners[number - 1].forbidden / (len(row) - len(prompt.ids))
+        forbidden = listeners[number - 1].forbidden / max(1, len(row) - len(prompt.ids))
         facts = describe(score, bits[given:], origin, recites_from, ended, forbidden)
-        words = ', '.join(f'{fact} {value}' for fact, value in facts.items())
-        files = f'{path}.mid' if config.sound == 'none' else f'{path}.mid and .{config.sound}'
-        print(f'{files}: {words}', flush=True)
         copied = ([False] * given + origin.copied) if origin else None
-        sound = config.sound.replace('none', '')
-        piece = Piece(path.name, score, given, bits, copied, facts, sound)
+        midi = to_midi(score, stem)
+        name = free_stem(Path(config.out_dir), stem, '.mid', midi)
+        piece = Piece(name, score, given, bits, copied, facts, sound='')
+        (Path(config.out_dir) / f'{name}.mid').write_bytes(midi)
+        keep(piece, midi)
+        words = ', '.join(f'{fact} {value}' for fact, value in facts.items())
+        print(f'{config.out_dir}/{name}.mid: {words}', flush=True)
         if config.attention:
             piece.looks = look(model, attend, tokenizer, row)
             piece.heads = name_heads(model)
         pieces.append(piece)
+
+    # make it sound
+    try:
+        for piece in pieces if config.sound != 'none' else ():
+            write_sound(piece, config)
+    except KeyboardInterrupt:
+        print('\nstopped: not all pieces have their sound')
     return pieces
 
 
@@ -272,10 +279,11 @@ def keep_in(kept: list[int], drawn, end: int):
             yield id
 
 
-def write_texts(model, tokenizer: BPETokenizer, index, recites_from: int,
-                config: Config) -> list[Text]:
-    """Stream texts to the terminal, one after the other, as they are drawn, and write them. Ctrl-C
-    ends the one that is being drawn, and with it the rest."""
+def write_texts(model, tokenizer: BPETokenizer, index, recites_from: int, config: Config,
+                keep) -> list[Text]:
+    """Stream texts to the terminal, one after the other, as they are drawn, and write them.
+    `keep(text, content)` keeps what is known of each. Ctrl-C ends the one that is being drawn, and
+    with it the rest."""
     start = read_text_prompt(config.start)
     device = next(model.parameters()).device
     # As in training, a text begins after the end of another. (There the listener of the other text
@@ -301,8 +309,8 @@ def write_texts(model, tokenizer: BPETokenizer, index, recites_from: int,
             stopped = True
         print()
         content = (start + text).encode()
-        place = free_place(Path(config.out_dir), stem_of(config, number), '.txt', content)
-        path = Path(f'{place}.txt')
+        name = free_stem(Path(config.out_dir), stem_of(config, number), '.txt', content)
+        path = Path(config.out_dir) / f'{name}.txt'
         path.write_bytes(content)
         facts = {'characters': f'{len(text):,}'}
         copied = []
@@ -310,7 +318,8 @@ def write_texts(model, tokenizer: BPETokenizer, index, recites_from: int,
             origin = originality_of_text(text, index, recites_from)
             copied = origin.copied
             facts['longest run in the training text'] = f'{origin.longest} words'
-        sample = Text(place.name, start, text, copied, facts)
+        sample = Text(name, start, text, copied, facts)
+        keep(sample, content)
         if config.attention:
             row = [tokenizer.begin, *tokenizer.encode(start), *drawn_ids]
             sample.tokens = tokenizer.pieces(row[1:])
@@ -353,22 +362,20 @@ def main(config: Config):
     tokenizer = load_tokenizer(checkpoint['tokenizer'])
     music = tokenizer.is_music
     check(config, music)
+    # whether the folder can be written is asked before the music is composed, not after
+    tempfile.TemporaryFile(dir=config.out_dir).close()
     index, recites_from = training_index(checkpoint, tokenizer)
-    if music:
-        samples = compose(model, tokenizer, index, recites_from, config)
-    else:
-        samples = write_texts(model, tokenizer, index, recites_from, config)
     folder = Path(config.out_dir)
     model_facts = facts_of_model(config.out_dir, checkpoint, tokenizer.unit)
     settings = {'held out': model_facts['held out'], **named_settings(config)}
-    made = time.time()
-    for one in samples:
-        write_facts(one, folder, settings, made)
+    keep = partial(write_about, folder=folder, settings=settings, made=time.time())
+    write = compose if music else write_texts
+    samples = write(model, tokenizer, index, recites_from, config, keep)
     page = folder / 'index.html'
     facts = {**model_facts, 'seed': str(config.seed), **named_settings(config)}
     write_page(page, config.out_dir, facts, samples, read_curve(folder / 'log.csv'),
                earlier_samples(folder, samples, '.mid' if music else '.txt'),
-               f' Held-out music costs it {model_facts["held out"]}.')
+               f'Held-out music costs it {model_facts["held out"]}.')
     print(f'open {page}')
 
 

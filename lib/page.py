@@ -362,7 +362,7 @@ plays and pauses, the arrows left and right move by two seconds, up and down go 
 </p><p class="hint for-touch">Tap a roll to hear it from there, and a note to see what it is.</p>"""
 SWITCH = """
 <label class="switch"><input type="checkbox" id="surprise"> Show how much each note surprised the
-model: pale what it expected, orange what it did not.$bach</label>"""
+model: pale what it expected, orange what it did not. $held_out</label>"""
 
 
 def player(number: int, name: str, sound: str, piece: Piece, pace=PACE, row=ROW) -> str:
@@ -373,6 +373,16 @@ def player(number: int, name: str, sound: str, piece: Piece, pace=PACE, row=ROW)
         pace=pace, length=f'{roll.width / pace:.3f}', width=roll.width, height=roll.height,
         top=TOP, rows=roll.height - TOP, keyboard_width=KEYBOARD, keyboard=roll.keyboard,
         ground=roll.ground, notes=roll.notes)
+
+
+def silent_roll(piece: Piece) -> str:
+    """The HTML of the roll of a piece that has no sound."""
+    roll = draw_roll(piece, tips=True)
+    return (f'<div class="roll"><svg width="{KEYBOARD}" height="{roll.height}" aria-hidden="true">'
+            f'{roll.keyboard}</svg><div class="scroll" tabindex="0" role="group" aria-label='
+            f'"Piano roll of {html.escape(piece.name)}"><svg width="{roll.width}" '
+            f'height="{roll.height}" viewBox="0 0 {roll.width} {roll.height}">{roll.ground}'
+            f'{roll.notes}</svg></div></div>')
 
 
 def link(file: str) -> str:
@@ -432,8 +442,7 @@ def piece_section(number: int, piece: Piece) -> str:
     if piece.sound:
         content = player(number, piece.name, f'{piece.name}.{piece.sound}', piece)
     else:
-        content = (f'<div class="scroll" tabindex="0" role="group" aria-label="Piano roll of '
-                   f'{html.escape(piece.name)}">{piano_roll(piece)}</div>')
+        content = silent_roll(piece)
     content += legend(piece)
     if piece.looks:
         content += looks_part(piece)
@@ -477,7 +486,8 @@ def text_section(sample: Text) -> str:
                    f'{mark_copied(sample.text, sample.copied)}</blockquote>')
     if sample.copied and not sample.looks:
         content += '<p class="hint"><mark>Marked</mark>: found in the training text.</p>'
-    return Template(part('section.html')).substitute(name=html.escape(sample.name), links='',
+    links = f'<span>{links_to(sample)}</span>'
+    return Template(part('section.html')).substitute(name=html.escape(sample.name), links=links,
                               facts=fact_list(sample.facts), content=content)
 
 
@@ -503,22 +513,24 @@ def write_page(path, title: str, facts: dict[str, str], samples: list[Piece | Te
     if curve:
         body += ('<div class="scroll" tabindex="0" role="group" aria-label="Training curve">'
                  f'{draw_curve(curve)}</div>')
-    if any(isinstance(sample, Piece) and sample.sound for sample in samples):
+    pieces = [sample for group in (samples, *(others for _, others in earlier))
+              for sample in group if isinstance(sample, Piece)]
+    if any(piece.sound for piece in pieces):
         body += HINT
-    if any(isinstance(sample, Piece) and sample.bits is not None for sample in samples):
-        body += Template(SWITCH).substitute(bach=held_out)
+    if any(piece.bits is not None for piece in pieces):
+        body += Template(SWITCH).substitute(held_out=held_out)
     numbers = count(1)
     for sample in samples:
         body += section(next(numbers), sample)
     room = SHOWN
     for settings, others in earlier:
         words = ', '.join(f'{name} {value}' for name, value in settings.items())
-        words = html.escape(words or 'nothing is known of these')
-        body += f'<h2 class="group">Earlier: {words}</h2>'
+        head = html.escape(words or 'nothing is known of these')
+        body += f'<h2 class="group">Earlier: {head}</h2>'
         for sample in others[:room]:
             body += section(next(numbers), sample)
         body += file_list(others[room:])
-        room -= min(room, len(others))
+        room = max(0, room - len(others))
     has_looks = any(sample.looks for sample in samples)
     write_html(path, title, body, 'looks' if has_looks else '')
 

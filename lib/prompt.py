@@ -1,4 +1,4 @@
-"""What a sample begins with: music with the first bars of a MIDI file, or wishes; text with words."""
+"""What a sample begins with: the first bars of a MIDI file, or wishes; for text, words."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -44,8 +44,8 @@ class Found:
 
 
 def find_excerpts(named: list[tuple[str, Score]], generator) -> list[Found]:
-    """Excerpts of all pieces, BARS bars each, which do not overlap, with NOTES notes at least: one of
-    each piece in random order, then a second one of each, and so on."""
+    """Excerpts of all pieces, BARS bars each, which do not overlap, with NOTES notes at least: one
+    of each piece in random order, then a second one of each, and so on."""
     turns = []                                       # (which of its piece, an excerpt)
     for name, score in named:
         whole = len(find_bars(score)) - BARS

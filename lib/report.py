@@ -37,7 +37,8 @@ def describe(score: Score, bits: list[float], origin, recites_from: int, ended: 
     each note that was drawn; origin: what `originality` found, None if it was not asked."""
     tempo = score.tempos[0][1] if score.tempos and score.tempos[0][0] == 0 else MIDI_TEMPO
     facts = {'bars': str(len(find_bars(score))), 'notes': str(len(score.notes)),
-             'metre': '{}/{}'.format(*first_metre(score)), 'tempo': f'{tempo:.0f} quarters a minute',
+             'metre': '{}/{}'.format(*first_metre(score)),
+             'tempo': f'{tempo:.0f} quarters a minute',
              'key': name_of(*score.home) if score.home else 'none',
              'voices': str(count_voices(score.notes)),
              'surprise': f'{np.mean(bits):.2f} bits a note' if bits else 'none'}

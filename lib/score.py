@@ -360,9 +360,10 @@ def write_midi(score: Score, path):
 
 
 def to_midi(score: Score, title: str = '') -> bytes:
-    """A file for the harpsichord. Track 0 has the title, the tempos and time signatures, track 1 the
-    notes, of both hands: notation programs make two staves of it. What sounds twice at once goes to
-    track 2 and so on: within a track, nobody could tell which of the two an end is meant for."""
+    """A file for the harpsichord. Track 0 has the title, the tempos and time signatures, track 1
+    the notes, of both hands: notation programs make two staves of it. What sounds twice at once
+    goes to track 2 and so on: within a track, nobody could tell which of the two an end is meant
+    for."""
     import mido          # here, as only writing needs it: who listens or reads need not wait for it
 
     SETTING, OFF, ON = range(3)                   # the order at one step: let go, then strike again

@@ -9,6 +9,7 @@
 So the same command writes the same files again, and no piece is lost by another command.
 """
 
+import hashlib
 import json
 import re
 from dataclasses import dataclass, fields
@@ -19,53 +20,67 @@ from lib.page import Piece, Text
 from lib.score import read_midi
 from lib.settings import Settings
 
-# settings that are no wish of how it is to sound; the seed is in every name
+# not in a name: the seed, which is in every one, and what is no wish of how it is to sound
 NOT_NAMED = ('out_dir', 'seed', 'num_samples', 'max_tokens', 'device', 'attention', 'sound')
-SOUNDS = ('wav', 'mp3', 'flac', 'ogg')       # the first that lies beside a piece is played
-LONGEST = 24                                 # characters of a setting in a name
+SOUNDS = ('wav', 'mp3', 'flac')              # the first of them that lies beside a piece is played
+LONGEST_SETTING, LONGEST_NAME = 24, 150      # characters
 
 
 @dataclass
 class Group:
-    """Samples that were made with the same settings, by the same model."""
+    """Samples that were made with the same settings."""
     settings: dict[str, str]
-    paths: list[Path]                        # those of the last run first
-    newest: float = 0.0                      # when that was, in seconds since 1970
+    paths: list[Path]
+    newest: float = 0.0                      # when the newest was made, in seconds since 1970
 
 
 def named_settings(config: Settings) -> dict[str, str]:
     """The settings of a run of sample.py that are not the defaults, those of NOT_NAMED left out."""
-    values = {field.name: (getattr(config, field.name), field.default) for field in fields(config)}
-    return {name: str(value) for name, (value, default) in values.items()
-            if value != default and name not in NOT_NAMED}
+    named = {}
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if value != field.default and field.name not in NOT_NAMED:
+            named[field.name] = str(value)
+    return named
 
 
 def stem_of(config: Settings, number: int) -> str:
-    """What the files of a sample are called, without a suffix. Of a path its last part is told."""
-    words = [f'sample-{config.seed}-{number}']
-    for name, value in named_settings(config).items():
-        if name in ('start', 'soundfont'):
+    """What the files of a sample are called, without a suffix. Of a path the last part is told."""
+    name = f'sample-{config.seed}-{number}'
+    for setting, value in named_settings(config).items():
+        if setting in ('start', 'soundfont'):
             value = Path(value).stem
-        words.append(f'{name}={re.sub(r"[^-+.#=0-9A-Za-z]+", "-", value)[:LONGEST]}')
-    return '-'.join(words)
+        value = re.sub(r'[^-+.#=\w]+', '-', value)[:LONGEST_SETTING]
+        name += f'-{setting}={value}'
+    return name[:LONGEST_NAME]
 
 
-def free_place(folder: Path, stem: str, suffix: str, content: bytes) -> Path:
-    """folder/stem, or folder/stem.2 and so on if a file of that name and suffix holds something
-    else than `content`."""
-    for number in count(1):
-        name = stem if number == 1 else f'{stem}.{number}'
+def free_stem(folder: Path, stem: str, suffix: str, content: bytes) -> str:
+    """`stem`, or stem.2 and so on if files of that name are there and that with the suffix holds
+    something else than `content`."""
+    for copy in count(1):
+        name = stem if copy == 1 else f'{stem}.{copy}'
         file = folder / f'{name}{suffix}'
-        if not file.exists() or file.read_bytes() == content:
-            return folder / name
+        beside = [folder / f'{name}.{other}' for other in ('json', *SOUNDS)]
+        if file.exists():
+            if file.read_bytes() == content:
+                return name
+        elif not any(path.exists() for path in beside):
+            return name
 
 
 # ---- what is known of a sample
 
-def write_facts(sample: Piece | Text, folder: Path, settings: dict[str, str], made: float):
-    """Keep what a page says of a sample beside it (what it looked at is too large for that). `made`
-    is when its run was, in seconds since 1970."""
-    about = {'made': made, 'settings': settings, 'facts': sample.facts, 'copied': sample.copied}
+def digest_of(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def write_about(sample: Piece | Text, content: bytes, folder: Path, settings: dict[str, str],
+                made: float):
+    """Keep what a page says of a sample beside it (but not what it looked at, which is large).
+    `content` is that of its file, `made` when its run was, in seconds since 1970."""
+    about = {'digest': digest_of(content), 'made': made, 'settings': settings,
+             'facts': sample.facts, 'copied': sample.copied}
     if isinstance(sample, Piece):
         about |= {'given': sample.given, 'bits': sample.bits}
     else:
@@ -73,48 +88,71 @@ def write_facts(sample: Piece | Text, folder: Path, settings: dict[str, str], ma
     (folder / f'{sample.name}.json').write_text(json.dumps(about) + '\n', 'utf-8')
 
 
-def read_facts(path: Path) -> dict:
-    """What is known of the sample that lies at this path; {} if nothing is."""
+def read_about(path: Path) -> dict:
+    """What is known of the sample that lies at this path; {} if nothing is, or if one of both files
+    was changed since."""
     try:
         about = json.loads(path.with_name(f'{path.stem}.json').read_text('utf-8'))
-    except (OSError, ValueError):
+        json.dumps(about, ensure_ascii=False).encode()           # half a character can't be shown
+        is_known = about['digest'] == digest_of(path.read_bytes()) and is_whole(about)
+    except (OSError, ValueError, RecursionError, LookupError, TypeError, AttributeError):
         return {}
-    return about if isinstance(about, dict) else {}
+    return about if is_known else {}
+
+
+def is_whole(about: dict) -> bool:
+    """Whether what was read has the types that `write_about` writes."""
+    is_text = 'prompt' in about
+    words = [about.get('prompt', '')]
+    for kind in ('settings', 'facts'):
+        words += [word for pair in about[kind].items() for word in pair]
+    copied, bits = about['copied'] or [], about.get('bits') or []
+    return (isinstance(about['made'], (int, float)) and isinstance(about.get('given', 0), int)
+            and all(isinstance(word, str) for word in words)
+            and isinstance(copied, list) and isinstance(bits, list)
+            and all(is_stretch(one) if is_text else isinstance(one, bool) for one in copied)
+            and all(isinstance(bit, (int, float)) for bit in bits))
+
+
+def is_stretch(value) -> bool:
+    return isinstance(value, list) and [type(end) for end in value] == [int, int]
 
 
 def read_sample(path: Path) -> Piece | Text:
-    """A sample as it was when it was made. Of one that was changed since, or of which nothing is
-    known, only what its file says. Raises ValueError if that can't be read."""
-    about = read_facts(path)
+    """A sample as it was when it was made; of one of which nothing is known, what its file says.
+    Raises ValueError if that can't be read."""
+    about = read_about(path)
     if path.suffix == '.txt':
         text = path.read_bytes().decode('utf-8', 'replace')
         prompt = about.get('prompt', '')
-        if not text.startswith(prompt):
-            return Text(path.stem, '', text)
-        copied = [(start, stop) for start, stop in about.get('copied', [])]
+        copied = [(start, stop) for start, stop in about.get('copied') or []]
         return Text(path.stem, prompt, text.removeprefix(prompt), copied, about.get('facts', {}))
+    sound = next((kind for kind in SOUNDS if path.with_name(f'{path.stem}.{kind}').exists()), '')
     score = read_midi(str(path))
-    beside = [sound for sound in SOUNDS if path.with_name(f'{path.stem}.{sound}').exists()]
-    sound = beside[0] if beside else ''
-    try:
-        return Piece(path.stem, score, about.get('given', 0), about.get('bits'),
-                     about.get('copied'), about.get('facts', {}), sound)
-    except ValueError:                       # it has another number of notes now
-        return Piece(path.stem, score, sound=sound)
+    for marks in (about.get('bits'), about.get('copied')):
+        if marks is not None and len(marks) != len(score.notes):
+            about = {}
+    return Piece(path.stem, score, about.get('given', 0), about.get('bits'), about.get('copied'),
+                 about.get('facts', {}), sound)
 
+
+# ---- what belongs together
 
 def in_order(path: Path) -> list:
     """Sorts sample-2 before sample-10: words by their letters, numbers by their size."""
-    parts = re.split(r'(\d+)', path.as_posix())
-    return [int(part) if part.isdigit() else part for part in parts]
+    parts = re.split('([0-9]+)', path.as_posix())
+    return [int(part) if number % 2 else part for number, part in enumerate(parts)]
 
 
 def find_groups(folder: Path, suffix: str) -> list[Group]:
-    """The samples in a folder, those with one suffix, by their settings; the newest first."""
+    """The samples in a folder, those with one suffix, by their settings; the newest first, and at
+    last those of which nothing is known."""
     groups, made = {}, {}
     for path in sorted(folder.glob(f'sample-*{suffix}'), key=in_order):
-        about = read_facts(path)
-        made[path] = about.get('made', path.stat().st_mtime)
+        if not path.is_file():
+            continue
+        about = read_about(path)
+        made[path] = about.get('made', 0.0)
         settings = about.get('settings', {})
         group = groups.setdefault(json.dumps(settings, sort_keys=True), Group(settings, []))
         group.paths.append(path)

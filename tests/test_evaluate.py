@@ -28,7 +28,7 @@ from lib.originality import (RECITED, index_of, index_of_text, index_training, o
                              originality_of_text)
 from lib.page import Piece
 from lib.score import Note, Score, read_midi, write_midi
-from lib.shelf import write_facts
+from lib.shelf import write_about
 from lib.tokenizer import columns_of_told
 from model import ModelConfig, Transformer, load, save
 import prepare
@@ -180,7 +180,8 @@ def test_samples_of_one_kind_are_judged(evaluated, tmp_path, capsys):
     for seed in (1, 2):
         name = f'sample-{seed}-1-key=G'
         shutil.copy(out / 'sample-1.mid', tmp_path / f'out/{name}.mid')
-        write_facts(Piece(name, Score()), tmp_path / 'out', {'key': 'G'}, 2e9)
+        content = (tmp_path / f'out/{name}.mid').read_bytes()
+        write_about(Piece(name, Score()), content, tmp_path / 'out', {'key': 'G'}, 2e9)
     names = [name for name, _ in evaluate.read_samples(config, music=True)]
     assert names == ['sample-1-1-key=G.mid', 'sample-2-1-key=G.mid']
     assert ('samples: 2 made with key G; not 5 made with others, which --samples=PATTERN would take'
@@ -605,7 +606,7 @@ def test_the_quiz(bach, tmp_path, monkeypatch):
 
 
 def test_pairs_are_alike(tmp_path, monkeypatch, capsys):
-    """Forbids a pair that its time signature or its density gives away, where there is a better one;
+    """Forbids a pair that its time signature or its density gives away, if there is a better one;
     and one sample that is heard again and again beside others that are not."""
     def piece(metre, wait, seed):
         pitches = np.random.default_rng(seed).integers(48, 80, 3000 // wait).tolist()
