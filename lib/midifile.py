@@ -34,7 +34,6 @@ class Midi:
     """What stands in a file. Times are in ticks since its beginning."""
     kind: int            # 0 or 1: all tracks at once; 2: one after the other
     division: int        # ticks a quarter; negative: frames a second and ticks a frame
-    tracks: int          # how many there should be
     # Five numbers an event, those of EVENT: 40 bytes, where a tuple takes 120. A file of 4 MB may
     # have over a million events.
     table: array = field(default_factory=lambda: array('q'))
@@ -67,7 +66,7 @@ def parse(data: bytes) -> Midi:
         raise ValueError(f'not a MIDI file ({what})')
     fields = [data[at + i:at + i + 2] for i in (8, 10, 12)]
     kind, tracks = (int.from_bytes(number, 'big') for number in fields[:2])
-    midi = Midi(kind, int.from_bytes(fields[2], 'big', signed=True), tracks)
+    midi = Midi(kind, int.from_bytes(fields[2], 'big', signed=True))
     found = 0                                            # tracks, and other chunks
     start = 0
     stop, trusted = end_of_chunk(data, at)
@@ -179,7 +178,7 @@ def read_behind_end(body: bytes, track: int, now: int, used: int, midi: Midi) ->
     for _ in range(MOST_ENDS):
         if used == len(body):
             break
-        rest = Midi(midi.kind, midi.division, 1)
+        rest = Midi(midi.kind, midi.division)
         then, more, ended = read_track(body[used:], track, now, rest)
         midi.damaged |= len(rest.table) > 0
         if not ended:

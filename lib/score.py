@@ -29,9 +29,9 @@ HARPSICHORD = 6          # its number in General MIDI, counted from 0
 LAST_PEDAL = 8           # quarters that a pedal which nothing lifts holds the last notes
 MAX_BYTES = 1 << 22      # a larger MIDI file is refused: hours of performed piano fit in
 MAX_QUARTERS = 20_000    # so is a longer piece: about three hours
-MIDI_TEMPO = 120.0       # quarters a minute, if a file sets no tempo
 MAX_LEAPS = 1000         # ... or one that leaps so often to tempos that no word can say
-CHANGE = 16              # quarters in other note values are as bad as a change of note values
+MIDI_TEMPO = 120.0       # quarters a minute, if a file sets no tempo
+CHANGE = 16              # so many quarters in other note values are as bad as a change of them
 SLOWEST = 20             # quarters a minute; tempo word i is 20 * 2 ** (i / 24), 3 % apart
 TEMPOS = 97              # ... and there are so many, up to 320
 MOST_VOICES = 6          # that a word can say
@@ -97,44 +97,43 @@ def can_be_said(tempo: float) -> bool:
 
 
 def choose_folds(tempos: list[float], quarters: list[float]) -> list[float]:
-    """The power of two by which each tempo is divided, so that a word can say it: 400 -> 2. A tempo
-    that goes to and fro over 320 is not to change the note values with every bar. So of all ways
-    the cheapest is taken: a change of the power costs CHANGE, each quarter as many as its note
-    values are halved or doubled times. `quarters`: how many each tempo lasts. (Viterbi 1967)"""
+    """The power of two by which each tempo is divided, so that a word can say it: 2 for 400 a
+    minute. There may be several, as 1 and 2 for 300. A tempo that goes to and fro over 320 is not
+    to change the note values with every bar. So the cheapest row of powers is taken (Viterbi 1967):
+    each change costs CHANGE, and each quarter costs 1 if its note values are halved or doubled, 2
+    if twice, and so on. `quarters`: how many each tempo lasts."""
     if all(map(can_be_said, tempos)):
         return [1.0] * len(tempos)
-    costs = {}           # exponent of the power -> what the cheapest way to it costs
-    came_from = []       # of each tempo: the cheapest exponent before it, and those that come from
-    leaps = 0            # ... that one, by a change; all others stay
+    costs = {}           # exponent of a power -> what the cheapest row costs that ends with it
+    rows = []            # for each tempo: exponent -> the one before it in that row
+    leaps = 0
     for tempo, lasts in zip(tempos, quarters):
-        cheapest = min(costs, key=costs.get, default=0)
-        change = costs[cheapest] + CHANGE if costs else 0
+        best = min(costs, key=costs.get, default=None)
+        new_costs, before = {}, {}
         highest = math.floor(math.log2(tempo / SLOWEST)) + 1
-        new_costs, changed = {}, []
-        for exponent in range(highest - 6, highest + 1):
+        for exponent in range(highest - 6, highest + 1):         # no others can be said
             if can_be_said(tempo / 2 ** exponent):
                 stay = costs.get(exponent, math.inf)
-                if change < stay:
-                    changed.append(exponent)
+                change = costs[best] + CHANGE if costs else 0
+                before[exponent] = exponent if stay <= change else best
                 new_costs[exponent] = min(stay, change) + lasts * abs(exponent)
-        costs = new_costs
-        leaps += len(changed) == len(costs)              # all ways change here
+        leaps += not any(before[exponent] == exponent for exponent in before)
         if leaps > MAX_LEAPS:
             raise ValueError(f'over {MAX_LEAPS:,} leaps to tempos that nobody can follow')
-        came_from.append((cheapest, tuple(changed)))
+        costs = new_costs
+        rows.append(before)
 
     exponent = min(costs, key=costs.get)
     folds = []
-    for cheapest, changed in reversed(came_from):
+    for before in reversed(rows):
         folds.append(2.0 ** exponent)
-        if exponent in changed:
-            exponent = cheapest
+        exponent = before[exponent]
     return folds[::-1]
 
 
 def lay_grid(tempos: list[tuple[int, int]], division: float, last: int, changes: Counter):
-    """The grid under a piece. A tempo that no word can say is halved or doubled until one can, and
-    the note values with it: quarters at 400 a minute are eighths at 200, the same music.
+    """The grid under a piece. Where no word can say a tempo it is halved or doubled, and the note
+    values with it: quarters at 400 a minute are eighths at 200, the same music.
 
     tempos: [(tick, microseconds a quarter)]; division: ticks a quarter; last: the tick at which the
     piece ends. Returns the stretches and the tempos on the grid, [(step, quarters a minute)], and
@@ -176,11 +175,20 @@ def fit_metre(beats: float, unit: float) -> tuple[int, int]:
     return min(enough, key=lambda metre: (metre[0] / metre[1], -metre[0]), default=(16, 2))
 
 
+def metre_of_length(steps: float) -> tuple[int, int] | None:
+    """The time signature of a bar of so many steps: 96 -> 2/2; None if no word can say one."""
+    for beats, unit in METRES:
+        if beats * WHOLE == steps * unit:
+            return beats, unit
+    return None
+
+
 def lay_bars(metres: list[tuple[int, int, int]], stretches: list[Stretch], division: float,
-             changes: Counter) -> list[tuple[int, int, int]]:
+             last: int, changes: Counter) -> list[tuple[int, int, int]]:
     """Time signatures [(tick, beats, beat unit)] -> [(step, beats, beat unit)], as words can say
-    them. Where a stretch begins, the one that holds is said anew, in its note values. Counts what
-    it changed."""
+    them. Where a stretch begins, the one that holds is said anew, in its note values; if that is
+    within a bar, first one for the rest of the bar, so that the bar lines stay where they are.
+    `last` is the tick at which the piece ends. Counts what it changed."""
     ticks = [tick for tick, _, _ in metres]
     steps = to_steps(np.array(ticks), stretches, division).tolist()
     moments = []                                  # (tick, step, a stretch's fold, a time signature)
@@ -191,12 +199,16 @@ def lay_bars(metres: list[tuple[int, int, int]], stretches: list[Stretch], divis
     moments.sort(key=lambda moment: moment[0])    # stable: at one tick, the stretches come first
 
     has_metre = set(ticks)
-    metre = (4, 4)                                # what holds, as the file says it
+    metre, bar_line = (4, 4), 0                   # what holds, as the file says it, and from where
     fold = 1.0
     on_grid = {}                                  # of several at one step, the last one counts
+    rest_ends = None                              # (tick, step) of the bar line after the rest
     for tick, step, new_fold, new_metre in moments:
+        if rest_ends and rest_ends[0] < tick:
+            on_grid[rest_ends[1]] = fitting
+        rest_ends = None
         if new_metre:
-            metre = new_metre
+            metre, bar_line = new_metre, tick
         else:
             fold = new_fold
             if tick in has_metre:
@@ -208,6 +220,14 @@ def lay_bars(metres: list[tuple[int, int, int]], stretches: list[Stretch], divis
             same_length = fitting[0] / fitting[1] == beats / unit
             changes[SAME_BARS if same_length else OTHER_BARS] += 1
         on_grid[round(step)] = fitting
+        bar = 4 * division * metre[0] / metre[1]              # in ticks
+        rest = -(tick - bar_line) % bar
+        rest_steps = rest * STEPS / (division * fold)
+        if rest and metre_of_length(rest_steps):
+            on_grid[round(step)] = metre_of_length(rest_steps)
+            rest_ends = tick + rest, round(step + rest_steps)
+    if rest_ends and rest_ends[0] < last:
+        on_grid[rest_ends[1]] = fitting
     return [(step, *metre) for step, metre in on_grid.items()]
 
 
@@ -239,7 +259,7 @@ def to_score(midi: Midi) -> Score:
         tempos = []                               # such a file counts seconds: they say nothing
 
     stretches, score.tempos = lay_grid(tempos, division, last, score.changes)
-    score.metres = lay_bars(metres, stretches, division, score.changes)
+    score.metres = lay_bars(metres, stretches, division, last, score.changes)
     if to_steps(np.array([last]), stretches, division)[0] > MAX_QUARTERS * STEPS:
         raise ValueError(f'over {MAX_QUARTERS:,} quarters: split the piece')
     score.moved = off_grid(notes, stretches, division)

@@ -14,6 +14,8 @@ from lib.score import bars_of, first_metre, has_pickup, opening, read_midi, writ
 from tokenizer_midi import MidiTokenizer
 
 GOLDBERG = sorted((ROOT / 'data' / 'goldberg').glob('*.mid'))
+PICKUP, THREE, FOUR = '0 ff580401021808 ', '0 ff580403021808 ', '0 ff580404021808 '
+BEAT = '0 on 24 off '
 WORDS = {'on': '903c50', 'off': '803c00', 'down': 'b0407f', 'up': 'b04000', 'end': 'ff2f00'}
 
 
@@ -191,7 +193,22 @@ def test_a_tempo_out_of_reach_in_the_middle(path):
     assert short(score) == [(0, 60, 480), (480, 60, 48), (528, 60, 24), (552, 60, 480)]
     assert [round(tempo) for _, tempo in score.tempos] == [100, 20, 100]
     assert seconds(score) == pytest.approx(12 + 6 + 0.6 + 12)
-    assert score.metres == [(0, 3, 4), (480, 3, 2), (528, 3, 4), (552, 2, 4)]
+    assert score.metres == [(0, 3, 4), (480, 1, 2), (528, 3, 4), (552, 2, 4)]
+
+
+@pytest.mark.parametrize('beat', range(4))
+def test_bar_lines_after_a_fermata(path, beat):
+    """Forbids bar lines that are shifted from there on, since a beat within a bar is so slow that it
+    is said by other note values: 4/4 at 60 a minute, a beat of bar 10 at 15, 20 bars in all."""
+    slow, before = '0 ff51033d0900 ' + BEAT, 36 + beat
+    usual = '0 ff51030f4240 '
+    score = read(path, FOUR + usual + BEAT * before + slow + usual + BEAT * (79 - before))
+    bars = [round(bar.start) for bar in islice(bars_of(score.metres), 30)]
+    first_of_bar_11 = 40 * 24 + 24                   # the slow beat lasts 24 steps longer
+    assert set(range(0, 36 * 24 + 1, 96)) <= set(bars)
+    assert set(range(first_of_bar_11, first_of_bar_11 + 9 * 96, 96)) <= set(bars)
+    assert len([start for start in bars if start < first_of_bar_11 + 960]) <= 22
+    assert score.notes[before].duration == 48
 
 
 @pytest.mark.parametrize('tempos, metre', [((318, 326), (3, 8)), ((19, 25, 18), (3, 2)),
@@ -368,18 +385,16 @@ def test_time_stays_true(path):
         assert seconds(score) == pytest.approx(listen(path), 0.005), seed
 
 
-PICKUP, THREE, FOUR = '0 ff580401021808 ', '0 ff580403021808 ', '0 ff580404021808 '
-BAR = '0 on 24 off '
 BEGINNINGS = {                                   # tracks, whether there is a pickup, the metre
-    'a pickup': (PICKUP + BAR + FOUR + BAR * 8, True, (4, 4)),
+    'a pickup': (PICKUP + BEAT + FOUR + BEAT * 8, True, (4, 4)),
     'a pickup, said twice, after something else': (
-        FOUR + PICKUP + PICKUP + BAR + FOUR * 2 + BAR * 8, True, (4, 4)),
-    'two bars of one beat': (PICKUP + BAR * 2 + FOUR + BAR * 8, False, (1, 4)),
-    'a longer first bar': (FOUR + BAR * 4 + THREE + BAR * 8, False, (4, 4)),
-    'one time signature': (THREE + BAR * 8, False, (3, 4)),
-    'none': (BAR * 8, False, (4, 4)),
-    'a later one': (BAR * 4 + THREE + BAR * 8, False, (4, 4)),
-    'a pickup that has none': (BAR + FOUR + BAR * 8, False, (4, 4))}
+        FOUR + PICKUP + PICKUP + BEAT + FOUR * 2 + BEAT * 8, True, (4, 4)),
+    'two bars of one beat': (PICKUP + BEAT * 2 + FOUR + BEAT * 8, False, (1, 4)),
+    'a longer first bar': (FOUR + BEAT * 4 + THREE + BEAT * 8, False, (4, 4)),
+    'one time signature': (THREE + BEAT * 8, False, (3, 4)),
+    'none': (BEAT * 8, False, (4, 4)),
+    'a later one': (BEAT * 4 + THREE + BEAT * 8, False, (4, 4)),
+    'a pickup that has none': (BEAT + FOUR + BEAT * 8, False, (4, 4))}
 
 
 @pytest.mark.parametrize('name', BEGINNINGS)
