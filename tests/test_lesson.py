@@ -171,6 +171,14 @@ def test_rungs_are_chosen(toy, monkeypatch, given, numbers):
     assert climbed == list(numbers)
 
 
+def test_the_mean(toy):
+    """Forbids a mean of other words than all up to this one."""
+    x = torch.randn(2, 6, ladder.C)
+    added = ladder.Mean(toy).look_back(x, None) - x
+    for place in range(6):
+        assert torch.allclose(added[:, place], x[:, :place + 1].mean(1), atol=1e-5)
+
+
 def test_a_rung_is_heard(toy, tmp_path, monkeypatch, capsys):
     """Forbids a piece without the prompt's notes, one that is longer than it should be, and a page
     that does not show it."""
