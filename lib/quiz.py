@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -46,17 +46,17 @@ class Found:
 def find_excerpts(named: list[tuple[str, Score]], generator) -> list[Found]:
     """Excerpts of all pieces, BARS bars each, which do not overlap, with NOTES notes at least: one
     of each piece in random order, then a second one of each, and so on."""
-    turns = []                                       # (which of its piece, an excerpt)
+    of_pieces = []                                   # the excerpts of each piece, in random order
     for name, score in named:
-        whole = len(find_bars(score)) - BARS
+        last = len(find_bars(score)) - BARS
         mine = []
-        for first in range(0, whole + 1, BARS):
+        for first in range(0, last + 1, BARS):
             excerpt = cut_bars(score, first, BARS)
             if len(excerpt.notes) >= NOTES:
                 mine.append(Found(excerpt, name, f'bars {first + 1} to {first + BARS}'))
-        turns += enumerate(mine[number] for number in generator.permutation(len(mine)))
-    turns = [turns[number] for number in generator.permutation(len(turns))]
-    return [found for _, found in sorted(turns, key=lambda turn: turn[0])]
+        of_pieces.append([mine[number] for number in generator.permutation(len(mine))])
+    of_pieces = [of_pieces[number] for number in generator.permutation(len(of_pieces))]
+    return [found for turn in zip_longest(*of_pieces) for found in turn if found]
 
 
 def unlike(one: Found, other: Found) -> tuple:
@@ -65,16 +65,16 @@ def unlike(one: Found, other: Found) -> tuple:
     return not same_metre, abs(math.log(len(one.score.notes) / len(other.score.notes)))
 
 
-def choose_pairs(bach: list[Found], model: list[Found], count: int) -> list[tuple[Found, Found]]:
-    """(Bach, model) `count` times: for each of the model's excerpts in turn the one by Bach that is
-    left and most like it."""
-    left = list(bach)
-    pairs = []
-    for excerpt in model[:count]:
+def most_alike(by_bach: list[Found], by_model: list[Found]) -> list[tuple[Found, Found]]:
+    """To each of the model's excerpts, in turn, the one by Bach that is left and most like it: (by
+    Bach, by the model). There have to be enough by Bach."""
+    left = list(by_bach)
+    chosen = []
+    for excerpt in by_model:
         best = min(left, key=lambda other: unlike(excerpt, other))
         left.remove(best)
-        pairs.append((best, excerpt))
-    return pairs
+        chosen.append((best, excerpt))
+    return chosen
 
 
 def make_quiz(samples: list, held_out: list, folder: Path, count: int):
@@ -85,23 +85,23 @@ def make_quiz(samples: list, held_out: list, folder: Path, count: int):
              'the model': find_excerpts(samples, generator)}
     for side, excerpts in sides.items():
         if len(excerpts) < count:
-            help = 'run sample.py with more --num_samples' if side != 'Bach' else 'lower --pairs'
+            advice = 'lower --pairs' if side == 'Bach' else 'run sample.py with more --num_samples'
             raise ValueError(f'{len(excerpts)} excerpts of {BARS} bars by {side}, {count} are '
-                             f'needed: {help}')
-    chosen = choose_pairs(sides['Bach'], sides['the model'], count)
+                             f'needed: {advice}')
+    chosen = most_alike(sides['Bach'], sides['the model'][:count])
     often = max(Counter(excerpt.piece for _, excerpt in chosen).values())
     if often > 1:
         print(f'a sample is heard {often} times: {count} samples or more would be heard once each')
     pairs = []
-    for number, (bach, model) in enumerate(chosen, 1):
-        both = [('Bach', bach), ('the model', model)]
+    for number, (by_bach, by_model) in enumerate(chosen, 1):
+        in_order = [('Bach', by_bach), ('the model', by_model)]
         if generator.random() < 0.5:
-            both.reverse()
+            in_order.reverse()
         excerpts = []
-        for letter, (side, found) in zip('ab', both):
+        for letter, (side, found) in zip('ab', in_order):
             sound = f'quiz-{number}{letter}.wav'
             synth.write_wav(folder / sound, synth.render(synth.seconds(found.score)))
             excerpts.append(Excerpt(sound, found.score, f'{side}: {found.source}'))
-        pairs.append(Pair(*excerpts, bach='ab'[both[1][0] == 'Bach']))
+        pairs.append(Pair(*excerpts, bach='a' if in_order[0][0] == 'Bach' else 'b'))
     write_quiz(folder / 'quiz.html', pairs)
     print(f'open {folder / "quiz.html"}')
