@@ -260,8 +260,8 @@ def test_a_large_corpus_is_thinned():
 
 def test_surprise_is_that_of_validation(bach):
     """Forbids bits of a piece that differ from those it is scored with in training, bits that stand
-    beside another id than they belong to, and a piece shorter than a window that can't be scored.
-    """
+    beside another id than they belong to, a piece shorter than a window that can't be scored, and a
+    model that drops out afterwards."""
     tokenizer = MidiTokenizer()
     torch.manual_seed(1)
     model = Transformer(ModelConfig(tokenizer.vocab_size, 16, 1, 2, 16,
@@ -272,6 +272,10 @@ def test_surprise_is_that_of_validation(bach):
     bits = surprise(model, tokenizer, ids)
     losses = losses_of(model, np.array(ids), tokenizer.listen(ids))
     assert bits == pytest.approx([0, *(losses / math.log(2)).tolist()])
+    for training in (True, False):                       # in either mode it is left as it was
+        model.train(training)
+        surprise(model, tokenizer, ids[:20])
+        assert model.training == training
     for length in (0, 1, 2, 10, 16, 17):
         short = surprise(model, tokenizer, ids[:length])
         assert short == pytest.approx(bits[:length], rel=1e-4)
