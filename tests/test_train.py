@@ -223,12 +223,13 @@ def test_seconds_are_those_of_training(corpus, monkeypatch, capsys, validation, 
 
 
 def test_the_best_is_that_of_all_corpora(corpus, monkeypatch):
-    """Forbids a best model that is the best of the first corpus alone."""
+    """Forbids a best model that is the best of the first corpus alone, and steps after it that a run
+    would lose that goes on."""
     another(corpus)
     nats = {'toy': iter([5.0, 4.0, 3.0]), 'other': iter([5.0, 3.0, 6.0])}
     monkeypatch.setattr(train, 'validate', lambda model, corpus, _: next(nats[corpus['name']]))
     progress = run(corpus, 'a', dataset='toy,other', max_steps=4, eval_every=2)['progress']
-    assert progress['best_step'] == 2
+    assert progress['best_step'] == 2 and progress['step'] == 4
     assert progress['best'] == pytest.approx(bits_per_unit(3.5, load_corpus('toy')))
 
 
