@@ -18,6 +18,7 @@ import os
 import shutil
 import subprocess
 import wave
+from itertools import cycle
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,6 +32,7 @@ SILENCE = 0.5            # seconds of a file at least: some players refuse an em
 SHORTEST = 0.03          # seconds that a key is down at least: a shorter note is only a click
 RELEASE = 0.08           # seconds that the damper takes to stop a string
 RING = 12                # seconds of a string that are kept at most: it has faded by 60 dB in 10
+STROKES = 3              # of a key, in turn: no two in a row sound quite the same
 BODY = 0.1               # seconds of the body that are kept: its rustle is gone by then
 PEAK = 10 ** (-1 / 20)   # the loudest sample: 1 dB below full scale, so that no converter clips
 
@@ -84,8 +86,10 @@ def string(hz: float, point: float, length: float, f: np.ndarray, ringing: float
     return pluck * (1 - np.exp(rounds * log_trip)) / (1 - np.exp(log_trip))
 
 
-def voice(pitch: int, length: float, colour: str = 'harpsichord') -> np.ndarray:
-    """A key held for `length` seconds, RING at most: float32 (N,), as loud as any other key."""
+def voice(pitch: int, length: float, colour: str = 'harpsichord',
+          strokes: int = 1) -> list[np.ndarray]:
+    """A key held for `length` seconds, RING at most, struck in so many ways: float32 (N,) each, as
+    loud as any other key."""
     stop = COLOURS[colour]
     hz = 440 * 2 ** ((pitch - 69) / 12)                  # equal temperament; A4 is pitch 69
     length = min(length, RING)
@@ -98,15 +102,23 @@ def voice(pitch: int, length: float, colour: str = 'harpsichord') -> np.ndarray:
         one = string(hz * choir.tuning, choir.point, length, f, stop.ringing, stop.treble)
         strings += choir.level * one
 
-    # The body: a knock, and the rustle it leaves, which fades to a third in 15 ms.
+    # The body: a knock, and the rustle it leaves, which fades to a third in 15 ms. The rustle of
+    # another stroke is a little other.
     t = np.arange(int(BODY * SAMPLE_RATE)) / SAMPLE_RATE
-    noise = np.random.default_rng(1685).standard_normal(t.size)  # any seed will do, if it stays
-    wood = noise * np.exp(-t / 0.015)
-    wood[0] += 5                                         # the knock, five times as strong
-    sound = np.fft.irfft(strings * np.fft.rfft(wood, n), n)
-    sound = sound[:int(length * SAMPLE_RATE)]
-    loudness = np.sqrt(np.mean(sound[:t.size] ** 2))     # of the first 0.1 s
-    return (sound / loudness).astype(np.float32)
+    generator = np.random.default_rng(1685)              # any seed will do, if it stays
+    usual = generator.standard_normal(t.size)
+    sounds = []
+    for stroke in range(strokes):
+        noise = usual
+        if stroke > 0:
+            noise = 0.9 * usual + 0.44 * generator.standard_normal(t.size)       # as loud
+        wood = noise * np.exp(-t / 0.015)
+        wood[0] += 5                                     # the knock, five times as strong
+        sound = np.fft.irfft(strings * np.fft.rfft(wood, n), n)
+        sound = sound[:int(length * SAMPLE_RATE)]
+        loudness = np.sqrt(np.mean(sound[:t.size] ** 2))         # of the first 0.1 s
+        sounds.append((sound / loudness).astype(np.float32))
+    return sounds
 
 
 def place(pitch: int) -> np.ndarray:
@@ -152,7 +164,8 @@ def plucks_of(notes) -> dict[int, list[tuple[float, float, int]]]:
 def pluck(mix: np.ndarray, pitch: int, plucks: list[tuple[float, float, int]], colour: str):
     """Add all that one key plays, [(start s, end s, velocity)], to the mix (N, 2)."""
     longest = max(end - start for start, end, _ in plucks)
-    sound = voice(pitch, longest + RELEASE, colour)      # once: a shorter note is its beginning
+    # a shorter note is the beginning of the longest
+    sounds = cycle(voice(pitch, longest + RELEASE, colour, min(STROKES, len(plucks))))
     damper = np.linspace(1, 0, int(RELEASE * SAMPLE_RATE), dtype=np.float32) ** 3
     ears = place(pitch)
     held = 0                             # when the last finger lets go, so far
@@ -163,7 +176,7 @@ def pluck(mix: np.ndarray, pitch: int, plucks: list[tuple[float, float, int]], c
         if until <= start:
             continue                     # the same stroke as the next: two voices in unison
         loudness = (velocity / 127) ** 0.5               # the root: a plectrum has little choice
-        note = sound[:int((until - start + RELEASE) * SAMPLE_RATE)] * loudness
+        note = next(sounds)[:int((until - start + RELEASE) * SAMPLE_RATE)] * loudness
         note[-damper.size:] *= damper
         first = int(start * SAMPLE_RATE)
         mix[first:first + len(note)] += note[:, None] * ears

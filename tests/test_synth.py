@@ -124,7 +124,7 @@ def test_every_pitch_sounds():
     """Forbids a key that is mute, infinite or louder than its neighbours: 0 and 127 included."""
     levels = []
     for pitch in (*range(0, 128, 6), 127):
-        sound = synth.voice(pitch, 0.3)
+        [sound] = synth.voice(pitch, 0.3)
         assert np.isfinite(sound).all()
         levels.append(decibel(sound, 0, 0.1))
     assert np.ptp(levels) < 0.1
@@ -167,6 +167,18 @@ def test_shortest_note(duration):
     """Forbids a note without a length that crashes, disappears or sounds backwards."""
     sound = dry([(0.1, duration, 60, 80)])
     assert len(sound) == SAMPLE_RATE // 2 and np.abs(sound).max() > 0.8
+
+
+def test_repeated_notes_differ():
+    """Forbids a note that sounds like a machine when it is repeated, bit by bit the same; and one
+    that sounds like another note, or is louder."""
+    repeated = dry([(number, 0.5, 60, 100) for number in range(4)])
+    first, second, third, fourth = (repeated[number * SAMPLE_RATE:][:20_000] for number in range(4))
+    assert np.array_equal(first, fourth)
+    for one, other in ((first, second), (second, third), (first, third)):
+        likeness = (one @ other) / np.sqrt((one @ one) * (other @ other))
+        assert 0.8 < likeness < 0.999
+        assert 0.9 < np.std(one) / np.std(other) < 1.1
 
 
 def test_deterministic(dense):
