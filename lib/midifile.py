@@ -63,6 +63,8 @@ def parse(data: bytes) -> Midi:
     at = data.find(b'MThd')
     if at < 0 or len(data) < at + 14:
         what = 'it has no header' if data else 'it is empty'
+        if data.startswith((b'\x1f\x8b', b'PK')):
+            what = 'it is packed: unpack it first'
         raise ValueError(f'not a MIDI file ({what})')
     fields = [data[at + i:at + i + 2] for i in (8, 10, 12)]
     kind, tracks = (int.from_bytes(number, 'big') for number in fields[:2])

@@ -329,7 +329,8 @@ def test_meta_events_of_odd_lengths_are_heard(path):
 
 @pytest.mark.parametrize('data, due', [
     (b'', 'not a MIDI file (it is empty)'), (b'<html>', 'not a MIDI file (it has no header)'),
-    (b'MThd', 'not a MIDI file (it has no header)'), (midi(), 'no notes'),
+    (b'MThd', 'not a MIDI file (it has no header)'),
+    (b'\x1f\x8b\x08\0', 'not a MIDI file (it is packed: unpack it first)'), (midi(), 'no notes'),
     (midi(SONG, division=0), 'it does not say how long a quarter is'),
     (midi('0 on'), 'no note that ends'), (midi('0 992450 9 892400'), 'no notes but drums')])
 def test_what_cannot_be_read_is_refused_in_plain_words(path, data, due):
