@@ -32,7 +32,7 @@ import numpy as np
 
 from data import chorales, fugue, quartets, shakespeare, wtc
 from lib.corpus import made_elsewhere, publish, write_corpus
-from lib.files import files, parallel, say
+from lib.files import files, parallel, say, tell_others
 from lib.score import DAMAGED, MIDI_TEMPO, STEPS, read_midi
 from lib.settings import Settings, run, setting
 from lib.split import hold_out, near_twins, runs
@@ -50,10 +50,6 @@ HELD_OUT = {name: corpus.HELD_OUT for name, corpus in CORPORA.items() if corpus}
 HELD_OUT['goldberg'] = r'^(05|10|15|20|25|30)-'
 READER = MidiTokenizer(velocity=True)            # keeps all that a corpus may need, in little space
 MUSIC = ('.mid', '.midi', '.kar', '.rmi')
-# what people have and we don't read -> what to do with it
-OTHERS = {**dict.fromkeys(('.gz', '.zip', '.7z', '.rar', '.tar', '.bz2', '.xz'), 'unpack it'),
-          **dict.fromkeys(('.musicxml', '.mxl', '.mscz', '.mscx', '.krn', '.abc', '.sib'),
-                          'export it as MIDI')}
 LEARNED = 64 << 20       # bytes of text that the BPE is learned from, at most
 OFF_GRID = 1 / 8         # of a step: a start that moves by less (3 ms at 120) is on the grid
 
@@ -277,20 +273,6 @@ def choose_kind(source: Path, config: Config) -> str:
         say(f'{music:,} MIDI and {text:,} text files: {taken} is taken; --kind={other} takes '
             f'the {other}')
     return taken
-
-
-def tell_others(source: Path):
-    """Say what to do with files that are not read. Raises ValueError if `source` is one."""
-    if source.is_file():
-        advice = OTHERS.get(source.suffix.lower())
-        if advice:
-            raise ValueError(f'{source}: not read: {advice} first')
-        return
-    for advice in dict.fromkeys(OTHERS.values()):
-        suffixes = tuple(suffix for suffix in OTHERS if OTHERS[suffix] == advice)
-        found = files(source, suffixes)
-        if found:
-            say(f'not read: {len(found):,} such as {found[0].relative_to(source)}: {advice} first')
 
 
 def check(config: Config):

@@ -7,6 +7,11 @@ import sys
 import time
 from pathlib import Path
 
+# what people have and we don't read -> what to do with it
+OTHERS = {**dict.fromkeys(('.gz', '.zip', '.7z', '.rar', '.tar', '.bz2', '.xz'), 'unpack it'),
+          **dict.fromkeys(('.musicxml', '.mxl', '.mscz', '.mscx', '.krn', '.abc', '.sib'),
+                          'export it as MIDI')}
+
 
 def say(*words):
     """Print. Where nobody reads on (`| head -1`), go on in silence: the corpus is wanted still."""
@@ -28,6 +33,20 @@ def files(folder: Path, suffixes: tuple) -> list[Path]:
                   if not is_hidden(name) and Path(name).suffix.lower() in suffixes
                   and not (Path(place) / name).is_fifo()]        # to read one is to wait for ever
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def tell_others(source: Path):
+    """Say what to do with files that are not read. Raises ValueError if `source` is one."""
+    if source.is_file():
+        advice = OTHERS.get(source.suffix.lower())
+        if advice:
+            raise ValueError(f'{source}: not read: {advice} first')
+        return
+    by_advice = {}
+    for path in files(source, tuple(OTHERS)):
+        by_advice.setdefault(OTHERS[path.suffix.lower()], []).append(path.relative_to(source))
+    for advice, paths in by_advice.items():
+        say(f'not read: {len(paths):,} such as {paths[0]}: {advice} first')
 
 
 def is_hidden(name: str) -> bool:
