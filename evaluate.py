@@ -256,9 +256,9 @@ def main(config: Config):
     if config.quiz:
         if not music:
             raise ValueError(f'{dataset} is text: the quiz is for music')
-        held_out = load_pieces(corpora, tokenizer)['val']
-        return make_quiz(read_samples(config, music), held_out, Path(config.out_dir),
-                         config.pairs)
+        pieces = load_pieces(corpora, tokenizer)
+        return make_quiz(read_samples(config, music), pieces['val'], thin(pieces['train']),
+                         Path(config.out_dir), config.pairs)
 
     # ---- the model and the n-gram
     result = {'dataset': dataset, 'unit': corpora[0]['unit']}

@@ -161,6 +161,24 @@ def judge(bach: list[Counted], other: list[Counted]) -> Verdict | None:
     return Verdict(100 * float(prefers), 200 * float(error))
 
 
+def right_answers(bach: list[Counted], other: list[Counted],
+                  pairs: list[tuple[Counted, Counted]]) -> int:
+    """In how many pairs, (by Bach, by the other), the judge says rightly which is Bach's, who has
+    learned from Bach's pieces and from those of the other but the one in the pair."""
+    right = 0
+    for by_bach, by_other in pairs:
+        others = [piece.counts for piece in other if piece.family != by_other.family]
+        if not others or not bach:
+            continue
+        known = np.concatenate([piece.counts for piece in bach] + others)
+        counts = np.concatenate([known, by_bach.counts[:1], by_other.counts[:1]])
+        is_bach = np.arange(len(counts)) < sum(len(piece.counts) for piece in bach)
+        inputs = standardise(counts, is_bach, np.arange(len(counts)) < len(known))
+        scores = inputs @ fit(inputs[:len(known)], is_bach[:len(known)])
+        right += scores[-2] > scores[-1]
+    return int(right)
+
+
 def standard_error(won: np.ndarray, asked: np.ndarray, families: np.ndarray) -> float:
     """Of the share of pairs that were won, by one side's windows (W,): what other pieces of the
     kind would have changed. The windows of a family are no independent witnesses: they count as

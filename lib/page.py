@@ -562,9 +562,9 @@ def chance(right: int, pairs: int) -> str:
     return f'{right} {more}of {pairs} happen by guessing in {often}.'
 
 
-def write_quiz(path, pairs: list[Pair]):
-    """A page of pairs: the reader hears A and B, says which is Bach, and is told. The sources and
-    the count stay folded away until then."""
+def write_quiz(path, pairs: list[Pair], judged: str = ''):
+    """A page of pairs: the reader hears A and B, says which is Bach, and is told. The sources,
+    the count, and how the judge did, a sentence, stay folded away until then."""
     body = ('<h1>Bach or machine?</h1>'
             f'<p class="hint">{len(pairs)} pairs of excerpts. In each, one is by Bach, from a '
             'piece that the model never saw, and the other by the model. Listen to both, then say '
@@ -578,7 +578,8 @@ def write_quiz(path, pairs: list[Pair]):
         body += Template(part('pair.html')).substitute(number=number, a=players[0], b=players[1])
     key = {'pairs': [{'bach': pair.bach, 'a': pair.a.source, 'b': pair.b.source}
                      for pair in pairs],
-           'verdicts': [chance(right, len(pairs)) for right in range(len(pairs) + 1)]}
+           'verdicts': [f'{chance(right, len(pairs))} {judged}'.strip()
+                        for right in range(len(pairs) + 1)]}
     coded = base64.b64encode(json.dumps(key).encode()).decode()
     body += ('<section><p id="verdict" role="status" hidden></p></section>'
              f'<script type="text/plain" id="key">{coded}</script>')

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from lib import synth
+from lib.judge import count_pieces, right_answers
 from lib.page import Excerpt, Pair, write_quiz
 from lib.score import Note, Score, bars_of, find_bars, first_metre
 
@@ -77,7 +78,21 @@ def most_alike(by_bach: list[Found], by_model: list[Found]) -> list[tuple[Found,
     return chosen
 
 
-def make_quiz(samples: list, held_out: list, folder: Path, count: int):
+def ask_the_judge(chosen: list[tuple[Found, Found]], training: list[Found],
+                  by_model: list[Found]) -> str:
+    """How the judge does who only counts (lib/judge.py): he has heard excerpts of Bach's training
+    pieces and of the model's other samples. '' if there is too little to learn from."""
+    def counted(found: list[Found]):
+        return count_pieces([(excerpt.piece, excerpt.score) for excerpt in found])
+    pairs = [(counted([one]), counted([other])) for one, other in chosen]
+    if len({excerpt.piece for excerpt in by_model}) < 2 or not all(map(all, pairs)):
+        return ''
+    right = right_answers(counted(training), counted(by_model),
+                          [(one, other) for [one], [other] in pairs])
+    return f'The judge of evaluate.py, who only counts, was right in {right} of {len(pairs)}.'
+
+
+def make_quiz(samples: list, held_out: list, training: list, folder: Path, count: int):
     """quiz.html of so many pairs in the folder, and its sounds. Raises ValueError if there is too
     little music."""
     generator = np.random.default_rng(SEED)
@@ -103,5 +118,6 @@ def make_quiz(samples: list, held_out: list, folder: Path, count: int):
             synth.write_wav(folder / sound, synth.render(synth.seconds(found.score)))
             excerpts.append(Excerpt(sound, found.score, f'{side}: {found.source}'))
         pairs.append(Pair(*excerpts, bach='a' if in_order[0][0] == 'Bach' else 'b'))
-    write_quiz(folder / 'quiz.html', pairs)
+    judged = ask_the_judge(chosen, find_excerpts(training, generator), sides['the model'])
+    write_quiz(folder / 'quiz.html', pairs, judged)
     print(f'open {folder / "quiz.html"}')

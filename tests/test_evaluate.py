@@ -573,7 +573,7 @@ def test_an_excerpt_tells_nothing_but_its_music():
 def test_the_quiz_is_of_held_out_pieces(evaluated, monkeypatch):
     """Forbids a pair with Bach that the model has learned, and may know by heart."""
     asked = []
-    monkeypatch.setattr(quiz, 'write_quiz', lambda path, pairs: asked.extend(pairs))
+    monkeypatch.setattr(quiz, 'write_quiz', lambda path, pairs, judged: asked.extend(pairs))
     monkeypatch.setattr(quiz.synth, 'render', lambda notes: np.zeros(9))
     evaluate.main(Config(str(evaluated[0]), quiz=True, pairs=2))
     sources = [pair.a.source if pair.bach == 'a' else pair.b.source for pair in asked]
@@ -586,11 +586,11 @@ def test_the_quiz(bach, tmp_path, monkeypatch):
     """Forbids a pair with two by Bach or none, always in the same order, an excerpt used twice, a
     sound that is missing, and a quiz of too little music."""
     seen = []
-    monkeypatch.setattr(quiz, 'write_quiz', lambda path, pairs: seen.append(pairs))
+    monkeypatch.setattr(quiz, 'write_quiz', lambda path, pairs, judged: seen.append(pairs))
     monkeypatch.setattr(quiz.synth, 'render', lambda notes: np.full(9000, len(notes) / 999))
     held_out = [(f'bach-{number}', score) for number, score in enumerate(bach[1])]
     samples = [(f'sample-{number}.mid', score) for number, score in enumerate(bach[0])]
-    quiz.make_quiz(samples, held_out, tmp_path, 10)
+    quiz.make_quiz(samples, held_out, held_out, tmp_path, 10)
     [pairs] = seen
     assert len(pairs) == 10 and {pair.bach for pair in pairs} == {'a', 'b'}
     sources = set()
@@ -604,9 +604,9 @@ def test_the_quiz(bach, tmp_path, monkeypatch):
             assert len(excerpt.score.notes) >= 24
     assert len(sources) == 20
     with pytest.raises(ValueError, match='num_samples'):
-        quiz.make_quiz(samples[:1], held_out, tmp_path, 10)
+        quiz.make_quiz(samples[:1], held_out, held_out, tmp_path, 10)
     with pytest.raises(ValueError, match='lower --pairs'):
-        quiz.make_quiz(samples, held_out, tmp_path, 99)
+        quiz.make_quiz(samples, held_out, held_out, tmp_path, 99)
 
 
 def test_pairs_are_alike(tmp_path, monkeypatch, capsys):
@@ -620,9 +620,11 @@ def test_pairs_are_alike(tmp_path, monkeypatch, capsys):
     held_out = [(f'b{seed}.mid', piece(*kind, seed)) for seed, kind in enumerate(kinds)]
     samples = [(f's{seed}.mid', piece(*kind, 9 + seed)) for seed, kind in enumerate(kinds[::-1])]
     seen = []
-    monkeypatch.setattr(quiz, 'write_quiz', lambda path, pairs: seen.extend(pairs))
+    said = []
+    monkeypatch.setattr(quiz, 'write_quiz', lambda path, pairs, judged: (
+        seen.extend(pairs), said.append(judged)))
     monkeypatch.setattr(quiz.synth, 'render', lambda notes: np.zeros(9))
-    quiz.make_quiz(samples, held_out, tmp_path, 8)
+    quiz.make_quiz(samples, held_out, held_out, tmp_path, 8)
     for pair in seen:
         assert pair.a.score.metres == pair.b.score.metres
         assert len(pair.a.score.notes) == len(pair.b.score.notes)
@@ -630,5 +632,7 @@ def test_pairs_are_alike(tmp_path, monkeypatch, capsys):
     for number in range(4):
         assert sum(source.startswith(f'the model: s{number},') for source in sources) == 2
     assert 'a sample is heard 2 times: 8 samples or more' in capsys.readouterr().out
-    quiz.make_quiz(samples, held_out, tmp_path, 4)
+    quiz.make_quiz(samples, held_out, held_out, tmp_path, 4)
     assert 'is heard' not in capsys.readouterr().out
+    assert [bool(re.fullmatch('The judge .* was right in \\d of (8|4).', words)) for words in said
+            ] == [True, True]

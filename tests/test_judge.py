@@ -10,9 +10,10 @@ from conftest import ROOT
 from lib.counts import FEWEST, count, count_line, cut, parallels
 from lib.form import describe, describe_piece, lag_curve, returns
 from lib.judge import (RIDGE, Counted, count_pieces, family, fit, gave_away, judge, judge_sides,
-                       shuffle_pitches, standard_error, standardise)
+                       right_answers, shuffle_pitches, standard_error, standardise)
 from lib.score import Note, Score, read_midi
 import prepare
+from test_score import GOLDBERG
 
 IN_A_ROW = [(0, 4, 4)]           # a metre of four quarters, 96 steps a bar
 
@@ -392,3 +393,14 @@ def test_the_figures_of_the_goldberg(named, counted):
     }
     assert {name: found[name] for name in want} == pytest.approx(want, abs=0.0001)
     assert (curve[0], curve[15]) == pytest.approx((0.3219, 0.3273), abs=0.0001)
+
+
+def test_right_answers():
+    """Forbids a judge in the quiz who can't tell shuffled Bach from Bach, who answers always the
+    same, or who has heard the piece that he is asked of."""
+    named = [(path.stem, read_midi(str(path))) for path in GOLDBERG[1:13]]
+    bach, shuffled = count_pieces(named), count_pieces(shuffle_pitches(named))
+    pairs = list(zip(bach[8:], shuffled[8:]))
+    assert right_answers(bach[:8], shuffled, pairs) == 4
+    assert right_answers(bach[:8], shuffled, [(other, one) for one, other in pairs]) == 0
+    assert right_answers(bach[:8], shuffled[8:9], pairs[:1]) == 0        # nothing else is there
