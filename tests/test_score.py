@@ -198,8 +198,8 @@ def test_a_tempo_out_of_reach_in_the_middle(path):
 
 @pytest.mark.parametrize('beat', range(4))
 def test_bar_lines_after_a_fermata(path, beat):
-    """Forbids bar lines that are shifted from there on, since a beat within a bar is so slow that it
-    is said by other note values: 4/4 at 60 a minute, a beat of bar 10 at 15, 20 bars in all."""
+    """Forbids bar lines that are shifted from there on, since a beat within a bar is so slow that
+    it is said by other note values: 4/4 at 60 a minute, a beat of bar 10 at 15, 20 bars in all."""
     slow, before = '0 ff51033d0900 ' + BEAT, 36 + beat
     usual = '0 ff51030f4240 '
     score = read(path, FOUR + usual + BEAT * before + slow + usual + BEAT * (79 - before))
