@@ -260,8 +260,10 @@ def compose(model, tokenizer: MidiTokenizer, index, recites_from: int, config: C
         pieces.append(piece)
 
     # make it sound
+    if config.sound == 'none':
+        return pieces
     try:
-        for piece in pieces if config.sound != 'none' else ():
+        for piece in pieces:
             write_sound(piece, config)
     except KeyboardInterrupt:
         print('\nstopped: not all pieces have their sound')

@@ -17,12 +17,12 @@ import base64
 import csv
 import functools
 import html
+import itertools
 import json
 import math
 from bisect import bisect_right
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
-from itertools import count
 from pathlib import Path
 from string import Template
 from urllib.parse import quote
@@ -519,7 +519,7 @@ def write_page(path, title: str, facts: dict[str, str], samples: list[Piece | Te
         body += HINT
     if any(piece.bits is not None for piece in pieces):
         body += Template(SWITCH).substitute(held_out=held_out)
-    numbers = count(1)
+    numbers = itertools.count(1)
     for sample in samples:
         body += section(next(numbers), sample)
     room = SHOWN

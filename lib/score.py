@@ -202,11 +202,11 @@ def lay_bars(metres: list[tuple[int, int, int]], stretches: list[Stretch], divis
     metre, bar_line = (4, 4), 0                   # what holds, as the file says it, and from where
     fold = 1.0
     on_grid = {}                                  # of several at one step, the last one counts
-    rest_ends = None                              # (tick, step) of the bar line after the rest
+    after_rest = None            # (tick, step, time signature) of the bar line after such a rest
     for tick, step, new_fold, new_metre in moments:
-        if rest_ends and rest_ends[0] < tick:
-            on_grid[rest_ends[1]] = fitting
-        rest_ends = None
+        if after_rest and after_rest[0] < tick:
+            on_grid[after_rest[1]] = after_rest[2]
+        after_rest = None
         if new_metre:
             metre, bar_line = new_metre, tick
         else:
@@ -223,11 +223,12 @@ def lay_bars(metres: list[tuple[int, int, int]], stretches: list[Stretch], divis
         bar = 4 * division * metre[0] / metre[1]              # in ticks
         rest = -(tick - bar_line) % bar
         rest_steps = rest * STEPS / (division * fold)
-        if rest and metre_of_length(rest_steps):
-            on_grid[round(step)] = metre_of_length(rest_steps)
-            rest_ends = tick + rest, round(step + rest_steps)
-    if rest_ends and rest_ends[0] < last:
-        on_grid[rest_ends[1]] = fitting
+        rest_metre = metre_of_length(rest_steps)              # (None for no rest)
+        if rest_metre:
+            on_grid[round(step)] = rest_metre
+            after_rest = tick + rest, round(step + rest_steps), fitting
+    if after_rest and after_rest[0] < last:
+        on_grid[after_rest[1]] = after_rest[2]
     return [(step, *metre) for step, metre in on_grid.items()]
 
 
