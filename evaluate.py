@@ -117,7 +117,7 @@ def judge_ngram(ngram: NGram, corpora: list[dict], tokenizer) -> dict:
 def newest_group(folder: Path, suffix: str) -> list[Path]:
     """The samples in a folder that were made with the settings of the newest. If there are others,
     it says what they are."""
-    newest, *others = find_groups(folder, suffix) or [Group({}, [])]
+    newest, *others = find_groups(folder, suffix) or [Group({})]
     if others:
         words = ', '.join(f'{name} {value}' for name, value in newest.settings.items())
         count = sum(len(group.paths) for group in others)

@@ -12,7 +12,7 @@ So the same command writes the same files again, and no piece is lost by another
 import hashlib
 import json
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from itertools import count
 from pathlib import Path
 
@@ -30,17 +30,18 @@ LONGEST_SETTING, LONGEST_NAME = 24, 150      # characters
 class Group:
     """Samples that were made with the same settings."""
     settings: dict[str, str]
-    paths: list[Path]
+    paths: list[Path] = field(default_factory=list)
+    abouts: dict[Path, dict] = field(default_factory=dict)       # what is known of each
     newest: float = 0.0                      # when the newest was made, in seconds since 1970
 
 
 def named_settings(config: Settings) -> dict[str, str]:
     """The settings of a run of sample.py that are not the defaults, those of NOT_NAMED left out."""
     named = {}
-    for field in fields(config):
-        value = getattr(config, field.name)
-        if value != field.default and field.name not in NOT_NAMED:
-            named[field.name] = str(value)
+    for setting in fields(config):
+        value = getattr(config, setting.name)
+        if value != setting.default and setting.name not in NOT_NAMED:
+            named[setting.name] = str(value)
     return named
 
 
@@ -118,10 +119,9 @@ def is_stretch(value) -> bool:
     return isinstance(value, list) and [type(end) for end in value] == [int, int]
 
 
-def read_sample(path: Path) -> Piece | Text:
-    """A sample as it was when it was made; of one of which nothing is known, what its file says.
-    Raises ValueError if that can't be read."""
-    about = read_about(path)
+def read_sample(path: Path, about: dict) -> Piece | Text:
+    """A sample as it was when it was made, by what `read_about` says of it; if that is {}, only
+    what its file says. Raises ValueError if that can't be read."""
     if path.suffix == '.txt':
         text = path.read_bytes().decode('utf-8', 'replace')
         prompt = about.get('prompt', '')
@@ -147,18 +147,19 @@ def in_order(path: Path) -> list:
 def find_groups(folder: Path, suffix: str) -> list[Group]:
     """The samples in a folder, those with one suffix, by their settings; the newest first, and at
     last those of which nothing is known."""
-    groups, made = {}, {}
+    groups = {}
     for path in sorted(folder.glob(f'sample-*{suffix}'), key=in_order):
         if not path.is_file():
             continue
         about = read_about(path)
-        made[path] = about.get('made', 0.0)
         settings = about.get('settings', {})
-        group = groups.setdefault(json.dumps(settings, sort_keys=True), Group(settings, []))
-        group.paths.append(path)
-        group.newest = max(group.newest, made[path])
+        group = groups.setdefault(json.dumps(settings, sort_keys=True), Group(settings))
+        group.abouts[path] = about
+        group.newest = max(group.newest, about.get('made', 0.0))
     for group in groups.values():
-        group.paths.sort(key=made.get, reverse=True)     # stable: those of a run stay in order
+        # stable: those of a run stay in order
+        group.paths = sorted(group.abouts, reverse=True,
+                             key=lambda path: group.abouts[path].get('made', 0.0))
     return sorted(groups.values(), key=lambda group: group.newest, reverse=True)
 
 
@@ -173,7 +174,7 @@ def earlier_samples(folder: Path, just_made: list[Piece | Text], suffix: str) ->
             if path.stem in names:
                 continue
             try:
-                found.append(read_sample(path))
+                found.append(read_sample(path, group.abouts[path]))
             except (OSError, ValueError) as error:
                 print(f'not on the page: {error}')
         if found:

@@ -13,7 +13,8 @@ import pytest
 from lib import page
 from lib.page import Piece, Text
 from lib.score import Note, Score, write_midi
-from lib.shelf import find_groups, free_stem, read_sample, stem_of, write_about
+from lib.shelf import (find_groups, free_stem, read_about, read_sample, stem_of,
+                       write_about)
 import sample
 from conftest import ROOT
 from sample import Config
@@ -24,6 +25,10 @@ from tokenizer_midi import MidiTokenizer
 def samples_in(folder) -> dict:
     """The samples that lie in a folder: {name: bytes}."""
     return {path.name: path.read_bytes() for path in folder.glob('sample-*')}
+
+
+def read_back(path):
+    return read_sample(path, read_about(path))
 
 
 def test_no_sample_is_lost(out, colours):                                        # noqa: F811
@@ -85,22 +90,22 @@ def test_a_sample_comes_back_as_it_was(tmp_path):
     (tmp_path / 'sample-1-1.flac').touch()
     content = (tmp_path / 'sample-1-1.mid').read_bytes()
     write_about(piece, content, tmp_path, {'key': 'G'}, 1.0)
-    back = read_sample(tmp_path / 'sample-1-1.mid')
+    back = read_back(tmp_path / 'sample-1-1.mid')
     assert back.score.notes == score.notes and back.score.metres == score.metres
     assert (back.name, back.given, back.copied, back.facts, back.sound) == (
         'sample-1-1', 1, [False, True, False], {'bars': '1'}, 'flac')
     assert np.array_equal(back.bits, piece.bits, equal_nan=True)
     write_midi(Score([note._replace(pitch=30) for note in score.notes]),
                tmp_path / 'sample-1-1.mid')
-    back = read_sample(tmp_path / 'sample-1-1.mid')
+    back = read_back(tmp_path / 'sample-1-1.mid')
     assert (back.bits, back.copied, back.facts, back.given) == (None, None, {}, 0)
     text = Text('sample-1-2', 'To bé', ' or not\r\n', [(1, 3)], {'characters': '8'})
     content = 'To bé or not\r\n'.encode()
     (tmp_path / 'sample-1-2.txt').write_bytes(content)
     write_about(text, content, tmp_path, {}, 1.0)
-    assert read_sample(tmp_path / 'sample-1-2.txt') == text
+    assert read_back(tmp_path / 'sample-1-2.txt') == text
     (tmp_path / 'sample-1-2.txt').write_text('Other words')
-    assert read_sample(tmp_path / 'sample-1-2.txt') == Text('sample-1-2', '', 'Other words')
+    assert read_back(tmp_path / 'sample-1-2.txt') == Text('sample-1-2', '', 'Other words')
 
 
 def test_samples_of_the_same_settings_belong_together(tmp_path):
@@ -144,7 +149,7 @@ def test_facts_that_are_none(tmp_path, kind):
         facts.write_text(text)
         [group] = find_groups(tmp_path, f'.{kind}')
         page.write_page(tmp_path / 'index.html', 'x', {}, [],
-                        earlier=[(group.settings, [read_sample(path)])])
+                        earlier=[(group.settings, [read_sample(path, group.abouts[path])])])
 
 
 @pytest.mark.parametrize('settings, name', [
