@@ -205,7 +205,7 @@ def write_sound(piece: Piece, config: Config):
     if config.soundfont:
         synth.fluidsynth(f'{path}.mid', wav, config.soundfont)
     else:
-        synth.write_wav(wav, synth.render(synth.seconds(piece.score), config.colour))
+        synth.write_wav(wav, synth.sound_of(piece.score, config.colour))
     if config.sound != 'wav':
         synth.compress(wav, f'{path}.{config.sound}')
     piece.sound = config.sound

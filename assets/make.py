@@ -74,7 +74,7 @@ def main():
             number, score, bits, goal, origin, least = found
             path = HERE / f'{name}-{place}'
             write_midi(score, f'{path}.mid')
-            sound = synth.render(synth.seconds(score))
+            sound = synth.sound_of(score)
             synth.write_wav(f'{path}.wav', sound)
             compress(path.with_suffix('.wav'), path.with_suffix('.mp3'),
                      len(sound) / synth.SAMPLE_RATE)

@@ -373,7 +373,7 @@ def play(name: str, model, tokenizer, facts: dict, seed: int, folder: Path) -> P
     notes = prompt.score.notes
     score = Score(notes + composed, prompt.score.tempos, prompt.score.metres)
     write_midi(score, folder / f'{name}.mid')
-    synth.write_wav(folder / f'{name}.wav', synth.render(synth.seconds(score)))
+    synth.write_wav(folder / f'{name}.wav', synth.sound_of(score))
     return Piece(name, score, given=len(notes), facts=facts)
 
 

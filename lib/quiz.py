@@ -115,7 +115,7 @@ def make_quiz(samples: list, held_out: list, training: list, folder: Path, count
         excerpts = []
         for letter, (side, found) in zip('ab', in_order):
             sound = f'quiz-{number}{letter}.wav'
-            synth.write_wav(folder / sound, synth.render(synth.seconds(found.score)))
+            synth.write_wav(folder / sound, synth.sound_of(found.score))
             excerpts.append(Excerpt(sound, found.score, f'{side}: {found.source}'))
         pairs.append(Pair(*excerpts, bach='a' if in_order[0][0] == 'Bach' else 'b'))
     judged = ask_the_judge(chosen, find_excerpts(training, generator), sides['the model'])

@@ -8,9 +8,11 @@ multiplication by `trip`, and all the rounds together are a geometric series:
     pluck * (1 + trip + ... + trip**(rounds - 1)) = pluck * (1 - trip**rounds) / (1 - trip)
 
 So a string is one division and one inverse FFT; and in tune, as no period is rounded to samples.
-Body: a knock of wood and the rustle it leaves. Place: the bass stands to the left, the treble to
-the right. Room: what the walls send back, other noise at the left ear than at the right, that fades
-within a second, the treble first (Moorer 1979).
+Body: a knock of wood and the rustle it leaves. Key: when it comes up, the plectrum brushes the
+string once more, and the damper stops it. Hands: no two fingers come down at once, and no pulse is
+a clock's. Place: the bass stands to the left, the treble to the right. Room: what the walls send
+back, other noise at the left ear than at the right, that fades within a second, the treble first
+(Moorer 1979).
 """
 
 import math
@@ -18,7 +20,7 @@ import os
 import shutil
 import subprocess
 import wave
-from itertools import cycle
+from itertools import cycle, groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,6 +35,9 @@ SHORTEST = 0.03          # seconds that a key is down at least: a shorter note i
 RELEASE = 0.08           # seconds that the damper takes to stop a string
 RING = 12                # seconds of a string that are kept at most: it has faded by 60 dB in 10
 STROKES = 3              # of a key, in turn: no two in a row sound quite the same
+BRUSH = 0.04             # loudness of a string that is brushed as its key comes up: 28 dB less
+SPREAD = 0.008           # seconds by which the notes of a chord come after its lowest, at most
+DRIFT = 0.005            # by how much of itself time runs faster or slower, at most
 BODY = 0.1               # seconds of the body that are kept: its rustle is gone by then
 PEAK = 10 ** (-1 / 20)   # the loudest sample: 1 dB below full scale, so that no converter clips
 
@@ -51,14 +56,16 @@ class Colour(NamedTuple):
     choirs: list[Choir]
     ringing: float       # how long the strings ring, 1 is freely
     treble: float        # Hz; above it the pluck loses 12 dB an octave: a soft plectrum
+    peaks: float = 0     # dB by which its loudest moments are turned down
 
 
 # In the harpsichord a key plucks two strings at its pitch (8'), a hair apart (1 cent) so that they
-# beat, and one an octave up (4'). The lute stop presses felt on one string.
+# beat, and one an octave up (4'). The lute stop presses felt on one string. That leaves little but
+# the plucks, whose peaks are turned down: so it is as loud as the harpsichord.
 COLOURS = {
     'harpsichord': Colour([Choir(1.0, 1.0, 0.12), Choir(1.0006, 0.6, 0.17), Choir(2.0, 0.4, 0.21)],
                           ringing=1.0, treble=3000),
-    'lute': Colour([Choir(1.0, 1.0, 0.12)], ringing=0.15, treble=1400),
+    'lute': Colour([Choir(1.0, 1.0, 0.12)], ringing=0.15, treble=1400, peaks=4),
 }
 
 WIDTH = 0.6              # how far apart bass and treble stand: 0 in the middle, 1 at the ears
@@ -102,8 +109,9 @@ def voice(pitch: int, length: float, colour: str = 'harpsichord',
         one = string(hz * choir.tuning, choir.point, length, f, stop.ringing, stop.treble)
         strings += choir.level * one
 
-    # The body: a knock, and the rustle it leaves, which fades to a third in 15 ms. The rustle of
-    # another stroke is a little other.
+    # The body: a large soundboard, which is 6 dB louder below 250 Hz; a knock, and the rustle it
+    # leaves, which fades to a third in 15 ms. The rustle of another stroke is a little other.
+    warmth = 1 + 1 / (1 + (f / 250) ** 4)
     t = np.arange(int(BODY * SAMPLE_RATE)) / SAMPLE_RATE
     generator = np.random.default_rng(1685)              # any seed will do, if it stays
     usual = generator.standard_normal(t.size)
@@ -114,7 +122,7 @@ def voice(pitch: int, length: float, colour: str = 'harpsichord',
             noise = 0.9 * usual + 0.44 * generator.standard_normal(t.size)       # as loud
         wood = noise * np.exp(-t / 0.015)
         wood[0] += 5                                     # the knock, five times as strong
-        sound = np.fft.irfft(strings * np.fft.rfft(wood, n), n)
+        sound = np.fft.irfft(strings * warmth * np.fft.rfft(wood, n), n)
         sound = sound[:int(length * SAMPLE_RATE)]
         loudness = np.sqrt(np.mean(sound[:t.size] ** 2))         # of the first 0.1 s
         sounds.append((sound / loudness).astype(np.float32))
@@ -147,6 +155,27 @@ def seconds(score: Score) -> list[tuple[float, float, int, int]]:
             in zip(starts.tolist(), durations.tolist(), score.notes)]
 
 
+def play(notes: list[tuple]) -> list[tuple]:
+    """Notes (start s, duration s, pitch, velocity) as hands play them, always in the same way: time
+    runs faster and slower in two slow waves, and the notes of a chord come a little after its
+    lowest. They end when they would."""
+    def drifted(time):
+        waves = [DRIFT / 2 * length / math.tau * math.sin(math.tau * time / length)
+                 for length in (5, 13)]                  # seconds; so the slope is 1 +- DRIFT
+        return time + sum(waves)
+
+    generator = np.random.default_rng(1742)
+    played = []
+    for start, chord in groupby(sorted(notes), key=lambda note: note[0]):
+        chord = list(chord)
+        late = {pitch: generator.uniform(0, SPREAD) for _, _, pitch, _ in chord}
+        late[min(late)] = 0
+        for _, duration, pitch, velocity in chord:
+            begins = drifted(start) + late[pitch]
+            played.append((begins, drifted(start + duration) - begins, pitch, velocity))
+    return played
+
+
 def plucks_of(notes) -> dict[int, list[tuple[float, float, int]]]:
     """Notes -> {pitch: [(start s, end s, velocity)]} in the order of time. Raises ValueError for a
     note that is out of bounds."""
@@ -161,8 +190,10 @@ def plucks_of(notes) -> dict[int, list[tuple[float, float, int]]]:
     return keys
 
 
-def pluck(mix: np.ndarray, pitch: int, plucks: list[tuple[float, float, int]], colour: str):
-    """Add all that one key plays, [(start s, end s, velocity)], to the mix (N, 2)."""
+def pluck(mix: np.ndarray, pitch: int, plucks: list[tuple[float, float, int]], colour: str,
+          brush: float = 0):
+    """Add all that one key plays, [(start s, end s, velocity)], to the mix (N, 2). `brush` is how
+    loud its string is brushed when it comes up."""
     longest = max(end - start for start, end, _ in plucks)
     # a shorter note is the beginning of the longest
     sounds = cycle(voice(pitch, longest + RELEASE, colour, min(STROKES, len(plucks))))
@@ -176,7 +207,9 @@ def pluck(mix: np.ndarray, pitch: int, plucks: list[tuple[float, float, int]], c
         if until <= start:
             continue                     # the same stroke as the next: two voices in unison
         loudness = (velocity / 127) ** 0.5               # the root: a plectrum has little choice
-        note = next(sounds)[:int((until - start + RELEASE) * SAMPLE_RATE)] * loudness
+        sound = next(sounds)
+        note = sound[:int((until - start + RELEASE) * SAMPLE_RATE)] * loudness
+        note[-damper.size:] += brush * loudness * sound[:damper.size]
         note[-damper.size:] *= damper
         first = int(start * SAMPLE_RATE)
         mix[first:first + len(note)] += note[:, None] * ears
@@ -218,11 +251,26 @@ def add_room(mix: np.ndarray):
         left_over = wet[block:]
 
 
+def turn_down(mix: np.ndarray, decibel: float):
+    """Turn the loudest moments of the mix (N, 2) down by so much, in place, and others as far as
+    needed for none to be louder (a limiter that looks ahead)."""
+    size = 1024                                          # samples: 23 ms, a moment
+    starts = range(0, len(mix), size)
+    loudest = np.array([np.abs(mix[start:start + size]).max() for start in starts])
+    limit = loudest.max() * 10 ** (-decibel / 20)
+    gains = limit / np.maximum(loudest, limit)           # of each moment
+    # where two moments meet, the lesser gain of both: between, the gain goes evenly
+    gains = np.minimum(np.append(gains, 1), np.insert(gains, 0, 1))
+    for start, first, last in zip(starts, gains, gains[1:]):
+        part = mix[start:start + size]
+        part *= np.linspace(first, last, size, dtype=np.float32)[:len(part), None]
+
+
 def render(notes, colour: str = 'harpsichord', room: bool = True) -> np.ndarray:
     """Notes (start s, duration s, pitch 0..127, velocity 1..127) -> float32 (N, 2), left and right,
     peak at -1 dBFS. No notes are half a second of silence. `colour` is one of COLOURS; without
-    `room` there are the strings alone. Raises ValueError for a note that is out of bounds, and for
-    a colour that there is not."""
+    `room` there are the plucked strings alone. Raises ValueError for a note that is out of bounds,
+    and for a colour that there is not."""
     if colour not in COLOURS:
         raise ValueError(f'colour = {colour}: must be one of {", ".join(COLOURS)}')
     keys = plucks_of(notes)
@@ -233,12 +281,18 @@ def render(notes, colour: str = 'harpsichord', room: bool = True) -> np.ndarray:
         length += WALLS
     mix = np.zeros((math.ceil(max(SILENCE, length) * SAMPLE_RATE), 2), np.float32)
     for pitch, plucks in keys.items():
-        pluck(mix, pitch, plucks, colour)
+        pluck(mix, pitch, plucks, colour, BRUSH if room else 0)
     if room:
         add_room(mix)
+        turn_down(mix, COLOURS[colour].peaks)
     loudest = max(mix.max(), -mix.min())                 # abs() would need a second mix
     mix *= PEAK / loudest
     return mix
+
+
+def sound_of(score: Score, colour: str = 'harpsichord') -> np.ndarray:
+    """A Score, played -> float32 (N, 2) as `render` has it."""
+    return render(play(seconds(score)), colour)
 
 
 # ---- files

@@ -574,7 +574,7 @@ def test_the_quiz_is_of_held_out_pieces(evaluated, monkeypatch):
     """Forbids a pair with Bach that the model has learned, and may know by heart."""
     asked = []
     monkeypatch.setattr(quiz, 'write_quiz', lambda path, pairs, judged: asked.extend(pairs))
-    monkeypatch.setattr(quiz.synth, 'render', lambda notes: np.zeros(9))
+    monkeypatch.setattr(quiz.synth, 'sound_of', lambda score: np.zeros(9))
     evaluate.main(Config(str(evaluated[0]), quiz=True, pairs=2))
     sources = [pair.a.source if pair.bach == 'a' else pair.b.source for pair in asked]
     [held_out] = load_corpus('toy')['pieces']['val']
@@ -587,7 +587,7 @@ def test_the_quiz(bach, tmp_path, monkeypatch):
     sound that is missing, and a quiz of too little music."""
     seen = []
     monkeypatch.setattr(quiz, 'write_quiz', lambda path, pairs, judged: seen.append(pairs))
-    monkeypatch.setattr(quiz.synth, 'render', lambda notes: np.full(9000, len(notes) / 999))
+    monkeypatch.setattr(quiz.synth, 'sound_of', lambda score: np.full(9000, len(score.notes) / 999))
     held_out = [(f'bach-{number}', score) for number, score in enumerate(bach[1])]
     samples = [(f'sample-{number}.mid', score) for number, score in enumerate(bach[0])]
     quiz.make_quiz(samples, held_out, held_out, tmp_path, 10)
@@ -623,7 +623,7 @@ def test_pairs_are_alike(tmp_path, monkeypatch, capsys):
     said = []
     monkeypatch.setattr(quiz, 'write_quiz', lambda path, pairs, judged: (
         seen.extend(pairs), said.append(judged)))
-    monkeypatch.setattr(quiz.synth, 'render', lambda notes: np.zeros(9))
+    monkeypatch.setattr(quiz.synth, 'sound_of', lambda score: np.zeros(9))
     quiz.make_quiz(samples, held_out, held_out, tmp_path, 8)
     for pair in seen:
         assert pair.a.score.metres == pair.b.score.metres

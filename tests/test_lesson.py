@@ -146,7 +146,7 @@ def test_a_rung_goes_on_for_so_long(toy, monkeypatch):
 def test_the_first_note_is_heard(toy, tmp_path, monkeypatch):
     """Forbids notes that a rung composes on the very bar line where the prompt is over, and that
     are not heard."""
-    monkeypatch.setattr(ladder.synth, 'render', lambda notes: np.zeros(9))
+    monkeypatch.setattr(ladder.synth, 'sound_of', lambda score: np.zeros(9))
     tokenizer = load_tokenizer(toy['tokenizer'])
     model = ladder.Guess(toy)
     with torch.no_grad():

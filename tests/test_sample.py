@@ -78,10 +78,10 @@ def colours(monkeypatch) -> list[str]:
     """The colours of the sounds asked for. None is made, which takes longer than the music."""
     asked = []
 
-    def render(notes, colour):
+    def sound_of(score, colour):
         asked.append(colour)
         return np.zeros(9, np.float32)
-    monkeypatch.setattr(sample.synth, 'render', render)
+    monkeypatch.setattr(sample.synth, 'sound_of', sound_of)
     return asked
 
 
@@ -137,7 +137,7 @@ def test_pieces_are_written_and_can_be_heard(out, capsys, monkeypatch):
             assert runs or 3000 < abs(sound.astype(int)).max() < 32767
         assert notes[0] != notes[1] and 'bars' in capsys.readouterr().out
         runs.append(notes)
-        monkeypatch.setattr(sample.synth, 'render', lambda *given: sound[:9] / 32768)  # heard
+        monkeypatch.setattr(sample.synth, 'sound_of', lambda *given: sound[:9] / 32768)  # heard
     assert runs[0] == runs[1] and runs[0] != runs[2]
     assert read_midi(out / 'sample-1-1-tempo=300.0-drafts=2.mid').notes == runs[0][0]
     page = (out / 'index.html').read_text('utf-8')
