@@ -13,13 +13,13 @@ and plays them: out-goldberg/index.html. Stripped of all options, `compose` is t
 
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
 
 from lib import synth
-from lib.score import MOST_VOICES, Score, count_voices, to_midi
+from lib.score import MOST_VOICES, Score, count_voices, cut_bars, find_bars, to_midi
 from lib.settings import Settings, check_flags, run, setting
 
 
@@ -82,11 +82,13 @@ from lib.form import is_at_home, merits
 from lib.heldout import surprise
 from lib.looks import look, name_heads
 from lib.machine import pick_device
-from lib.originality import index_training, originality, originality_of_text
+from lib.originality import Index, index_training, originality, originality_of_text
 from lib.page import Piece, Text, read_curve, write_page
 from lib.prompt import Prompt, read_prompt, read_text_prompt, transposed
-from lib.report import ProgressLine, describe, facts_of_model
-from lib.shelf import earlier_samples, free_stem, named_settings, stem_of, write_about
+from lib.report import (ProgressLine, describe, describe_drawing, facts_of_model,
+                        shared_passage)
+from lib.shelf import (as_file_name, earlier_samples, free_stem, named_settings, stem_of,
+                       write_about)
 from lib.tokenizer import Tokenizer
 from model import attend, load
 from tokenizer_bpe import BPETokenizer
@@ -102,17 +104,23 @@ def load_tokenizer(d: dict) -> Tokenizer:
     return TOKENIZERS[d['kind']].from_dict(d)
 
 
-def training_index(checkpoint: dict, tokenizer: Tokenizer):
-    """The training pieces, indexed, to look up what was drawn; and how long a run of notes (or
-    words) from them has to be to count as recited. If they are not here, None and 0, and a line
-    says why."""
+@dataclass
+class Learned:
+    """What a model has learned from, to look up what it draws. Nothing, if that is not here."""
+    pieces: dict[str, list] = field(default_factory=lambda: {'train': [], 'val': []})
+    index: Index | None = None       # of the training pieces
+    recites_from: int = 0            # notes (or words) that a run from them has if it is recited
+
+
+def load_learned(checkpoint: dict, tokenizer: Tokenizer) -> Learned:
+    """What a model has learned from. If it is not here, a line says why."""
     try:
         pieces = load_trained_on(checkpoint['train_config'], tokenizer)
     except ValueError as error:
         print(f'what is copied is not shown: {error}')
-        return None, 0
+        return Learned()
     index, recites_from, _ = index_training(pieces, tokenizer.is_music)
-    return index, recites_from
+    return Learned(pieces, index, recites_from)
 
 
 def draw_rows(model, start: torch.Tensor, listeners: list, config: Config, **given):
@@ -198,20 +206,32 @@ def finish(row: list[int], bits: list[float], prompt: Prompt, tokenizer: MidiTok
                  prompt.score.metres + metres, prompt.score.home), bits
 
 
-def write_sound(piece: Piece, config: Config):
-    """Turn a piece, whose MIDI file is there, into sound beside it."""
-    path = f'{config.out_dir}/{piece.name}'
+def write_sound(score: Score, name: str, config: Config):
+    """Turn a score into sound: the file `name` with the suffix of its kind."""
+    path = f'{config.out_dir}/{name}'
     wav = f'{path}.wav' if config.sound == 'wav' else f'{path}.part.wav'
     if config.soundfont:
-        synth.fluidsynth(f'{path}.mid', wav, config.soundfont)
+        synth.fluidsynth(score, wav, config.soundfont)
     else:
-        synth.write_wav(wav, synth.sound_of(piece.score, config.colour))
+        synth.write_wav(wav, synth.sound_of(score, config.colour))
     if config.sound != 'wav':
         synth.compress(wav, f'{path}.{config.sound}')
-    piece.sound = config.sound
 
 
-def compose(model, tokenizer: MidiTokenizer, index, recites_from: int, config: Config,
+def choose_held_out(model, tokenizer: MidiTokenizer, held_out: list, config: Config) -> Piece:
+    """A held-out piece of about as many bars as were asked for, as a MIDI file and as one for the
+    page. Of several another seed takes another."""
+    first = config.seed % len(held_out)
+    name, score = min(held_out[first:] + held_out[:first], key=lambda named: abs(
+        len(find_bars(named[1])) - (config.bars or Config.bars)))
+    ids = tokenizer.encode(score)
+    bits = tokenizer.note_bits(ids, surprise(model, tokenizer, ids))
+    name = as_file_name(f'held-out-{Path(name).stem}')
+    (Path(config.out_dir) / f'{name}.mid').write_bytes(to_midi(score, name))
+    return Piece(name, score, bits=bits, facts=describe(score, bits), sound='')
+
+
+def compose(model, tokenizer: MidiTokenizer, learned: Learned, config: Config,
             keep) -> list[Piece]:
     """Draw pieces side by side, write each as MIDI, and turn them into sound. `keep(piece, midi)`
     keeps what is known of it."""
@@ -223,13 +243,15 @@ def compose(model, tokenizer: MidiTokenizer, index, recites_from: int, config: C
     print(f'composing {config.num_samples:,}, {config.drafts:,} drafts of each, side by side ...',
           flush=True)
     began = time.perf_counter()
-    rows, listeners = draw_pieces(model, tokenizer, prompt, config, index, recites_from)
+    rows, listeners = draw_pieces(model, tokenizer, prompt, config, learned.index,
+                                  learned.recites_from)
     drawn = (len(rows[0]) - len(prompt.ids)) * config.num_samples * config.drafts
     speed = drawn / (time.perf_counter() - began)
     print(f'drawn at {speed:,.0f} tokens/s', flush=True)
 
     # decode, write, and say what there is to say
     pieces = []
+    sources = {}                                # name -> the passage that a training piece shares
     for number, row in enumerate(rows, 1):
         ended = tokenizer.end in row
         if ended:
@@ -241,15 +263,21 @@ def compose(model, tokenizer: MidiTokenizer, index, recites_from: int, config: C
             continue
         given = len(prompt.score.notes)
         origin = None
-        if index:
+        if learned.index:
             composed = Score(score.notes[given:], metres=score.metres)
-            origin = originality(composed, index, recites_from)
+            origin = originality(composed, learned.index, learned.recites_from)
         forbidden = listeners[number - 1].forbidden / max(1, len(row) - len(prompt.ids))
-        facts = describe(score, bits[given:], origin, recites_from, ended, forbidden)
+        facts = describe(score, bits[given:])
+        facts |= describe_drawing(origin, learned.recites_from, ended, forbidden)
         copied = ([False] * given + origin.copied) if origin else None
         midi = to_midi(score, stem)
         name = free_stem(Path(config.out_dir), stem, '.mid', midi)
         piece = Piece(name, score, given, bits, copied, facts, sound='')
+        if origin and origin.longest and config.sound != 'none':
+            piece.shared = shared_passage(score, origin, f'{name}.source.{config.sound}')
+            source = dict(learned.pieces['train'])[origin.source]
+            sources[name] = cut_bars(source, origin.source_bar - 1,
+                                     origin.source_last_bar - origin.source_bar + 1)
         (Path(config.out_dir) / f'{name}.mid').write_bytes(midi)
         keep(piece, midi)
         words = ', '.join(f'{fact} {value}' for fact, value in facts.items())
@@ -264,7 +292,10 @@ def compose(model, tokenizer: MidiTokenizer, index, recites_from: int, config: C
         return pieces
     try:
         for piece in pieces:
-            write_sound(piece, config)
+            if piece.name in sources:
+                write_sound(sources[piece.name], f'{piece.name}.source', config)
+            write_sound(piece.score, piece.name, config)
+            piece.sound = config.sound
     except KeyboardInterrupt:
         print('\nstopped: not all pieces have their sound')
     return pieces
@@ -281,7 +312,7 @@ def keep_in(kept: list[int], drawn, end: int):
             yield id
 
 
-def write_texts(model, tokenizer: BPETokenizer, index, recites_from: int, config: Config,
+def write_texts(model, tokenizer: BPETokenizer, learned: Learned, config: Config,
                 keep) -> list[Text]:
     """Stream texts to the terminal, one after the other, as they are drawn, and write them.
     `keep(text, content)` keeps what is known of each. Ctrl-C ends the one that is being drawn, and
@@ -316,8 +347,8 @@ def write_texts(model, tokenizer: BPETokenizer, index, recites_from: int, config
         path.write_bytes(content)
         facts = {'characters': f'{len(text):,}'}
         copied = []
-        if index:
-            origin = originality_of_text(text, index, recites_from)
+        if learned.index:
+            origin = originality_of_text(text, learned.index, learned.recites_from)
             copied = origin.copied
             facts['longest run in the training text'] = f'{origin.longest} words'
         sample = Text(name, start, text, copied, facts)
@@ -366,18 +397,23 @@ def main(config: Config):
     check(config, music)
     # whether the folder can be written is asked before the music is composed, not after
     tempfile.TemporaryFile(dir=config.out_dir).close()
-    index, recites_from = training_index(checkpoint, tokenizer)
+    learned = load_learned(checkpoint, tokenizer)
     folder = Path(config.out_dir)
     model_facts = facts_of_model(config.out_dir, checkpoint, tokenizer.unit)
     settings = {'held out': model_facts['held out'], **named_settings(config)}
     keep = partial(write_about, folder=folder, settings=settings, made=time.time())
     write = compose if music else write_texts
-    samples = write(model, tokenizer, index, recites_from, config, keep)
+    samples = write(model, tokenizer, learned, config, keep)
+    held_out = None
+    if music and learned.index:
+        held_out = choose_held_out(model, tokenizer, learned.pieces['val'], config)
+        if config.sound != 'none':
+            write_sound(held_out.score, held_out.name, config)
+            held_out.sound = config.sound
     page = folder / 'index.html'
     facts = {**model_facts, 'seed': str(config.seed), **named_settings(config)}
     write_page(page, config.out_dir, facts, samples, read_curve(folder / 'log.csv'),
-               earlier_samples(folder, samples, '.mid' if music else '.txt'),
-               f'Held-out music costs it {model_facts["held out"]}.')
+               earlier_samples(folder, samples, '.mid' if music else '.txt'), held_out)
     print(f'open {page}')
 
 

@@ -49,7 +49,9 @@ class Origin:
     longest: int                 # units of the longest run, what repeats itself counted once
     source: str                  # the training piece that has it, '' if there is no run
     source_bar: int              # the bar in which it begins there, from 1; of text, the line
-    bar: int                     # ... and here
+    source_last_bar: int         # ... and in which it ends
+    bar: int                     # the same here
+    last_bar: int
     copied: list                 # music: for each of score.notes, whether it is in a run of `least`
                                  # units or more; text: (from, to), stretches of characters
 
@@ -176,15 +178,17 @@ def trace(row: Row, index: Index, least: int) -> Origin:
         counts = is_telling(row, fresh, units - index.between)
         found = np.array([len(places) > 0 for places in index.find(row, units)], bool)
         shares[units] = float(np.mean(found & counts)) if len(counts) else 0.0
-    origin = Origin(shares, 0, '', 0, 0, np.zeros(len(row.bars), bool))
+    origin = Origin(shares, 0, '', 0, 0, 0, 0, np.zeros(len(row.bars), bool))
     for begin, place, length in index.find_runs(row, is_telling(row, fresh, RUN - index.between)):
         units = int(np.count_nonzero(fresh[begin:begin + length])) + index.between
         if units >= least:
             origin.copied[begin:begin + length + index.between] = True
         if units > origin.longest:
             origin.longest = units
+            last = length + index.between - 1    # the run's last note or word, from its first on
             origin.source, origin.source_bar = index.where(place)
-            origin.bar = int(row.bars[begin])
+            origin.source_last_bar = index.where(place + last)[1]
+            origin.bar, origin.last_bar = int(row.bars[begin]), int(row.bars[begin + last])
     return origin
 
 

@@ -44,6 +44,17 @@ KINDS = {'prompt': 'prompt', 'composed': 'composed',
 
 
 @dataclass
+class Passage:
+    """The longest run of notes that a piece shares with a training piece: its bars, to be heard in
+    both."""
+    start: float         # seconds of the piece's sound from which on it is heard ...
+    end: float           # ... and until when
+    here: str            # which bars these are: 'bars 7 to 8'
+    there: str           # and those of the training piece: '05-variatio-5, bars 3 to 4'
+    sound: str           # ... whose sound is in this file beside the page
+
+
+@dataclass
 class Piece:
     """A sample of music, and what is known of it. Lists are in the order of score.notes."""
     name: str                               # its files, beside the page: name.mid and name.wav
@@ -53,6 +64,7 @@ class Piece:
     copied: list[bool] | None = None        # whether a note lies in a run of the training pieces
     facts: dict[str, str] = field(default_factory=dict)
     sound: str = 'wav'                      # or 'mp3' and so on: name.mp3; '': it has no sound
+    shared: Passage | None = None
     looks: list[Look] | None = None         # what the model looked at for each note
     heads: list[str] = field(default_factory=list)      # ... the names of the heads that did
 
@@ -357,12 +369,12 @@ def piano_roll(piece: Piece, pace=PACE, row=ROW, bars=None) -> str:
 # ---- the page
 
 HINT = """
-<p class="hint for-keys">Click on a roll to hear it from there. When it has the focus, the space bar
-plays and pauses, the arrows left and right move by two seconds, up and down go from note to note.
-</p><p class="hint for-touch">Tap a roll to hear it from there, and a note to see what it is.</p>"""
+<p class="hint for-keys">Click on a roll to hear it from there, drag over it to hear that stretch
+again and again. When it has the focus, the space bar plays and pauses, the arrows left and right
+move by two seconds, up and down go from note to note; escape ends a stretch.</p><p class="hint for-touch">Tap a roll to hear it from there, and a note to see what it is.</p>"""
 SWITCH = """
 <label class="switch"><input type="checkbox" id="surprise"> Show how much each note surprised the
-model: pale what it expected, orange what it did not. $held_out</label>"""
+model: pale what it expected, orange what it did not.</label>"""
 
 
 def player(number: int, name: str, sound: str, piece: Piece, pace=PACE, row=ROW) -> str:
@@ -444,6 +456,11 @@ def piece_section(number: int, piece: Piece) -> str:
     else:
         content = silent_roll(piece)
     content += legend(piece)
+    if piece.sound and piece.shared:
+        shared = piece.shared
+        content += Template(part('passage.html')).substitute(
+            start=f'{shared.start:.3f}', end=f'{shared.end:.3f}', here=html.escape(shared.here),
+            there=html.escape(shared.there), sound=link(shared.sound))
     if piece.looks:
         content += looks_part(piece)
     return Template(part('section.html')).substitute(name=html.escape(piece.name), links=links,
@@ -506,9 +523,9 @@ def write_html(path, title: str, body: str, extra: str = ''):
 
 def write_page(path, title: str, facts: dict[str, str], samples: list[Piece | Text],
                curve: list[dict] | None = None, earlier: list[tuple[dict, list]] = (),
-               held_out: str = ''):
-    """The page of a run: what is known of it, its training curve (from read_curve), its samples;
-    earlier ones, (settings, samples) of each group of them; and a sentence on held-out music."""
+               held_out: Piece | None = None):
+    """The page of a run: what is known of it, its training curve (from read_curve), its samples; to
+    compare them with, a held-out piece; and earlier ones, (settings, samples) of each group."""
     body = f'<h1>{html.escape(title)}</h1>{fact_list(facts)}'
     if curve:
         body += ('<div class="scroll" tabindex="0" role="group" aria-label="Training curve">'
@@ -518,10 +535,13 @@ def write_page(path, title: str, facts: dict[str, str], samples: list[Piece | Te
     if any(piece.sound for piece in pieces):
         body += HINT
     if any(piece.bits is not None for piece in pieces):
-        body += Template(SWITCH).substitute(held_out=held_out)
+        body += SWITCH
     numbers = itertools.count(1)
     for sample in samples:
         body += section(next(numbers), sample)
+    if held_out:
+        body += '<h2 class="group">To compare: not composed, but held out from training</h2>'
+        body += section(next(numbers), held_out)
     room = SHOWN
     for settings, others in earlier:
         words = ', '.join(f'{name} {value}' for name, value in settings.items())

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from dataclasses import dataclass
-from itertools import islice, zip_longest
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from lib import synth
 from lib.judge import count_pieces, right_answers
 from lib.page import Excerpt, Pair, write_quiz
-from lib.score import Note, Score, bars_of, find_bars, first_metre
+from lib.score import Note, Score, cut_bars, find_bars, first_metre
 
 BARS = 8                 # bars in an excerpt
 NOTES = 24               # notes that it has at least
@@ -19,17 +19,12 @@ TEMPO = 80               # quarters a minute, for both sides
 SEED = 1                 # of what is drawn
 
 
-def cut_bars(score: Score, first: int, bars: int) -> Score:
-    """So many bars from the bar `first` (0 is the first of all) on, as an excerpt from step 0 whose
-    tempo and loudness tell nothing. A note that goes on at the last bar line ends there."""
-    lines = [bar.start for bar in islice(bars_of(score.metres), first + bars + 1)]
-    begin, end = round(lines[first]), round(lines[-1])
-    notes = [Note(note.start - begin, note.pitch, min(note.duration, end - note.start))
-             for note in score.notes if begin <= note.start < end]
-    metres = [(max(0, step - begin), beats, unit) for step, beats, unit in score.metres
-              if step < end]
-    before = [metre for metre in metres if metre[0] == 0][-1:]
-    return Score(notes, [(0, TEMPO)], before + [metre for metre in metres if metre[0] > 0])
+def make_excerpt(score: Score, first: int) -> Score:
+    """BARS bars from the bar `first` (0 is the first of all) on, whose tempo and loudness tell
+    nothing."""
+    cut = cut_bars(score, first, BARS)
+    notes = [Note(note.start, note.pitch, note.duration) for note in cut.notes]
+    return Score(notes, [(0, TEMPO)], cut.metres)
 
 
 @dataclass
@@ -52,7 +47,7 @@ def find_excerpts(named: list[tuple[str, Score]], generator) -> list[Found]:
         last = len(find_bars(score)) - BARS
         mine = []
         for first in range(0, last + 1, BARS):
-            excerpt = cut_bars(score, first, BARS)
+            excerpt = make_excerpt(score, first)
             if len(excerpt.notes) >= NOTES:
                 mine.append(Found(excerpt, name, f'bars {first + 1} to {first + BARS}'))
         of_pieces.append([mine[number] for number in generator.permutation(len(mine))])

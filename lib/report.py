@@ -3,11 +3,13 @@
 import json
 import sys
 import time
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
-from lib.score import MIDI_TEMPO, Score, count_voices, find_bars, first_metre
+from lib.page import Passage, sound_times
+from lib.score import MIDI_TEMPO, Score, bars_of, count_voices, find_bars, first_metre
 from lib.tonality import name_of
 
 
@@ -31,17 +33,21 @@ class ProgressLine:
             print('\r' + ' ' * 40 + '\r', end='', flush=True)
 
 
-def describe(score: Score, bits: list[float], origin, recites_from: int, ended: bool,
-             forbidden: float) -> dict[str, str]:
-    """What a musician asks first, and then how likely and how original it is. bits: the surprise of
-    each note that was drawn; origin: what `originality` found, None if it was not asked."""
+def describe(score: Score, bits: list[float]) -> dict[str, str]:
+    """What a musician asks first, and then how likely it is. bits: the surprise of each note."""
     tempo = score.tempos[0][1] if score.tempos and score.tempos[0][0] == 0 else MIDI_TEMPO
-    facts = {'bars': str(len(find_bars(score))), 'notes': str(len(score.notes)),
-             'metre': '{}/{}'.format(*first_metre(score)),
-             'tempo': f'{tempo:.0f} quarters a minute',
-             'key': name_of(*score.home) if score.home else 'none',
-             'voices': str(count_voices(score.notes)),
-             'surprise': f'{np.mean(bits):.2f} bits a note' if bits else 'none'}
+    return {'bars': str(len(find_bars(score))), 'notes': str(len(score.notes)),
+            'metre': '{}/{}'.format(*first_metre(score)),
+            'tempo': f'{tempo:.0f} quarters a minute',
+            'key': name_of(*score.home) if score.home else 'none',
+            'voices': str(count_voices(score.notes)),
+            'surprise': f'{np.mean(bits):.2f} bits a note' if bits else 'none'}
+
+
+def describe_drawing(origin, recites_from: int, ended: bool, forbidden: float) -> dict[str, str]:
+    """How original a piece is that was drawn, and how it was drawn. origin: what `originality`
+    found, None if it was not asked; forbidden: how likely words were that the guard took away."""
+    facts = {}
     if origin:
         facts['longest run in the training pieces'] = say_run(origin, recites_from)
     facts['ends'] = 'by itself' if ended else 'cut off'
@@ -57,6 +63,21 @@ def say_run(origin, recites_from: int) -> str:
         return 'none'
     words = f'{origin.longest} notes, of {Path(origin.source).stem}, bar {origin.source_bar}'
     return f'{words}: it recites' if origin.longest >= recites_from else words
+
+
+def say_bars(first: int, last: int) -> str:
+    """(7, 8) -> 'bars 7 to 8'"""
+    return f'bar {first}' if first == last else f'bars {first} to {last}'
+
+
+def shared_passage(score: Score, origin, sound: str) -> Passage:
+    """The longest run that a piece shares with a training piece, as whole bars. `sound` is the file
+    of those of the training piece."""
+    lines = [bar.start for bar in islice(bars_of(score.metres), origin.last_bar + 1)]
+    start, end = sound_times(score, [lines[origin.bar - 1], lines[origin.last_bar]])
+    there = say_bars(origin.source_bar, origin.source_last_bar)
+    return Passage(start, end, say_bars(origin.bar, origin.last_bar),
+                   f'{Path(origin.source).stem}, {there}', sound)
 
 
 def facts_of_model(out_dir: str, checkpoint: dict, unit: str) -> dict[str, str]:

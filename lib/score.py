@@ -374,6 +374,21 @@ def opening(score: Score, bars: int) -> tuple[Score, int]:
                  [metre for metre in score.metres if metre[0] < until]), until
 
 
+def cut_bars(score: Score, first: int, bars: int) -> Score:
+    """So many bars from the bar `first` (0 is the first of all) on, as a piece from step 0. A note
+    that goes on at the last bar line ends there."""
+    lines = [bar.start for bar in islice(bars_of(score.metres), first + bars + 1)]
+    begin, end = round(lines[first]), round(lines[-1])
+    notes = [note._replace(start=note.start - begin, duration=min(note.duration, end - note.start))
+             for note in score.notes if begin <= note.start < end]
+    cut = []
+    for changes in (score.tempos, score.metres):
+        holds = [change for change in changes if change[0] <= begin][-1:]
+        within = [change for change in changes if begin < change[0] < end]
+        cut.append([(max(0, step - begin), *value) for step, *value in holds + within])
+    return Score(notes, *cut)
+
+
 # ----------------------------------------------------------------------------- a Score -> a file
 
 def write_midi(score: Score, path):

@@ -12,11 +12,11 @@ So the same command writes the same files again, and no piece is lost by another
 import hashlib
 import json
 import re
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from itertools import count
 from pathlib import Path
 
-from lib.page import Piece, Text
+from lib.page import Passage, Piece, Text
 from lib.score import read_midi
 from lib.settings import Settings
 
@@ -51,9 +51,13 @@ def stem_of(config: Settings, number: int) -> str:
     for setting, value in named_settings(config).items():
         if setting in ('start', 'soundfont'):
             value = Path(value).stem
-        value = re.sub(r'[^-+.#=\w]+', '-', value)[:LONGEST_SETTING]
-        name += f'-{setting}={value}'
+        name += f'-{setting}={as_file_name(value)[:LONGEST_SETTING]}'
     return name[:LONGEST_NAME]
+
+
+def as_file_name(words: str) -> str:
+    """Words, without what a file's name can't have in some system: 'a: b?' -> a-b-"""
+    return re.sub(r'[^-+.#=\w]+', '-', words)
 
 
 def free_stem(folder: Path, stem: str, suffix: str, content: bytes) -> str:
@@ -83,7 +87,8 @@ def write_about(sample: Piece | Text, content: bytes, folder: Path, settings: di
     about = {'digest': digest_of(content), 'made': made, 'settings': settings,
              'facts': sample.facts, 'copied': sample.copied}
     if isinstance(sample, Piece):
-        about |= {'given': sample.given, 'bits': sample.bits}
+        shared = asdict(sample.shared) if sample.shared else None
+        about |= {'given': sample.given, 'bits': sample.bits, 'shared': shared}
     else:
         about |= {'prompt': sample.prompt}
     (folder / f'{sample.name}.json').write_text(json.dumps(about) + '\n', 'utf-8')
@@ -112,7 +117,15 @@ def is_whole(about: dict) -> bool:
             and all(isinstance(word, str) for word in words)
             and isinstance(copied, list) and isinstance(bits, list)
             and all(is_stretch(one) if is_text else isinstance(one, bool) for one in copied)
-            and all(isinstance(bit, (int, float)) for bit in bits))
+            and all(isinstance(bit, (int, float)) for bit in bits)
+            and is_passage(about.get('shared')))
+
+
+def is_passage(value) -> bool:
+    if value is None:
+        return True
+    wanted = {field.name: field.type for field in fields(Passage)}
+    return {name: type(part) for name, part in value.items()} == wanted
 
 
 def is_stretch(value) -> bool:
@@ -132,8 +145,11 @@ def read_sample(path: Path, about: dict) -> Piece | Text:
     for marks in (about.get('bits'), about.get('copied')):
         if marks is not None and len(marks) != len(score.notes):
             about = {}
-    return Piece(path.stem, score, about.get('given', 0), about.get('bits'), about.get('copied'),
-                 about.get('facts', {}), sound)
+    piece = Piece(path.stem, score, about.get('given', 0), about.get('bits'), about.get('copied'),
+                  about.get('facts', {}), sound)
+    if about.get('shared') and path.with_name(about['shared']['sound']).exists():
+        piece.shared = Passage(**about['shared'])
+    return piece
 
 
 # ---- what belongs together

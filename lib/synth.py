@@ -19,6 +19,7 @@ import math
 import os
 import shutil
 import subprocess
+import tempfile
 import wave
 from itertools import cycle, groupby
 from pathlib import Path
@@ -26,7 +27,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lib.score import STEPS, Score
+from lib.score import STEPS, Score, write_midi
 
 SAMPLE_RATE = 44100      # Hz, of a CD; = (2 * 3 * 5 * 7)**2, so that whole seconds make quick FFTs
 LONGEST = 7200           # seconds of a piece at most: they take 2.5 GB
@@ -338,15 +339,18 @@ def check_soundfont(soundfont: str | Path):
                          'brew install fluid-synth (macOS), choco install fluidsynth (Windows)')
 
 
-def fluidsynth(midi_path: str | Path, wav_path: str | Path, soundfont: str | Path):
-    """A MIDI file -> a WAV file, peak at -1 dBFS, by the program FluidSynth and a soundfont of
-    recorded instruments. Raises ValueError if either is missing or fails."""
+def fluidsynth(score: Score, wav_path: str | Path, soundfont: str | Path):
+    """A Score -> a WAV file, peak at -1 dBFS, by the program FluidSynth and a soundfont of recorded
+    instruments. Raises ValueError if either is missing or fails."""
     check_soundfont(soundfont)
     part = Path(f'{wav_path}.part')
-    # no MIDI input, no shell; at gain 0.4 eight keys struck as hard as can be are not clipped
-    command = ['fluidsynth', '-n', '-i', '-g', '0.4', '-r', str(SAMPLE_RATE),
-               '-T', 'wav', '-F', part, soundfont, midi_path]
-    run = subprocess.run(command, capture_output=True, text=True, errors='replace')
+    with tempfile.TemporaryDirectory() as folder:
+        midi_path = f'{folder}/piece.mid'
+        write_midi(score, midi_path)
+        # no MIDI input, no shell; at gain 0.4 eight keys struck as hard as can be are not clipped
+        command = ['fluidsynth', '-n', '-i', '-g', '0.4', '-r', str(SAMPLE_RATE),
+                   '-T', 'wav', '-F', part, soundfont, midi_path]
+        run = subprocess.run(command, capture_output=True, text=True, errors='replace')
     if run.returncode or 'error' in run.stderr:      # it may write silence and return 0
         part.unlink(missing_ok=True)
         complaint = run.stderr.strip() or 'it failed'

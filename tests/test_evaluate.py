@@ -27,7 +27,7 @@ from lib.ngram import NGram, count_ngrams, draw_ngram
 from lib.originality import (RECITED, index_of, index_of_text, index_training, originality,
                              originality_of_text)
 from lib.page import Piece
-from lib.score import Note, Score, read_midi, write_midi
+from lib.score import Note, Score, cut_bars, read_midi, write_midi
 from lib.shelf import write_about
 from lib.tokenizer import columns_of_told
 from model import ModelConfig, Transformer, load, save
@@ -415,6 +415,8 @@ def test_a_planted_run_is_found():
     assert origin.longest == 41 and origin.source == 'piece 3'
     assert origin.source_bar == 1 + train[3][1].notes[100].start // 72
     assert origin.bar == 1 + sample.notes[50].start // 72 != origin.source_bar
+    assert origin.source_last_bar == 1 + train[3][1].notes[140].start // 72
+    assert origin.last_bar == 1 + sample.notes[90].start // 72
     assert origin.copied == [False] * 50 + [True] * 41 + [False] * 40
     assert origin.shares == pytest.approx({8: 34 / 124, 12: 30 / 120})
     assert not any(originality(sample, index, least=42).copied)
@@ -555,19 +557,23 @@ def test_what_is_recited_is_longer_than_what_bach_shares():
 
 # ---- the quiz
 
-def test_an_excerpt_tells_nothing_but_its_music():
+def test_an_excerpt_tells_nothing_but_its_music(monkeypatch):
     """Forbids an excerpt that begins elsewhere than on its bar line, whose notes stick out at the
     end, or that gives itself away by its tempo, its loudness or its first bar's number; and one in
     another metre than holds where it begins."""
     notes = [Note(start, 60 + start % 7, 90, 1 + start % 127) for start in range(0, 960, 24)]
     score = Score(notes, [(0, 33.0), (500, 99.0)], [(0, 3, 4), (288, 2, 4)])
-    excerpt = quiz.cut_bars(score, 3, 3)                # bars from 216, 288 and 336 on
+    monkeypatch.setattr(quiz, 'BARS', 3)
+    excerpt = quiz.make_excerpt(score, 3)               # bars from 216, 288 and 336 on
     assert [note.start for note in excerpt.notes] == list(range(0, 168, 24))
     assert max(note.start + note.duration for note in excerpt.notes) == 168
     assert [note.pitch for note in excerpt.notes] == [note.pitch for note in notes[9:16]]
     assert excerpt.metres == [(0, 3, 4), (72, 2, 4)] and excerpt.tempos == [(0, 80)]
     assert {note.velocity for note in excerpt.notes} == {80}
-    assert quiz.cut_bars(score, 5, 2).metres == [(0, 2, 4)]      # bars from 336 on
+    assert quiz.make_excerpt(score, 5).metres == [(0, 2, 4)]     # bars from 336 on
+    cut = cut_bars(score, 4, 6)                         # bars from 288 to 576
+    assert cut.tempos == [(0, 33.0), (500 - 288, 99.0)] and cut.metres == [(0, 2, 4)]
+    assert [note.velocity for note in cut.notes] == [note.velocity for note in notes[12:24]]
 
 
 def test_the_quiz_is_of_held_out_pieces(evaluated, monkeypatch):

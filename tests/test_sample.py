@@ -7,7 +7,7 @@ import json
 import random
 import re
 import wave
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 from itertools import count, islice
 from pathlib import Path
 
@@ -18,11 +18,12 @@ import torch
 
 from assets import make
 from conftest import ROOT, checkpoint_of
-from lib.corpus import load_trained_on
+from lib.corpus import load_corpus, load_pieces, load_trained_on
 from lib.originality import index_of, originality
+from lib.page import sound_times
 from lib.prompt import read_prompt
 from lib.score import Note, Score, read_midi, write_midi
-from lib.report import ProgressLine, describe as say_of
+from lib.report import ProgressLine, describe
 from lib.tonality import midi_key, parse_key
 from model import ModelConfig, Transformer, save
 import sample
@@ -167,8 +168,9 @@ def test_options_reach_the_draw(out, text_out, colours, monkeypatch, kind):
         monkeypatch.setattr(sample.synth, 'check_soundfont', lambda path: None)
         monkeypatch.setattr(sample.synth, 'fluidsynth', lambda *given: fonts.append(given))
         compose(out, max_tokens=30, soundfont='a.sf2', **wished)
-        path = str(newest(out))
-        assert fonts == [(path, path[:-3] + 'wav', 'a.sf2')] and 'soundfont=a.mid' in path
+        [(score, path, font)] = fonts
+        assert path == str(newest(out).with_suffix('.wav')) and font == 'a.sf2'
+        assert 'soundfont=a.wav' in path and score.notes
         assert len(colours) == 3
         with pytest.raises(ValueError, match='colour = lute is of our own sound'):
             compose(out, soundfont='a.sf2', colour='lute')
@@ -197,9 +199,10 @@ def test_what_is_said_after_a_prompt(corpus, colours, capsys, monkeypatch, short
     what recites where held-out pieces share less."""
     checkpoint(corpus / 'out', MidiTokenizer())
     write_midi(tune(50, 50), corpus / 'prompt.mid')
-    index, least = sample.training_index({'train_config': {'dataset': 'toy'}}, MidiTokenizer())
-    recites_from = least + 4
-    monkeypatch.setattr(sample, 'training_index', lambda *given: (index, recites_from))
+    learned = sample.load_learned({'train_config': {'dataset': 'toy'}}, MidiTokenizer())
+    learned.recites_from += 4
+    recites_from = learned.recites_from
+    monkeypatch.setattr(sample, 'load_learned', lambda *given: learned)
     count = recites_from - short
     copy = Score(read_midi(corpus / 'toy' / '01-variatio-1.mid').notes[:count])
     ids = torch.tensor(MidiTokenizer().encode(copy)[1:])
@@ -208,12 +211,52 @@ def test_what_is_said_after_a_prompt(corpus, colours, capsys, monkeypatch, short
     said = capsys.readouterr().out
     assert f'{count} notes, of 01-variatio-1, bar 1' in said
     assert ('it recites' in said) == (not short)
-    tips = re.findall('data-tip="(.*?)"', (corpus / 'out' / 'index.html').read_text('utf-8'))
+    page = (corpus / 'out' / 'index.html').read_text('utf-8').split('To compare')[0]
+    tips = re.findall('data-tip="(.*?)"', page)
     composed = [tip for tip in tips if 'prompt' not in tip]
     assert len(composed) == count < len(tips)
     assert sum('copied' in tip for tip in composed) == (0 if short else count)
     bits = [float(re.search(r'([\d.]+) bits', tip)[1]) for tip in composed]
     assert float(re.search('surprise (.*) bits', said)[1]) == pytest.approx(np.mean(bits), abs=0.05)
+
+
+def test_bach_is_heard_beside_it(corpus, monkeypatch, colours):
+    """Forbids a page that says what it shares with a training piece, and lets nobody hear it, or
+    other bars than those; one that forgets it when the next samples are made; and no held-out music
+    to compare with, or training music in its place."""
+    checkpoint(corpus / 'out', MidiTokenizer())
+    source = read_midi(corpus / 'toy' / '01-variatio-1.mid')
+    asked = []
+    monkeypatch.setattr(sample.synth, 'sound_of', lambda score, colour: (
+        asked.append(score), np.zeros(9))[1])
+    notes = [Note(72 * bar, 60 + bar, 72) for bar in range(2)]                # bars of its own
+    notes += [note._replace(start=note.start - 72 * 4 + 72 * 2)
+              for note in source.notes if 72 * 4 <= note.start < 72 * 6]
+    ids = torch.tensor(MidiTokenizer().encode(Score(notes, metres=[(0, 3, 4)]))[1:])
+    monkeypatch.setattr(Transformer, 'generate', lambda *given, **also: iter(ids[:, None]))
+    compose(corpus / 'out', max_tokens=999)
+    passage, piece, held_out = asked
+    assert [note[:2] for note in passage.notes] == [
+        (note.start - 72 * 4, note.pitch) for note in source.notes if 72 * 4 <= note.start < 72 * 6]
+    assert passage.tempos[0][1] == pytest.approx(source.tempos[-1][1], rel=0.02)
+    assert len(piece.notes) == len(notes)
+    [(name, score)] = load_pieces([load_corpus('toy')], MidiTokenizer())['val']
+    assert held_out.notes == score.notes
+    sounds = {path.name for path in (corpus / 'out').glob('*.wav')}
+    assert sounds == {'sample-1-1-drafts=1.wav', 'sample-1-1-drafts=1.source.wav',
+                      f'held-out-{Path(name).stem}.wav'}
+    [start, end] = sound_times(piece, [72 * 2, 72 * 4])
+    button = f'<button data-start="{start:.3f}" data-end="{end:.3f}">bars 3 to 4</button>'
+    for seed in (1, 2):                          # as just made, then as an earlier one
+        page = (corpus / 'out' / 'index.html').read_text('utf-8')
+        assert button in page and 'of 01-variatio-1, bars 5 to 6,' in page
+        for sound in sounds:
+            assert f'src="{quote(sound)}"' in page
+        compose(corpus / 'out', max_tokens=999, seed=seed + 1)
+    (corpus / 'out' / 'sample-1-1-drafts=1.source.wav').unlink()
+    compose(corpus / 'out', max_tokens=999, sound='none')
+    page = (corpus / 'out' / 'index.html').read_text('utf-8')
+    assert page.count('class="passage"') == 2    # of seeds 2 and 3
 
 
 def test_what_is_said_of_a_piece(out, colours, drawn, capsys):
@@ -238,7 +281,7 @@ def test_what_is_said_of_a_piece(out, colours, drawn, capsys):
 def test_what_is_said_of_the_beginning(metres, tempos, metre, tempo):
     """Forbids a metre or a tempo that is said only later in the piece, and that of a pickup."""
     score = Score([Note(24 * i, 60, 24) for i in range(16)], tempos, metres)
-    facts = say_of(score, [1.0] * 16, None, 0, True, 0.0)
+    facts = describe(score, [1.0] * 16)
     assert (facts['metre'], facts['tempo']) == (metre, f'{tempo} quarters a minute')
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from lib import page
-from lib.page import Piece, Text
+from lib.page import Passage, Piece, Text
 from lib.score import Note, Score, write_midi
 from lib.shelf import (find_groups, free_stem, read_about, read_sample, stem_of,
                        write_about)
@@ -85,15 +85,16 @@ def test_a_sample_comes_back_as_it_was(tmp_path):
     score = Score([Note(0, 60, 24), Note(0, 64, 12), Note(24, 62, 24)], [(0, 90.0)], [(0, 3, 4)],
                   (7, 'major'))
     piece = Piece('sample-1-1', score, 1, [np.nan, 1.5, 2.25], [False, True, False],
-                  {'bars': '1'}, 'flac')
+                  {'bars': '1'}, 'flac', Passage(1.5, 3.0, 'bar 2', 'aria, bar 9', 's.flac'))
     write_midi(score, tmp_path / 'sample-1-1.mid')
     (tmp_path / 'sample-1-1.flac').touch()
+    (tmp_path / 's.flac').touch()
     content = (tmp_path / 'sample-1-1.mid').read_bytes()
     write_about(piece, content, tmp_path, {'key': 'G'}, 1.0)
     back = read_back(tmp_path / 'sample-1-1.mid')
     assert back.score.notes == score.notes and back.score.metres == score.metres
-    assert (back.name, back.given, back.copied, back.facts, back.sound) == (
-        'sample-1-1', 1, [False, True, False], {'bars': '1'}, 'flac')
+    assert (back.name, back.given, back.copied, back.facts, back.sound, back.shared) == (
+        'sample-1-1', 1, [False, True, False], {'bars': '1'}, 'flac', piece.shared)
     assert np.array_equal(back.bits, piece.bits, equal_nan=True)
     write_midi(Score([note._replace(pitch=30) for note in score.notes]),
                tmp_path / 'sample-1-1.mid')

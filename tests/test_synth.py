@@ -351,7 +351,7 @@ def test_missing_fluidsynth_is_explained(tmp_path, monkeypatch):
     monkeypatch.setattr(synth.shutil, "which", lambda _: None)
     (tmp_path / "b.sf2").write_bytes(b"sounds")
     with pytest.raises(ValueError, match="apt .*Linux.*brew .*macOS.*choco .*Windows"):
-        fluidsynth("a.mid", tmp_path / "a.wav", tmp_path / "b.sf2")
+        fluidsynth(Score(), tmp_path / "a.wav", tmp_path / "b.sf2")
 
 
 @pytest.mark.parametrize("code, stderr, message", [
@@ -372,7 +372,7 @@ def test_fluidsynth_that_fails(tmp_path, monkeypatch, code, stderr, message):
     monkeypatch.setattr(synth.subprocess, "run", run)
     said = ""
     try:
-        fluidsynth("a.mid", out, font)
+        fluidsynth(Score(), out, font)
     except ValueError as error:
         said = str(error)
     assert said == message and out.exists() == (not message)

@@ -24,11 +24,14 @@ function setUp(player) {
   const audio = find('audio'), button = find('.play'), slider = find('input');
   const time = find('.clock'), scroll = find('.scroll'), roll = find('.scroll svg');
   const cursor = find('.cursor'), trouble = find('.trouble'), speed = find('.speed select');
+  const band = find('.stretch');
   const pace = Number(player.dataset.pace);      // pixels to a second
   const length = Number(slider.max);             // seconds to the end of the last note
   let shown = 0;                                 // pixels: where the cursor was last
   let walking = -1;                              // the note that the arrows up and down are at
   let byTime = null;                             // all notes in the order of time
+  let stretch = null;                            // {start, end} in seconds: played over and over
+  let dragged = null;                            // seconds: where a drag began
 
   // without this script, the browser's own controls are there
   audio.controls = false;
@@ -37,6 +40,9 @@ function setUp(player) {
   // Bring all to where the sound is. Turn the page of the roll when the cursor leaves it;
   // if a reader has scrolled elsewhere, leave it there, but for a jump.
   function show(jumped) {
+    if (stretch && !audio.paused && audio.currentTime > stretch.end) {
+      audio.currentTime = stretch.start;
+    }
     const x = audio.currentTime * pace;
     const inView = at => at >= scroll.scrollLeft && at <= scroll.scrollLeft + scroll.clientWidth;
     if (!inView(x) && (jumped || inView(shown))) {
@@ -79,6 +85,18 @@ function setUp(player) {
     show(true);
   }
 
+  function repeat(start, end) {
+    stretch = {start: Math.max(0, start), end: Math.min(end, length)};
+    band.hidden = false;
+    band.style.left = stretch.start * pace + 'px';
+    band.style.width = (stretch.end - stretch.start) * pace + 'px';
+  }
+
+  function endRepeat() {
+    stretch = null;
+    band.hidden = true;
+  }
+
   // To the next note (by = 1) or the one before (by = -1), and say what it is.
   async function walk(by) {
     const startOf = note => note.x.baseVal.value;
@@ -92,8 +110,8 @@ function setUp(player) {
   }
 
   show(false);
+  audio.addEventListener('timeupdate', () => show(false));         // frames rest in the background
   audio.addEventListener('play', () => {
-    for (const other of document.querySelectorAll('audio')) if (other !== audio) other.pause();
     player.classList.add('playing');
     button.setAttribute('aria-label', button.dataset.pause);
     everyFrame();
@@ -107,10 +125,26 @@ function setUp(player) {
   button.addEventListener('click', toggle);
   speed.addEventListener('change', () => { audio.playbackRate = Number(speed.value); });
   slider.addEventListener('input', () => seek(Number(slider.value)));
-  roll.addEventListener('click', event => {
-    const x = event.clientX - roll.getBoundingClientRect().left;
-    seek(x / pace).then(play);
+  const secondsAt = event => (event.clientX - roll.getBoundingClientRect().left) / pace;
+  roll.addEventListener('pointerdown', event => {
+    endRepeat();
+    dragged = event.pointerType === 'touch' ? null : secondsAt(event);       // a finger scrolls
   });
+  roll.addEventListener('pointermove', event => {
+    if (dragged === null || event.buttons !== 1) return;
+    const ends = [dragged, secondsAt(event)].sort((a, b) => a - b);
+    if (stretch || (ends[1] - ends[0]) * pace > 8) repeat(...ends);          // or a hand trembles
+  });
+  roll.addEventListener('click', event => {
+    seek(stretch ? stretch.start : secondsAt(event)).then(play);
+  });
+  const passage = player.parentElement.querySelector('.passage button');
+  if (passage) {
+    passage.addEventListener('click', () => {
+      repeat(Number(passage.dataset.start), Number(passage.dataset.end));
+      seek(stretch.start).then(play);
+    });
+  }
   roll.addEventListener('pointerover', event => {
     if (event.target.dataset.tip) showTip(event.target);
   });
@@ -124,6 +158,7 @@ function setUp(player) {
     if (event.key === ' ' && event.target !== button) toggle();      // a button has it already
     else if (event.key === 'ArrowLeft') seek(audio.currentTime - 2);
     else if (event.key === 'ArrowRight') seek(audio.currentTime + 2);
+    else if (event.key === 'Escape') endRepeat();
     else if (event.key === 'Home') seek(0);
     else if (event.key === 'End') seek(length);
     else if (event.key === 'ArrowDown' && onRoll) walk(1);
@@ -134,4 +169,9 @@ function setUp(player) {
 }
 
 document.addEventListener('pointerdown', () => { tip.hidden = true; });
+document.addEventListener('play', event => {               // (this event doesn't rise: so captured)
+  for (const other of document.querySelectorAll('audio')) {
+    if (other !== event.target) other.pause();
+  }
+}, true);
 document.querySelectorAll('.player').forEach(setUp);
