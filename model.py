@@ -42,6 +42,7 @@ three meanings: beside a query or a value, it is attention's, and called k in th
 minor or home key is a tonality; any other is a key of the keyboard.
 """
 
+import io
 import os
 import zipfile
 from dataclasses import asdict, dataclass, field
@@ -619,8 +620,10 @@ CONTENTS = {'model': dict, 'model_config': dict, 'train_config': dict, 'tokenize
 def save(path: str, checkpoint: dict):
     """Write tensors and plain values under a temporary name, then rename: whatever interrupts it,
     `path` holds the old checkpoint or the new one, whole."""
+    whole = io.BytesIO()                 # first in memory: torch hides that a disk is full
+    torch.save(checkpoint, whole)
     with open(f'{path}.part', 'wb') as file:
-        torch.save(checkpoint, file)
+        file.write(whole.getbuffer())
         file.flush()
         os.fsync(file.fileno())
     os.replace(f'{path}.part', path)

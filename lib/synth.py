@@ -302,13 +302,17 @@ def write_wav(path: str | Path, samples: np.ndarray):
     """Samples in [-1, 1], (N,) mono or (N, 2) stereo -> 16-bit PCM, renamed when complete: never
     half a file."""
     channels = 1 if samples.ndim == 1 else samples.shape[1]
-    with open(f'{path}.part', 'wb') as file, wave.open(file) as wav:
-        wav.setparams((channels, 2, SAMPLE_RATE, len(samples), 'NONE', ''))      # 2 bytes a sample
-        for start in range(0, len(samples), SAMPLE_RATE):
-            block = samples[start:start + SAMPLE_RATE].clip(-1, 1)       # a loud one must not wrap
-            numbers = (block * 32767).round().astype('<i2')
-            wav.writeframes(numbers.tobytes())
-    os.replace(f'{path}.part', path)
+    part = Path(f'{path}.part')
+    try:
+        with open(part, 'wb') as file, wave.open(file) as wav:
+            wav.setparams((channels, 2, SAMPLE_RATE, len(samples), 'NONE', ''))  # 2 bytes a sample
+            for start in range(0, len(samples), SAMPLE_RATE):
+                block = samples[start:start + SAMPLE_RATE].clip(-1, 1)   # a loud one must not wrap
+                numbers = (block * 32767).round().astype('<i2')
+                wav.writeframes(numbers.tobytes())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def check_ffmpeg(kind: str):

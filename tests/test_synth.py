@@ -342,7 +342,7 @@ def test_wav_is_never_half_written(tmp_path, monkeypatch):
     monkeypatch.setattr(wave.Wave_write, "writeframes", full)
     with pytest.raises(OSError, match="no space"):
         write_wav(path, render([]))
-    assert path.read_bytes() == b"the old one"
+    assert path.read_bytes() == b"the old one" and list(tmp_path.iterdir()) == [path]
 
 
 def test_missing_fluidsynth_is_explained(tmp_path, monkeypatch):
