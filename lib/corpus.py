@@ -1,10 +1,12 @@
-"""A prepared corpus, data/<name>/: write it, read it, check that it is whole, check that several go
-together, read it back as pieces.
+"""A prepared corpus, data/<name>/: write it, read it, check that several go together, read it back
+as pieces.
 
 meta.json says all there is to know of the ids in train.bin and val.bin, and of what the listener
-says after each, in train_told.bin and val_told.bin.
+says after each, in train_told.bin and val_told.bin; and the SHA-256 of these, so that none is taken
+that is damaged or another's.
 """
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -12,12 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from lib.files import say
-from lib.tokenizer import Tokenizer, columns_of_told
+from lib.tokenizer import Tokenizer
 
 DATA = Path(__file__).parent.parent / 'data'
-FORMAT = 9               # of a corpus: what another version of this repo would not understand
-FIELDS = {'tokenizer': dict, 'vocab_size': int, 'dtype': str, 'unit': str, 'units': dict,
-          'tokens': dict, 'pieces': dict, 'end': int, 'augment': list, 'shape_of_told': dict}
+FORMAT = 10              # of a corpus: what another version of this repo would not understand
 SPLITS = ('train', 'val')
 
 
@@ -31,9 +31,9 @@ def write_corpus(folder: Path, tokenizer, pieces: list[dict], stream) -> dict:
     unit = tokenizer.unit
     meta = {'format': FORMAT, 'tokenizer': tokenizer.to_dict(), 'vocab_size': tokenizer.vocab_size,
             'dtype': dtype, 'unit': unit, 'units': {}, 'tokens': {},
-            'pieces': {}, 'shape_of_told': tokenizer.shape_of_told(),
+            'pieces': {}, 'sha256': {}, 'shape_of_told': tokenizer.shape_of_told(),
             'end': tokenizer.end, 'augment': tokenizer.augment_table()}
-    for split in ('train', 'val'):
+    for split in SPLITS:
         mine = [piece for piece in pieces if piece['split'] == split]
         tokens = 0
         with open(folder / f'{split}.bin', 'wb') as file, \
@@ -42,6 +42,8 @@ def write_corpus(folder: Path, tokenizer, pieces: list[dict], stream) -> dict:
                 file.write(ids.astype(dtype).tobytes())
                 told_file.write(told.astype(dtype).tobytes())
                 tokens += len(ids)
+        for array in (split, f'{split}_told'):
+            meta['sha256'][array] = sha256_of(folder / f'{array}.bin')
         units = sum(piece['units'] for piece in mine)
         meta['units'][split] = units
         meta['tokens'][split] = tokens
@@ -51,6 +53,10 @@ def write_corpus(folder: Path, tokenizer, pieces: list[dict], stream) -> dict:
         say(f'{split:5} {len(mine):6,} {word} {units:12,} {unit}s {tokens:12,} tokens, '
             f'{tokens / units:.2f} a {unit}')
     return meta
+
+
+def sha256_of(path: Path) -> str:
+    return hashlib.sha256(np.memmap(path, 'u1', 'r')).hexdigest()
 
 
 def publish(work: Path, folder: Path, meta: dict):
@@ -83,20 +89,25 @@ def load_corpus(name: str) -> dict:
     if not name or '\0' in name or not (folder / 'meta.json').is_file():
         raise ValueError(f'data/{name}: no such corpus: first run python prepare.py {name} (or a '
                          'path)')
+    why = 'its files are damaged or missing'
+    arrays = {}
     try:
         meta = json.loads((folder / 'meta.json').read_text(encoding='utf-8'))
-        if isinstance(meta, dict) and meta.get('format') != FORMAT:
-            raise Damaged('it was prepared by another version of this repo')
-        check_meta(meta)
-        arrays = {}
-        for split in SPLITS:
-            arrays[split] = read_ids(folder / f'{split}.bin', split, meta)
-            arrays[f'{split}_told'] = read_told(folder / f'{split}_told.bin', split, meta)
+        if meta['format'] != FORMAT:
+            why = 'it was prepared by another version of this repo'
+            raise ValueError
+        for array, digest in meta['sha256'].items():
+            file = folder / f'{array}.bin'
+            if sha256_of(file) != digest:
+                raise ValueError
+            arrays[array] = np.memmap(file, meta['dtype'], 'r')
     except PermissionError as error:
         raise ValueError(f'{error.filename}: permission denied') from None
-    except (OSError, ValueError, RecursionError) as error:
-        why = error if isinstance(error, Damaged) else 'its files are damaged or missing'
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         raise ValueError(f'data/{name}: {why}: run python prepare.py again') from None
+    for split in SPLITS:
+        ids, told = arrays[split], arrays[f'{split}_told']
+        arrays[f'{split}_told'] = told.reshape(len(ids), -1)
     return {**meta, **arrays, 'name': name}
 
 
@@ -107,94 +118,6 @@ def load_corpora(names: str) -> list[dict]:
         if wanted.count(name) > 1:
             raise ValueError(f'data/{name} is named twice in {names}')
     return [load_corpus(name) for name in wanted]
-
-
-# ---- is it whole?
-
-class Damaged(ValueError):
-    """What is wrong with a corpus, in words."""
-
-
-def check_meta(meta):
-    """Raise Damaged if meta.json is not what prepare.py writes."""
-    if not isinstance(meta, dict):
-        raise Damaged('meta.json is damaged')
-    for field, kind in FIELDS.items():
-        if not isinstance(meta.get(field), kind):
-            raise Damaged(f'meta.json is damaged: {field}')
-    V = meta['vocab_size']
-    if meta['dtype'] not in ('uint16', 'uint32'):
-        raise Damaged('meta.json is damaged: dtype')
-    if not 0 <= meta['end'] < V:
-        raise Damaged('meta.json is damaged: end')
-    for split in SPLITS:
-        for field in ('units', 'tokens'):
-            count = meta[field].get(split)
-            if not isinstance(count, int) or count < 1:
-                raise Damaged(f'meta.json is damaged: {field} of {split}')
-        pieces = meta['pieces'].get(split)
-        if not isinstance(pieces, list) or not all(is_piece(piece) for piece in pieces):
-            raise Damaged(f'meta.json is damaged: pieces of {split}')
-    check_table(meta, 'augment', (None, V), V)
-    columns = meta['shape_of_told'].get('columns')
-    if not isinstance(columns, dict) or 'home' not in columns:
-        raise Damaged('meta.json is damaged: shape_of_told')
-
-
-def is_piece(piece) -> bool:
-    return isinstance(piece, dict) and {'name', 'units', 'fingerprint'} <= piece.keys()
-
-
-def check_table(meta: dict, name: str, shape: tuple, ids: int):
-    """Raise Damaged unless a table is of numbers in this shape (None: any length), and below `ids`
-    if that is not -1."""
-    try:
-        table = np.array(meta[name], dtype=float)
-    except (TypeError, ValueError):
-        raise Damaged(f'meta.json is damaged: {name}') from None
-    fits = len(table.shape) == len(shape) and len(table) > 0
-    for length, wanted in zip(table.shape, shape):
-        fits = fits and wanted in (length, None)
-    if fits and ids > 0:
-        fits = table.size > 0 and table.min() >= 0 and table.max() < ids
-    if not fits:
-        raise Damaged(f'meta.json is damaged: {name}')
-
-
-def map_numbers(path: Path, count: int, meta: dict) -> np.ndarray:
-    """The numbers of a .bin file, mapped into memory, not read. Raises Damaged if they are not so
-    many."""
-    size = path.stat().st_size
-    want = count * np.dtype(meta['dtype']).itemsize
-    if size != want:
-        raise Damaged(f'{path.name} has {size:,} bytes, and {want:,} belong there')
-    return np.memmap(path, meta['dtype'], 'r')
-
-
-def read_ids(path: Path, split: str, meta: dict) -> np.ndarray:
-    """(N,) the ids of a split. Raises Damaged if they are not as many as meta.json says, or not all
-    of the vocabulary."""
-    ids = map_numbers(path, meta['tokens'][split], meta)
-    if ids.max() >= meta['vocab_size']:
-        raise Damaged(f'{path.name} is damaged: an id is not in the vocabulary')
-    return ids
-
-
-def read_told(path: Path, split: str, meta: dict) -> np.ndarray:
-    """(N, W) what the listener said after each of the ids (N). Raises Damaged if these are not as
-    many, or a number is none that a listener says."""
-    shape = meta['shape_of_told']
-    count = meta['tokens'][split]
-    width = sum(shape['columns'].values())
-    told = map_numbers(path, count * width, meta).reshape(count, width)
-    place_of = columns_of_told(shape['columns'])
-    limits = {'to_bar': shape.get('bar_steps', 1), 'to_end': shape.get('end_levels', 1),
-              'match': shape.get('matches', 1), 'ids': meta['vocab_size']}
-    largest = told.max(axis=0)
-    for name, limit in limits.items():
-        if (largest[place_of[name]] >= limit).any():
-            raise Damaged(f'{path.name} is damaged: a number is too large')
-    return told
 
 
 # ---- do they go together?
