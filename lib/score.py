@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lib.hands import RIGHT, find_hands
 from lib.midifile import Midi, apply_pedal, is_strike, pair_notes, parse
 from lib.tonality import midi_key
 
@@ -396,42 +397,47 @@ def write_midi(score: Score, path):
 
 
 def to_midi(score: Score, title: str = '') -> bytes:
-    """A file for the harpsichord. Track 0 has the title, the tempos and time signatures, track 1
-    the notes, of both hands: notation programs make two staves of it. What sounds twice at once
-    goes to track 2 and so on: within a track, nobody could tell which of the two an end is meant
-    for."""
+    """A file for the harpsichord. The first track has the title, the tempos and time signatures;
+    then come the right hand and the left, on one channel: notation programs make two staves of one
+    instrument of them. What sounds twice at once goes to another track, on a channel of its own:
+    else nobody could tell which of the two an end is meant for."""
     import mido          # here, as only writing needs it: who listens or reads need not wait for it
 
     SETTING, OFF, ON = range(3)                   # the order at one step: let go, then strike again
-    tracks = {0: []}                              # number -> [(step, which of these, message)]
+    settings = []                                 # [(step, which of these, message)]
     for step, tempo in score.tempos:
-        message = mido.MetaMessage('set_tempo', tempo=round(60e6 / tempo))
-        tracks[0].append((step, SETTING, message))
+        settings.append((step, SETTING, mido.MetaMessage('set_tempo', tempo=round(60e6 / tempo))))
     for step, beats, unit in score.metres:
         message = mido.MetaMessage('time_signature', numerator=beats, denominator=unit)
-        tracks[0].append((step, SETTING, message))
-    busy_until = {}                               # (track, pitch) -> step
-    for start, pitch, duration, velocity in score.notes:
-        number = 1
-        while busy_until.get((number, pitch), 0) > start:
-            number += 1
+        settings.append((step, SETTING, message))
+    tracks = {}                                   # (layer, hand) -> the same
+    last = {}                                     # (layer, pitch) -> (end, hand) of the last note
+    for (start, pitch, duration, velocity), hand in zip(score.notes, find_hands(score.notes)):
+        layer = 0
+        while last.get((layer, pitch), (0, hand))[0] > start:
+            layer += 1
+        last_end, last_hand = last.get((layer, pitch), (0, hand))
+        if layer > 0:
+            hand = RIGHT                          # its track is of both
+        elif last_end == start:
+            hand = last_hand                      # in the other's track, its end might come later
         end = start + duration
-        busy_until[number, pitch] = end
-        on = mido.Message('note_on', note=pitch, velocity=velocity, channel=channel_of(number))
-        events = tracks.setdefault(number, [])
+        last[layer, pitch] = end, hand
+        on = mido.Message('note_on', note=pitch, velocity=velocity, channel=channel_of(layer))
+        events = tracks.setdefault((layer, hand), [])
         events.append((start, ON, on))
         events.append((end, OFF, on.copy(velocity=0)))
 
     midi = mido.MidiFile(ticks_per_beat=TICKS)
-    for number, events in tracks.items():
+    for layer, events in [(None, settings), *((key[0], tracks[key]) for key in sorted(tracks))]:
         # (a name of the notes' tracks would stand beside that of the instrument)
-        track = midi.add_track(title if title and number == 0 else None)
+        track = midi.add_track(title if title and layer is None else None)
         if score.home:                            # MuseScore overlooks it in track 0, pretty_midi
             key = midi_key(*score.home)           # ... in all others
             track.append(mido.MetaMessage('key_signature', key=key))
-        if number > 0:
+        if layer is not None:
             track.append(mido.Message('program_change', program=HARPSICHORD,
-                                      channel=channel_of(number)))
+                                      channel=channel_of(layer)))
         now = 0
         events.sort(key=lambda event: event[:2])  # stable; messages have no order of their own
         for step, _, message in events:
@@ -443,6 +449,6 @@ def to_midi(score: Score, title: str = '') -> bytes:
     return data.getvalue()
 
 
-def channel_of(track: int) -> int:
+def channel_of(layer: int) -> int:
     """One of the first nine channels: the next one, number 9 (musicians say 10), is for drums."""
-    return track % 9
+    return layer % 9
