@@ -27,6 +27,7 @@ from pathlib import Path
 from string import Template
 from urllib.parse import quote
 
+from lib.hands import LEFT, find_hands
 from lib.looks import Look
 from lib.score import WHOLE, Bar, Note, Score, find_bars
 from lib.synth import seconds
@@ -336,12 +337,15 @@ def draw_roll(piece: Piece, pace=PACE, row=ROW, bars=None, tips=False) -> Roll:
 
     # so is a pixel after each note: when it is repeated, one sees that it is struck again
     groups = {kind: '' for kind in KINDS}
+    hands = find_hands(score.notes)
     for number, (start, duration, pitch, _) in enumerate(sounding):
         if start >= end:
             continue
         until = min(start + duration, end)
         note_width = max((until - start) * pace - 1, 1)
         tip = f' data-tip="{describe(piece, number, all_bars)}"' if tips else ''
+        if tips and hands[number] == LEFT:
+            tip += ' class="left"'
         if tips and piece.looks:
             tip += f' data-unit="{number}"'
         if tips and piece.bits is not None and math.isfinite(piece.bits[number]):
@@ -372,9 +376,14 @@ HINT = """
 <p class="hint for-keys">Click on a roll to hear it from there, drag over it to hear that stretch
 again and again. When it has the focus, the space bar plays and pauses, the arrows left and right
 move by two seconds, up and down go from note to note; escape ends a stretch.</p><p class="hint for-touch">Tap a roll to hear it from there, and a note to see what it is.</p>"""
-SWITCH = """
-<label class="switch"><input type="checkbox" id="surprise"> Show how much each note surprised the
-model: pale what it expected, orange what it did not.</label>"""
+COLOURS = """
+<fieldset class="colours"><legend>The colours of the notes say</legend>
+<label><input type="radio" name="colours" checked> where each comes from</label>
+<label><input type="radio" name="colours" id="hands"> which hand could play it: orange the left
+</label>$surprise</fieldset>"""
+SURPRISE = """
+<label><input type="radio" name="colours" id="surprise"> how much it surprised the model: pale what
+was expected, orange what was not</label>"""
 
 
 def player(number: int, name: str, sound: str, piece: Piece, pace=PACE, row=ROW) -> str:
@@ -534,8 +543,9 @@ def write_page(path, title: str, facts: dict[str, str], samples: list[Piece | Te
               for sample in group if isinstance(sample, Piece)]
     if any(piece.sound for piece in pieces):
         body += HINT
-    if any(piece.bits is not None for piece in pieces):
-        body += SWITCH
+    if pieces:
+        is_known = any(piece.bits is not None for piece in pieces)
+        body += Template(COLOURS).substitute(surprise=SURPRISE if is_known else '')
     numbers = itertools.count(1)
     for sample in samples:
         body += section(next(numbers), sample)

@@ -13,8 +13,10 @@ from itertools import combinations
 import pytest
 
 from lib import page
+from lib.hands import LEFT, find_hands
 from lib.page import (Excerpt, PACE, ROW, TOP, Pair, Piece, Text, chance, draw_curve, find_best,
-                      log_ticks, part, piano_roll, read_curve, ticks, write_page, write_quiz)
+                      log_ticks, part, piano_roll, pitch_name, read_curve, ticks, write_page,
+                      write_quiz)
 from lib.score import Note, Score, find_bars
 from lib.synth import seconds
 
@@ -189,6 +191,15 @@ def test_the_colour_of_surprise(tmp_path, score):
     assert not write(tmp_path, Piece('a', score)).all('input', id='surprise')
 
 
+def test_the_colours_of_the_hands(tmp_path, score):
+    """Forbids a left hand that is not the one of the MIDI file, and no switch to see it."""
+    document = write(tmp_path, Piece('a', score))
+    left = [rect['data-tip'][:2] for rect in document.all('rect', **{'class': 'left'})]
+    assert sorted(left) == sorted(pitch_name(note.pitch) for note, hand in
+                                  zip(score.notes, find_hands(score.notes)) if hand == LEFT)
+    assert 0 < len(left) < len(score.notes) and document.all('input', id='hands')
+
+
 def test_the_roll_stands_alone(score):
     """Forbids an image that is empty without the page: no namespace, no colours, none for the dark,
     a name that breaks it, or ids that another roll has, too."""
@@ -230,7 +241,7 @@ def test_a_piece_has_its_player_its_facts_and_its_files(tmp_path, score):
     assert document.texts('dd') == ['250', '4', 'C major']
     players = document.all('div', **{'class': 'player'})
     assert [player['data-pace'] for player in players] == [str(PACE)] * 2
-    assert float(document.all('input')[0]['max']) == pytest.approx(9, abs=0.01)
+    assert float(document.all('input', type='range')[0]['max']) == pytest.approx(9, abs=0.01)
     ids = [element['id'] for element in document.elements if 'id' in element]
     assert len(ids) == len(set(ids))
     assert {use['href'][1:] for use in document.all('use')} <= set(ids)
