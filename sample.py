@@ -13,7 +13,7 @@ and plays them: out-goldberg/index.html. Stripped of all options, `compose` is t
 
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -77,12 +77,12 @@ check_flags(Config)      # before torch is imported, which takes seconds
 
 import torch
 
-from lib.corpus import load_trained_on
 from lib.form import is_at_home, merits
 from lib.heldout import surprise
 from lib.looks import look, name_heads
 from lib.machine import pick_device
-from lib.originality import Index, index_training, originality, originality_of_text
+from lib.originality import (NOTHING, Learned, load_learned, originality,
+                             originality_of_text)
 from lib.page import Piece, Text, read_curve, write_page
 from lib.prompt import Prompt, read_prompt, read_text_prompt, transposed
 from lib.report import (ProgressLine, describe, describe_drawing, facts_of_model,
@@ -104,25 +104,6 @@ def load_tokenizer(d: dict) -> Tokenizer:
     return TOKENIZERS[d['kind']].from_dict(d)
 
 
-@dataclass
-class Learned:
-    """What a model has learned from, to look up what it draws. Nothing, if that is not here."""
-    pieces: dict[str, list] = field(default_factory=lambda: {'train': [], 'val': []})
-    index: Index | None = None       # of the training pieces
-    recites_from: int = 0            # notes (or words) that a run from them has if it is recited
-
-
-def load_learned(checkpoint: dict, tokenizer: Tokenizer) -> Learned:
-    """What a model has learned from. If it is not here, a line says why."""
-    try:
-        pieces = load_trained_on(checkpoint['train_config'], tokenizer)
-    except ValueError as error:
-        print(f'what is copied is not shown: {error}')
-        return Learned()
-    index, recites_from, _ = index_training(pieces, tokenizer.is_music)
-    return Learned(pieces, index, recites_from)
-
-
 def draw_rows(model, start: torch.Tensor, listeners: list, config: Config, **given):
     """Yield the next ids of all rows of `start` (B, T), a tensor (B,) at a time, max_tokens times
     at most."""
@@ -140,8 +121,8 @@ def draw_rows(model, start: torch.Tensor, listeners: list, config: Config, **giv
 AGAINST_PARALLELS = 8
 
 
-def draw_pieces(model, tokenizer: MidiTokenizer, prompt: Prompt, config: Config, index=None,
-                recites_from: int = 0):
+def draw_pieces(model, tokenizer: MidiTokenizer, prompt: Prompt, config: Config,
+                learned: Learned = NOTHING):
     """Go on from the prompt: the ids of num_samples pieces, each with the prompt's at its
     beginning, and their listeners. All drafts of all pieces are drawn side by side, and of each
     piece the draft is taken that has most `promises_kept`; of several, the one with most `merits`.
@@ -167,7 +148,7 @@ def draw_pieces(model, tokenizer: MidiTokenizer, prompt: Prompt, config: Config,
     progress.close()
     rows = torch.cat((rows, *(ids[:, None] for ids in drawn)), dim=1).tolist()
     scores = [tokenizer.decode(row) for row in rows]
-    kept = [promises_kept(score, prompt.until, index, recites_from) for score in scores]
+    kept = [promises_kept(score, prompt.until, learned) for score in scores]
     merit = merits(scores)
     taken = []
     for first in range(0, count, config.drafts):
@@ -176,12 +157,12 @@ def draw_pieces(model, tokenizer: MidiTokenizer, prompt: Prompt, config: Config,
     return [rows[number] for number in taken], [listeners[number] for number in taken]
 
 
-def promises_kept(score: Score, prompt_end: int, index, recites_from: int) -> int:
+def promises_kept(score: Score, prompt_end: int, learned: Learned) -> int:
     """How good a draft is. 0: it recites a training piece; 1: it does not; 2: besides, it ends in
     the key in which it began; 3: besides, it has as many voices as its opening says. (The voices
     are asked for because the pieces that come home tend to be thin.)"""
     composed = Score([note for note in score.notes if note.start >= prompt_end])
-    if index and originality(composed, index).longest >= recites_from:
+    if learned.index and originality(composed, learned.index).longest >= learned.recites_from:
         return 0
     if not is_at_home(score):
         return 1
@@ -243,8 +224,7 @@ def compose(model, tokenizer: MidiTokenizer, learned: Learned, config: Config,
     print(f'composing {config.num_samples:,}, {config.drafts:,} drafts of each, side by side ...',
           flush=True)
     began = time.perf_counter()
-    rows, listeners = draw_pieces(model, tokenizer, prompt, config, learned.index,
-                                  learned.recites_from)
+    rows, listeners = draw_pieces(model, tokenizer, prompt, config, learned)
     drawn = (len(rows[0]) - len(prompt.ids)) * config.num_samples * config.drafts
     speed = drawn / (time.perf_counter() - began)
     print(f'drawn at {speed:,.0f} tokens/s', flush=True)
@@ -273,11 +253,10 @@ def compose(model, tokenizer: MidiTokenizer, learned: Learned, config: Config,
         midi = to_midi(score, stem)
         name = free_stem(Path(config.out_dir), stem, '.mid', midi)
         piece = Piece(name, score, given, bits, copied, facts, sound='')
-        if origin and origin.longest and config.sound != 'none':
+        if origin and origin.longest:
             piece.shared = shared_passage(score, origin, f'{name}.source.{config.sound}')
-            source = dict(learned.pieces['train'])[origin.source]
-            sources[name] = cut_bars(source, origin.source_bar - 1,
-                                     origin.source_last_bar - origin.source_bar + 1)
+            sources[name] = cut_bars(dict(learned.pieces['train'])[origin.source],
+                                     origin.source_bar, origin.source_last_bar)
         (Path(config.out_dir) / f'{name}.mid').write_bytes(midi)
         keep(piece, midi)
         words = ', '.join(f'{fact} {value}' for fact, value in facts.items())

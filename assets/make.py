@@ -15,8 +15,7 @@ sys.path.insert(0, str(HERE.parent))
 import torch                                                            # noqa: E402
 
 from lib import synth                                                            # noqa: E402
-from lib.corpus import load_trained_on                                  # noqa: E402
-from lib.originality import index_training, originality                # noqa: E402
+from lib.originality import load_learned, originality                  # noqa: E402
 from lib.prompt import read_prompt                                     # noqa: E402
 from lib.heldout import surprise                                        # noqa: E402
 from model import load                                                  # noqa: E402
@@ -41,17 +40,18 @@ def choose(folder: str, count: int):
     how much would be recitation."""
     model, checkpoint = load(HERE.parent / folder / 'ckpt.pt')
     tokenizer = load_tokenizer(checkpoint['tokenizer'])
-    pieces = load_trained_on(checkpoint['train_config'], tokenizer)
-    index, least, _ = index_training(pieces, music=True)
-    held_out = [mean_bits(model, tokenizer, tokenizer.encode(score)) for _, score in pieces['val']]
+    learned = load_learned(checkpoint, tokenizer)
+    least = learned.recites_from
+    held_out = [mean_bits(model, tokenizer, tokenizer.encode(score))
+                for _, score in learned.pieces['val']]
     goal = sum(held_out) / len(held_out)
     config = Config(num_samples=16)
-    rows, _ = draw_pieces(model, tokenizer, read_prompt(tokenizer), config, index, least)
+    rows, _ = draw_pieces(model, tokenizer, read_prompt(tokenizer), config, learned)
     distances = []
     for number, row in enumerate(rows, 1):
         row = row[:row.index(tokenizer.end) + 1] if tokenizer.end in row else row
         score = tokenizer.decode(row)
-        origin = originality(score, index, least)
+        origin = originality(score, learned.index, least)
         if tokenizer.end in row and origin.longest < least:
             bits = mean_bits(model, tokenizer, row)
             distances.append((abs(bits - goal), number, score, bits, origin))

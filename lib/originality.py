@@ -14,7 +14,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from lib.corpus import load_trained_on
 from lib.score import Score, find_bars
+from lib.tokenizer import Tokenizer
 
 RUN = 8                  # notes (or words) in a row that a run has at least
 DIFFERENT = 4            # different intervals (or words) that they have at least
@@ -232,6 +234,28 @@ def originality_of_text(text: str, index: Index, least: int = RECITED_WORDS) -> 
             stretches.append(word.span())
     origin.copied = stretches
     return origin
+
+
+@dataclass
+class Learned:
+    """What a model has learned from, to look up what it composes; nothing, if it is not here."""
+    pieces: dict[str, list]      # 'train' and 'val' -> [(name, Score or text)]
+    index: Index | None = None   # of the training pieces
+    recites_from: int = 0        # units that a run from them has at least if it is recited
+
+
+NOTHING = Learned({'train': [], 'val': []})
+
+
+def load_learned(checkpoint: dict, tokenizer: Tokenizer) -> Learned:
+    """What the model of a checkpoint has learned from. If it is not here, a line says why."""
+    try:
+        pieces = load_trained_on(checkpoint['train_config'], tokenizer)
+    except ValueError as error:
+        print(f'what is copied is not shown: {error}')
+        return NOTHING
+    index, recites_from, _ = index_training(pieces, tokenizer.is_music)
+    return Learned(pieces, index, recites_from)
 
 
 def index_training(pieces: dict, music: bool) -> tuple[Index, int, list[Origin]]:

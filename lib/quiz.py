@@ -20,9 +20,9 @@ SEED = 1                 # of what is drawn
 
 
 def make_excerpt(score: Score, first: int) -> Score:
-    """BARS bars from the bar `first` (0 is the first of all) on, whose tempo and loudness tell
+    """BARS bars from number `first` (1 is the first of all) on, whose tempo and loudness tell
     nothing."""
-    cut = cut_bars(score, first, BARS)
+    cut = cut_bars(score, first, first + BARS - 1)
     notes = [Note(note.start, note.pitch, note.duration) for note in cut.notes]
     return Score(notes, [(0, TEMPO)], cut.metres)
 
@@ -44,12 +44,12 @@ def find_excerpts(named: list[tuple[str, Score]], generator) -> list[Found]:
     of each piece in random order, then a second one of each, and so on."""
     of_pieces = []                                   # the excerpts of each piece, in random order
     for name, score in named:
-        last = len(find_bars(score)) - BARS
+        bars = len(find_bars(score))
         mine = []
-        for first in range(0, last + 1, BARS):
+        for first in range(1, bars - BARS + 2, BARS):
             excerpt = make_excerpt(score, first)
             if len(excerpt.notes) >= NOTES:
-                mine.append(Found(excerpt, name, f'bars {first + 1} to {first + BARS}'))
+                mine.append(Found(excerpt, name, f'bars {first} to {first + BARS - 1}'))
         of_pieces.append([mine[number] for number in generator.permutation(len(mine))])
     of_pieces = [of_pieces[number] for number in generator.permutation(len(of_pieces))]
     return [found for turn in zip_longest(*of_pieces) for found in turn if found]

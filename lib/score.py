@@ -375,11 +375,11 @@ def opening(score: Score, bars: int) -> tuple[Score, int]:
                  [metre for metre in score.metres if metre[0] < until]), until
 
 
-def cut_bars(score: Score, first: int, bars: int) -> Score:
-    """So many bars from the bar `first` (0 is the first of all) on, as a piece from step 0. A note
-    that goes on at the last bar line ends there."""
-    lines = [bar.start for bar in islice(bars_of(score.metres), first + bars + 1)]
-    begin, end = round(lines[first]), round(lines[-1])
+def cut_bars(score: Score, first: int, last: int) -> Score:
+    """The bars from number `first` to number `last` (1 is the first of all), as a piece from step
+    0. A note that goes on at the last bar line ends there."""
+    lines = [bar.start for bar in islice(bars_of(score.metres), last + 1)]
+    begin, end = round(lines[first - 1]), round(lines[last])
     notes = [note._replace(start=note.start - begin, duration=min(note.duration, end - note.start))
              for note in score.notes if begin <= note.start < end]
     cut = []

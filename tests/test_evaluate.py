@@ -564,14 +564,14 @@ def test_an_excerpt_tells_nothing_but_its_music(monkeypatch):
     notes = [Note(start, 60 + start % 7, 90, 1 + start % 127) for start in range(0, 960, 24)]
     score = Score(notes, [(0, 33.0), (500, 99.0)], [(0, 3, 4), (288, 2, 4)])
     monkeypatch.setattr(quiz, 'BARS', 3)
-    excerpt = quiz.make_excerpt(score, 3)               # bars from 216, 288 and 336 on
+    excerpt = quiz.make_excerpt(score, 4)               # bars from 216, 288 and 336 on
     assert [note.start for note in excerpt.notes] == list(range(0, 168, 24))
     assert max(note.start + note.duration for note in excerpt.notes) == 168
     assert [note.pitch for note in excerpt.notes] == [note.pitch for note in notes[9:16]]
     assert excerpt.metres == [(0, 3, 4), (72, 2, 4)] and excerpt.tempos == [(0, 80)]
     assert {note.velocity for note in excerpt.notes} == {80}
-    assert quiz.make_excerpt(score, 5).metres == [(0, 2, 4)]     # bars from 336 on
-    cut = cut_bars(score, 4, 6)                         # bars from 288 to 576
+    assert quiz.make_excerpt(score, 6).metres == [(0, 2, 4)]     # bars from 336 on
+    cut = cut_bars(score, 5, 10)                        # bars from 288 to 576
     assert cut.tempos == [(0, 33.0), (500 - 288, 99.0)] and cut.metres == [(0, 2, 4)]
     assert [note.velocity for note in cut.notes] == [note.velocity for note in notes[12:24]]
 

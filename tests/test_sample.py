@@ -19,7 +19,7 @@ import torch
 from assets import make
 from conftest import ROOT, checkpoint_of
 from lib.corpus import load_corpus, load_pieces, load_trained_on
-from lib.originality import index_of, originality
+from lib.originality import NOTHING, Learned, index_of, originality
 from lib.page import sound_times
 from lib.prompt import read_prompt
 from lib.score import Note, Score, read_midi, write_midi
@@ -492,7 +492,8 @@ def tune(first: int, last: int, voices: int = 1, scale=(0, 2, 4, 5, 7, 5, 4, 2, 
     return Score([Note(12 * i, pitch, 12) for i, pitch in enumerate(pitches)], voices=voices)
 
 
-def drafts_taken(monkeypatch, prompt, drafts: list[Score], pieces: int, *index) -> list[int]:
+def drafts_taken(monkeypatch, prompt, drafts: list[Score], pieces: int,
+                 learned=NOTHING) -> list[int]:
     """Which of the drafts draw_pieces takes, if these are drawn after the prompt."""
     tokenizer = MidiTokenizer()
     rows = [tokenizer.encode(draft)[1:] for draft in drafts]
@@ -509,7 +510,8 @@ def drafts_taken(monkeypatch, prompt, drafts: list[Score], pieces: int, *index) 
         made.number = next(numbers)
         return made
     tokenizer.listener = numbered
-    taken, listeners = sample.draw_pieces(small_model(tokenizer), tokenizer, prompt, config, *index)
+    taken, listeners = sample.draw_pieces(small_model(tokenizer), tokenizer, prompt, config,
+                                           learned)
     taken = [row[len(prompt.ids):] for row in taken]
     assert len(taken) == pieces and [rows[listener.number] for listener in listeners] == taken
     return [rows.index(row) for row in taken]
@@ -554,19 +556,20 @@ def test_the_draft_that_recites_is_left(path, monkeypatch):
     count as recited: then all drafts would recite, and the themes that return would decide."""
     recited, own_away = tune(60, 60), tune(70, 66, scale=(7, 5, 4, 2, 0, 12, 11, 9, 0, 7, 2, 9, 4))
     own_home = tune(70, 70, scale=(7, 5, 4, 2, 0, 12, 11, 9, 0, 7, 2, 9, 4))
-    index = index_of([('training piece', tune(50, 50))]), 12
+    index = index_of([('training piece', tune(50, 50))])
+    learned = Learned({}, index, 12)
     nothing = read_prompt(MidiTokenizer())
     drafts = [recited, own_away, own_home, recited, recited, own_away]
-    assert drafts_taken(monkeypatch, nothing, drafts, 2, *index) == [2, 1]
-    longest = originality(recited, index[0]).longest
+    assert drafts_taken(monkeypatch, nothing, drafts, 2, learned) == [2, 1]
+    longest = originality(recited, index).longest
     for recites_from, recites in ((longest, True), (longest + 1, False)):
-        assert (sample.promises_kept(recited, 0, index[0], recites_from) == 0) == recites
+        assert (sample.promises_kept(recited, 0, Learned({}, index, recites_from)) == 0) == recites
     write_midi(tune(50, 50), path)
     prompt = read_prompt(MidiTokenizer(), str(path), bars=2)
     never = tune(70, 66, scale=random.Random(0).choices(range(13), k=56)).notes[:56]  # returns
     drafts = [recited, Score(never, voices=1)]
-    assert drafts_taken(monkeypatch, prompt, drafts, 1, *index) == [1]
-    assert drafts_taken(monkeypatch, prompt, drafts[::-1], 1, *index) == [0]
+    assert drafts_taken(monkeypatch, prompt, drafts, 1, learned) == [1]
+    assert drafts_taken(monkeypatch, prompt, drafts[::-1], 1, learned) == [0]
 
 
 def test_recall_and_scale(monkeypatch):
@@ -603,8 +606,8 @@ def test_the_assets_are_chosen(corpus, tmp_path, monkeypatch):
     fine = tokenizer.encode(pieces['val'][0][1])
     chord = tokenizer.encode(Score([Note(0, 40 + 3 * i, 12) for i in range(12)]))
 
-    def drawn(model, tokenizer, prompt, config, index, recites_from):
-        assert config.num_samples == 16 and prompt.ids and index
+    def drawn(model, tokenizer, prompt, config, learned):
+        assert config.num_samples == 16 and prompt.ids and learned.index
         return [recited, chord, fine[:-1], fine], None
     monkeypatch.setattr(make, 'draw_pieces', drawn)
     monkeypatch.setattr(make, 'HERE', tmp_path / 'assets')
