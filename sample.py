@@ -187,6 +187,21 @@ def finish(row: list[int], bits: list[float], prompt: Prompt, tokenizer: MidiTok
                  prompt.score.metres + metres, prompt.score.home), bits
 
 
+def write_sounds(pieces: list[Piece], passages: dict[str, Score], config: Config):
+    """Turn pieces into sound, and those passages of training pieces that they share. Ctrl-C leaves
+    the others without."""
+    if config.sound == 'none':
+        return
+    try:
+        for piece in pieces:
+            if piece.name in passages:
+                write_sound(passages[piece.name], f'{piece.name}.source', config)
+            write_sound(piece.score, piece.name, config)
+            piece.sound = config.sound
+    except KeyboardInterrupt:
+        print('\nstopped: not all pieces have their sound')
+
+
 def write_sound(score: Score, name: str, config: Config):
     """Turn a score into sound: the file `name` with the suffix of its kind."""
     path = f'{config.out_dir}/{name}'
@@ -213,9 +228,9 @@ def choose_held_out(model, tokenizer: MidiTokenizer, held_out: list, config: Con
 
 
 def compose(model, tokenizer: MidiTokenizer, learned: Learned, config: Config,
-            keep) -> list[Piece]:
-    """Draw pieces side by side, write each as MIDI, and turn them into sound. `keep(piece, midi)`
-    keeps what is known of it."""
+            keep) -> tuple[list[Piece], Piece | None]:
+    """Draw pieces side by side, write each as MIDI, and turn them into sound, and with them a
+    held-out piece, to compare them with. `keep(piece, midi)` keeps what is known of each."""
     # encode what they begin with
     prompt = read_prompt(tokenizer, config.start, config.prompt_bars, config.metre, config.tempo,
                          config.key, config.voices, config.transpose)
@@ -231,7 +246,7 @@ def compose(model, tokenizer: MidiTokenizer, learned: Learned, config: Config,
 
     # decode, write, and say what there is to say
     pieces = []
-    sources = {}                                # name -> the passage that a training piece shares
+    passages = {}                    # name of a piece -> what it shares with a training piece
     for number, row in enumerate(rows, 1):
         ended = tokenizer.end in row
         if ended:
@@ -255,8 +270,8 @@ def compose(model, tokenizer: MidiTokenizer, learned: Learned, config: Config,
         piece = Piece(name, score, given, bits, copied, facts, sound='')
         if origin and origin.longest:
             piece.shared = shared_passage(score, origin, f'{name}.source.{config.sound}')
-            sources[name] = cut_bars(dict(learned.pieces['train'])[origin.source],
-                                     origin.source_bar, origin.source_last_bar)
+            passages[name] = cut_bars(dict(learned.pieces['train'])[origin.source],
+                                      origin.source_bar, origin.source_last_bar)
         (Path(config.out_dir) / f'{name}.mid').write_bytes(midi)
         keep(piece, midi)
         words = ', '.join(f'{fact} {value}' for fact, value in facts.items())
@@ -267,17 +282,11 @@ def compose(model, tokenizer: MidiTokenizer, learned: Learned, config: Config,
         pieces.append(piece)
 
     # make it sound
-    if config.sound == 'none':
-        return pieces
-    try:
-        for piece in pieces:
-            if piece.name in sources:
-                write_sound(sources[piece.name], f'{piece.name}.source', config)
-            write_sound(piece.score, piece.name, config)
-            piece.sound = config.sound
-    except KeyboardInterrupt:
-        print('\nstopped: not all pieces have their sound')
-    return pieces
+    held_out = None
+    if learned.index:
+        held_out = choose_held_out(model, tokenizer, learned.pieces['val'], config)
+    write_sounds([*pieces, held_out] if held_out else pieces, passages, config)
+    return pieces, held_out
 
 
 # ---- text
@@ -292,7 +301,7 @@ def keep_in(kept: list[int], drawn, end: int):
 
 
 def write_texts(model, tokenizer: BPETokenizer, learned: Learned, config: Config,
-                keep) -> list[Text]:
+                keep) -> tuple[list[Text], None]:
     """Stream texts to the terminal, one after the other, as they are drawn, and write them.
     `keep(text, content)` keeps what is known of each. Ctrl-C ends the one that is being drawn, and
     with it the rest."""
@@ -341,7 +350,7 @@ def write_texts(model, tokenizer: BPETokenizer, learned: Learned, config: Config
         if stopped:
             print(f'stopped: what was written is in {path}')
             break
-    return texts
+    return texts, None
 
 
 FOR_MUSIC = ('prompt_bars metre tempo key voices transpose bars drafts recall scale colour '
@@ -382,13 +391,7 @@ def main(config: Config):
     settings = {'held out': model_facts['held out'], **named_settings(config)}
     keep = partial(write_about, folder=folder, settings=settings, made=time.time())
     write = compose if music else write_texts
-    samples = write(model, tokenizer, learned, config, keep)
-    held_out = None
-    if music and learned.index:
-        held_out = choose_held_out(model, tokenizer, learned.pieces['val'], config)
-        if config.sound != 'none':
-            write_sound(held_out.score, held_out.name, config)
-            held_out.sound = config.sound
+    samples, held_out = write(model, tokenizer, learned, config, keep)
     page = folder / 'index.html'
     facts = {**model_facts, 'seed': str(config.seed), **named_settings(config)}
     write_page(page, config.out_dir, facts, samples, read_curve(folder / 'log.csv'),
