@@ -87,8 +87,8 @@ from lib.page import Piece, Text, read_curve, write_page
 from lib.prompt import Prompt, read_prompt, read_text_prompt, transposed
 from lib.report import (ProgressLine, describe, describe_drawing, facts_of_model,
                         shared_passage)
-from lib.shelf import (as_file_name, earlier_samples, free_stem, named_settings, stem_of,
-                       write_about)
+from lib.shelf import (as_file_name, earlier_samples, find_sounds, free_stem, named_settings,
+                       stem_of, write_about)
 from lib.tokenizer import Tokenizer
 from model import attend, load
 from tokenizer_bpe import BPETokenizer
@@ -187,17 +187,13 @@ def finish(row: list[int], bits: list[float], prompt: Prompt, tokenizer: MidiTok
                  prompt.score.metres + metres, prompt.score.home), bits
 
 
-def write_sounds(pieces: list[Piece], passages: dict[str, Score], config: Config):
-    """Turn pieces into sound, and those passages of training pieces that they share. Ctrl-C leaves
-    the others without."""
+def write_sounds(scores: dict[str, Score], config: Config):
+    """Turn each score into sound, in a file of its name. Ctrl-C leaves the others without."""
     if config.sound == 'none':
         return
     try:
-        for piece in pieces:
-            if piece.name in passages:
-                write_sound(passages[piece.name], f'{piece.name}.source', config)
-            write_sound(piece.score, piece.name, config)
-            piece.sound = config.sound
+        for name, score in scores.items():
+            write_sound(score, name, config)
     except KeyboardInterrupt:
         print('\nstopped: not all pieces have their sound')
 
@@ -215,8 +211,8 @@ def write_sound(score: Score, name: str, config: Config):
 
 
 def choose_held_out(model, tokenizer: MidiTokenizer, held_out: list, config: Config) -> Piece:
-    """A held-out piece of about as many bars as were asked for, as a MIDI file and as one for the
-    page. Of several another seed takes another."""
+    """A held-out piece, for the page; it is written as a MIDI file, too. Taken is one of about as
+    many bars as were asked for; if there are several, another seed takes another."""
     first = config.seed % len(held_out)
     name, score = min(held_out[first:] + held_out[:first], key=lambda named: abs(
         len(find_bars(named[1])) - (config.bars or Config.bars)))
@@ -224,13 +220,13 @@ def choose_held_out(model, tokenizer: MidiTokenizer, held_out: list, config: Con
     bits = tokenizer.note_bits(ids, surprise(model, tokenizer, ids))
     name = as_file_name(f'held-out-{Path(name).stem}')
     (Path(config.out_dir) / f'{name}.mid').write_bytes(to_midi(score, name))
-    return Piece(name, score, bits=bits, facts=describe(score, bits), sound='')
+    return Piece(name, score, bits=bits, facts=describe(score, bits))
 
 
 def compose(model, tokenizer: MidiTokenizer, learned: Learned, config: Config,
-            keep) -> tuple[list[Piece], Piece | None]:
-    """Draw pieces side by side, write each as MIDI, and turn them into sound, and with them a
-    held-out piece, to compare them with. `keep(piece, midi)` keeps what is known of each."""
+            keep) -> tuple[list[Piece], dict[str, Score]]:
+    """Draw pieces side by side and write each as a MIDI file; `keep(piece, midi)` writes what is
+    known of it. Returns the pieces, and what is to be heard of them: name of a sound -> Score."""
     # encode what they begin with
     prompt = read_prompt(tokenizer, config.start, config.prompt_bars, config.metre, config.tempo,
                          config.key, config.voices, config.transpose)
@@ -246,7 +242,7 @@ def compose(model, tokenizer: MidiTokenizer, learned: Learned, config: Config,
 
     # decode, write, and say what there is to say
     pieces = []
-    passages = {}                    # name of a piece -> what it shares with a training piece
+    scores = {}
     for number, row in enumerate(rows, 1):
         ended = tokenizer.end in row
         if ended:
@@ -267,11 +263,12 @@ def compose(model, tokenizer: MidiTokenizer, learned: Learned, config: Config,
         copied = ([False] * given + origin.copied) if origin else None
         midi = to_midi(score, stem)
         name = free_stem(Path(config.out_dir), stem, '.mid', midi)
-        piece = Piece(name, score, given, bits, copied, facts, sound='')
+        piece = Piece(name, score, given, bits, copied, facts)
         if origin and origin.longest:
-            piece.shared = shared_passage(score, origin, f'{name}.source.{config.sound}')
-            passages[name] = cut_bars(dict(learned.pieces['train'])[origin.source],
-                                      origin.source_bar, origin.source_last_bar)
+            piece.shared = shared_passage(score, origin)
+            _, source = learned.pieces['train'][origin.source_number]
+            scores[f'{name}.source'] = cut_bars(source, origin.source_bar, origin.source_last_bar)
+        scores[name] = score
         (Path(config.out_dir) / f'{name}.mid').write_bytes(midi)
         keep(piece, midi)
         words = ', '.join(f'{fact} {value}' for fact, value in facts.items())
@@ -280,13 +277,7 @@ def compose(model, tokenizer: MidiTokenizer, learned: Learned, config: Config,
             piece.looks = look(model, attend, tokenizer, row)
             piece.heads = name_heads(model)
         pieces.append(piece)
-
-    # make it sound
-    held_out = None
-    if learned.index:
-        held_out = choose_held_out(model, tokenizer, learned.pieces['val'], config)
-    write_sounds([*pieces, held_out] if held_out else pieces, passages, config)
-    return pieces, held_out
+    return pieces, scores
 
 
 # ---- text
@@ -301,9 +292,9 @@ def keep_in(kept: list[int], drawn, end: int):
 
 
 def write_texts(model, tokenizer: BPETokenizer, learned: Learned, config: Config,
-                keep) -> tuple[list[Text], None]:
+                keep) -> list[Text]:
     """Stream texts to the terminal, one after the other, as they are drawn, and write them.
-    `keep(text, content)` keeps what is known of each. Ctrl-C ends the one that is being drawn, and
+    `keep(text, content)` writes what is known of each. Ctrl-C ends the one that is being drawn, and
     with it the rest."""
     start = read_text_prompt(config.start)
     device = next(model.parameters()).device
@@ -350,7 +341,7 @@ def write_texts(model, tokenizer: BPETokenizer, learned: Learned, config: Config
         if stopped:
             print(f'stopped: what was written is in {path}')
             break
-    return texts, None
+    return texts
 
 
 FOR_MUSIC = ('prompt_bars metre tempo key voices transpose bars drafts recall scale colour '
@@ -374,6 +365,17 @@ def check(config: Config, music: bool):
         synth.check_ffmpeg(config.sound)
 
 
+def show(folder: Path, facts: dict[str, str], samples: list, suffix: str, held_out=None):
+    """Write the page."""
+    for piece in [*samples, held_out]:
+        if isinstance(piece, Piece):
+            find_sounds(piece, folder)
+    page = folder / 'index.html'
+    write_page(page, str(folder), facts, samples, read_curve(folder / 'log.csv'),
+               earlier_samples(folder, samples, suffix), held_out)
+    print(f'open {page}')
+
+
 def main(config: Config):
     if not config.out_dir:
         raise ValueError('out_dir is empty: name the folder of a trained model')
@@ -390,13 +392,20 @@ def main(config: Config):
     model_facts = facts_of_model(config.out_dir, checkpoint, tokenizer.unit)
     settings = {'held out': model_facts['held out'], **named_settings(config)}
     keep = partial(write_about, folder=folder, settings=settings, made=time.time())
-    write = compose if music else write_texts
-    samples, held_out = write(model, tokenizer, learned, config, keep)
-    page = folder / 'index.html'
     facts = {**model_facts, 'seed': str(config.seed), **named_settings(config)}
-    write_page(page, config.out_dir, facts, samples, read_curve(folder / 'log.csv'),
-               earlier_samples(folder, samples, '.mid' if music else '.txt'), held_out)
-    print(f'open {page}')
+    if not music:
+        texts = write_texts(model, tokenizer, learned, config, keep)
+        show(folder, facts, texts, '.txt')
+        return
+    pieces, scores = compose(model, tokenizer, learned, config, keep)
+    held_out = None
+    try:
+        if learned.index:
+            held_out = choose_held_out(model, tokenizer, learned.pieces['val'], config)
+            scores[held_out.name] = held_out.score
+        write_sounds(scores, config)
+    finally:                                    # there is a page, even if there is not all sound
+        show(folder, facts, pieces, '.mid', held_out)
 
 
 if __name__ == '__main__':

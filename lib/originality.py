@@ -50,6 +50,7 @@ class Origin:
     shares: dict[int, float]     # units -> share of all windows of so many that are found
     longest: int                 # units of the longest run, what repeats itself counted once
     source: str                  # the training piece that has it, '' if there is no run
+    source_number: int           # ... and its place among the training pieces, from 0
     source_bar: int              # the bar in which it begins there, from 1; of text, the line
     source_last_bar: int         # ... and in which it ends
     bar: int                     # the same here
@@ -120,10 +121,10 @@ class Index:
         pasts = np.searchsorted(hashes, wanted, 'right')
         return [places[first:past] for first, past in zip(firsts, pasts)]
 
-    def where(self, place: int) -> tuple[str, int]:
-        """A place in `codes` -> the name of the piece and the bar (or line)."""
+    def where(self, place: int) -> tuple[int, int]:
+        """A place in `codes` -> the number of the piece, from 0, and the bar (or line)."""
         number = bisect(self.begins, place) - 1
-        return self.names[number], int(self.rows[number].bars[place - self.begins[number]])
+        return number, int(self.rows[number].bars[place - self.begins[number]])
 
     def find_runs(self, row: Row, telling: np.ndarray) -> list[tuple[int, int, int]]:
         """(place in the row, place in `codes`, codes) of every run: a window of 8 that is among the
@@ -180,7 +181,7 @@ def trace(row: Row, index: Index, least: int) -> Origin:
         counts = is_telling(row, fresh, units - index.between)
         found = np.array([len(places) > 0 for places in index.find(row, units)], bool)
         shares[units] = float(np.mean(found & counts)) if len(counts) else 0.0
-    origin = Origin(shares, 0, '', 0, 0, 0, 0, np.zeros(len(row.bars), bool))
+    origin = Origin(shares, 0, '', 0, 0, 0, 0, 0, np.zeros(len(row.bars), bool))
     for begin, place, length in index.find_runs(row, is_telling(row, fresh, RUN - index.between)):
         units = int(np.count_nonzero(fresh[begin:begin + length])) + index.between
         if units >= least:
@@ -188,7 +189,8 @@ def trace(row: Row, index: Index, least: int) -> Origin:
         if units > origin.longest:
             origin.longest = units
             last = length + index.between - 1    # the run's last note or word, from its first on
-            origin.source, origin.source_bar = index.where(place)
+            origin.source_number, origin.source_bar = index.where(place)
+            origin.source = index.names[origin.source_number]
             origin.source_last_bar = index.where(place + last)[1]
             origin.bar, origin.last_bar = int(row.bars[begin]), int(row.bars[begin + last])
     return origin

@@ -41,7 +41,7 @@ SHOWN = 24       # earlier samples that a page shows; of more, it has links only
 KEYBOARD = 34    # pixels to the left of a roll, for the keys and their names
 NAMES = 'C C# D D# E F F# G G# A A# B'.split()
 KINDS = {'prompt': 'prompt', 'composed': 'composed',
-         'copied': 'found in the training pieces'}     # a note's kind, and the legend's word for it
+         'copied': 'recited from the training pieces'}     # its kind, and the legend's word for it
 
 
 @dataclass
@@ -52,7 +52,7 @@ class Passage:
     end: float           # ... and until when
     here: str            # which bars these are: 'bars 7 to 8'
     there: str           # and those of the training piece: '05-variatio-5, bars 3 to 4'
-    sound: str           # ... whose sound is in this file beside the page
+    sound: str = ''      # the file beside the page with the sound of these; '': there is none
 
 
 @dataclass
@@ -245,7 +245,7 @@ def pitch_name(pitch: int) -> str:
     return f'{NAMES[pitch % 12]}{pitch // 12 - 1}'
 
 
-def describe(piece: Piece, number: int, bars: list[Bar]) -> str:
+def tip_of(piece: Piece, number: int, bars: list[Bar]) -> str:
     """F#4 · bar 12, beat 2.5 · 1/8 note · 3.2 bits"""
     note = piece.score.notes[number]
     bar_number = bisect_right(bars, note.start, key=lambda bar: bar.start)
@@ -343,7 +343,7 @@ def draw_roll(piece: Piece, pace=PACE, row=ROW, bars=None, tips=False) -> Roll:
             continue
         until = min(start + duration, end)
         note_width = max((until - start) * pace - 1, 1)
-        tip = f' data-tip="{describe(piece, number, all_bars)}"' if tips else ''
+        tip = f' data-tip="{tip_of(piece, number, all_bars)}"' if tips else ''
         if tips and hands[number] == LEFT:
             tip += ' class="left"'
         if tips and piece.looks:
@@ -376,10 +376,10 @@ HINT = """
 <p class="hint for-keys">Click on a roll to hear it from there, drag over it to hear that stretch
 again and again. When it has the focus, the space bar plays and pauses, the arrows left and right
 move by two seconds, up and down go from note to note; escape ends a stretch.</p><p class="hint for-touch">Tap a roll to hear it from there, and a note to see what it is.</p>"""
-COLOURS = """
+WHAT_COLOURS_SAY = """
 <fieldset class="colours"><legend>The colours of the notes say</legend>
 <label><input type="radio" name="colours" checked> where each comes from</label>
-<label><input type="radio" name="colours" id="hands"> which hand could play it: orange the left
+<label><input type="radio" name="colours" id="hands"> which hand could play it (orange: the left)
 </label>$surprise</fieldset>"""
 SURPRISE = """
 <label><input type="radio" name="colours" id="surprise"> how much it surprised the model: pale what
@@ -465,7 +465,7 @@ def piece_section(number: int, piece: Piece) -> str:
     else:
         content = silent_roll(piece)
     content += legend(piece)
-    if piece.sound and piece.shared:
+    if piece.sound and piece.shared and piece.shared.sound:
         shared = piece.shared
         content += Template(part('passage.html')).substitute(
             start=f'{shared.start:.3f}', end=f'{shared.end:.3f}', here=html.escape(shared.here),
@@ -541,11 +541,13 @@ def write_page(path, title: str, facts: dict[str, str], samples: list[Piece | Te
                  f'{draw_curve(curve)}</div>')
     pieces = [sample for group in (samples, *(others for _, others in earlier))
               for sample in group if isinstance(sample, Piece)]
+    if held_out:
+        pieces.append(held_out)
     if any(piece.sound for piece in pieces):
         body += HINT
     if pieces:
         is_known = any(piece.bits is not None for piece in pieces)
-        body += Template(COLOURS).substitute(surprise=SURPRISE if is_known else '')
+        body += Template(WHAT_COLOURS_SAY).substitute(surprise=SURPRISE if is_known else '')
     numbers = itertools.count(1)
     for sample in samples:
         body += section(next(numbers), sample)

@@ -70,14 +70,13 @@ def say_bars(first: int, last: int) -> str:
     return f'bar {first}' if first == last else f'bars {first} to {last}'
 
 
-def shared_passage(score: Score, origin, sound: str) -> Passage:
-    """The longest run that a piece shares with a training piece, as whole bars. `sound` is the file
-    of those of the training piece."""
+def shared_passage(score: Score, origin) -> Passage:
+    """The longest run that a piece shares with a training piece, as whole bars."""
     lines = [bar.start for bar in islice(bars_of(score.metres), origin.last_bar + 1)]
     start, end = sound_times(score, [lines[origin.bar - 1], lines[origin.last_bar]])
     there = say_bars(origin.source_bar, origin.source_last_bar)
     return Passage(start, end, say_bars(origin.bar, origin.last_bar),
-                   f'{Path(origin.source).stem}, {there}', sound)
+                   f'{Path(origin.source).stem}, {there}')
 
 
 def facts_of_model(out_dir: str, checkpoint: dict, unit: str) -> dict[str, str]:

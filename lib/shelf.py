@@ -2,6 +2,7 @@
 
     sample-1-2.mid          the second piece of seed 1, with the default settings
     sample-1-2.wav          its sound
+    sample-1-2.source.wav   that of what it shares with a training piece, if it does
     sample-1-2.json         what the page says of it
     sample-1-2-key=G.mid    the second piece of seed 1 with --key=G
     sample-1-2.2.mid        another piece of a name that was taken: the model has learned more, say
@@ -12,7 +13,7 @@ So the same command writes the same files again, and no piece is lost by another
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import count
 from pathlib import Path
 
@@ -61,8 +62,8 @@ def as_file_name(words: str) -> str:
 
 
 def free_stem(folder: Path, stem: str, suffix: str, content: bytes) -> str:
-    """`stem`, or stem.2 and so on if files of that name are there and that with the suffix holds
-    something else than `content`."""
+    """`stem`; or stem.2 and so on, if files of that name are there, but not one with the suffix and
+    this content."""
     for copy in count(1):
         name = stem if copy == 1 else f'{stem}.{copy}'
         file = folder / f'{name}{suffix}'
@@ -77,7 +78,8 @@ def free_stem(folder: Path, stem: str, suffix: str, content: bytes) -> str:
 # ---- what is known of a sample
 
 def digest_of(about: dict, content: bytes) -> str:
-    """Of what is known of a sample, and of its file: changed if one of both is."""
+    """Of what is known of a sample, and of its file: what is known is of this very file, or was
+    changed."""
     return hashlib.sha256(json.dumps(about).encode() + content).hexdigest()[:16]
 
 
@@ -87,8 +89,9 @@ def write_about(sample: Piece | Text, content: bytes, folder: Path, settings: di
     `content` is that of its file, `made` when its run was, in seconds since 1970."""
     about = {'made': made, 'settings': settings, 'facts': sample.facts, 'copied': sample.copied}
     if isinstance(sample, Piece):
-        shared = asdict(sample.shared) if sample.shared else None
-        about |= {'given': sample.given, 'bits': sample.bits, 'shared': shared}
+        about |= {'given': sample.given, 'bits': sample.bits, 'shared': None}
+        if sample.shared:
+            about['shared'] = asdict(replace(sample.shared, sound=''))
     else:
         about |= {'prompt': sample.prompt}
     about['digest'] = digest_of(about, content)
@@ -114,16 +117,27 @@ def read_sample(path: Path, about: dict) -> Piece | Text:
         prompt = about.get('prompt', '')
         copied = [(start, stop) for start, stop in about.get('copied') or []]
         return Text(path.stem, prompt, text.removeprefix(prompt), copied, about.get('facts', {}))
-    sound = next((kind for kind in SOUNDS if path.with_name(f'{path.stem}.{kind}').exists()), '')
     score = read_midi(str(path))
     for marks in (about.get('bits'), about.get('copied')):
         if marks is not None and len(marks) != len(score.notes):
             about = {}
     piece = Piece(path.stem, score, about.get('given', 0), about.get('bits'), about.get('copied'),
-                  about.get('facts', {}), sound)
-    if about.get('shared') and path.with_name(about['shared']['sound']).exists():
+                  about.get('facts', {}))
+    if about.get('shared'):
         piece.shared = Passage(**about['shared'])
+    find_sounds(piece, path.parent)
     return piece
+
+
+def find_sounds(piece: Piece, folder: Path):
+    """Let a piece have the sounds that lie in the folder: its own, and that of the passage that it
+    shares."""
+    def find(stem: str) -> str:
+        return next((kind for kind in SOUNDS if (folder / f'{stem}.{kind}').exists()), '')
+    piece.sound = find(piece.name)
+    if piece.shared:
+        kind = find(f'{piece.name}.source')
+        piece.shared.sound = f'{piece.name}.source.{kind}' if kind else ''
 
 
 # ---- what belongs together

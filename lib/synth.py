@@ -9,10 +9,10 @@ multiplication by `trip`, and all the rounds together are a geometric series:
 
 So a string is one division and one inverse FFT; and in tune, as no period is rounded to samples.
 Body: a knock of wood and the rustle it leaves. Key: when it comes up, the plectrum brushes the
-string once more, and the damper stops it. Hands: no two fingers come down at once, and no pulse is
-a clock's. Place: the bass stands to the left, the treble to the right. Room: what the walls send
-back, other noise at the left ear than at the right, that fades within a second, the treble first
-(Moorer 1979).
+string once more, and the damper stops it. Hands: no two fingers come down at quite the same time,
+and no beat is as even as a clock's. Place: the bass stands to the left, the treble to the right.
+Room: what the walls send back, other noise at the left ear than at the right, that fades within a
+second, the treble first (Moorer 1979).
 """
 
 import math
@@ -159,7 +159,7 @@ def seconds(score: Score) -> list[tuple[float, float, int, int]]:
 def play(notes: list[tuple]) -> list[tuple]:
     """Notes (start s, duration s, pitch, velocity) as hands play them, always in the same way: time
     runs faster and slower in two slow waves, and the notes of a chord come a little after its
-    lowest. They end when they would."""
+    lowest (but end with it)."""
     def drifted(time):
         waves = [DRIFT / 2 * length / math.tau * math.sin(math.tau * time / length)
                  for length in (5, 13)]                  # seconds; so the slope is 1 +- DRIFT
@@ -209,8 +209,10 @@ def pluck(mix: np.ndarray, pitch: int, plucks: list[tuple[float, float, int]], c
             continue                     # the same stroke as the next: two voices in unison
         loudness = (velocity / 127) ** 0.5               # the root: a plectrum has little choice
         sound = next(sounds)
-        note = sound[:int((until - start + RELEASE) * SAMPLE_RATE)] * loudness
-        note[-damper.size:] += brush * loudness * sound[:damper.size]
+        size = int((until - start + RELEASE) * SAMPLE_RATE)
+        note = sound[:size] * loudness
+        if len(note) == size:                            # else it has faded before the key is up
+            note[-damper.size:] += brush * loudness * sound[:damper.size]
         note[-damper.size:] *= damper
         first = int(start * SAMPLE_RATE)
         mix[first:first + len(note)] += note[:, None] * ears
@@ -285,6 +287,7 @@ def render(notes, colour: str = 'harpsichord', room: bool = True) -> np.ndarray:
         pluck(mix, pitch, plucks, colour, BRUSH if room else 0)
     if room:
         add_room(mix)
+    if room and COLOURS[colour].peaks:
         turn_down(mix, COLOURS[colour].peaks)
     loudest = max(mix.max(), -mix.min())                 # abs() would need a second mix
     mix *= PEAK / loudest
@@ -325,13 +328,19 @@ def check_ffmpeg(kind: str):
 def compress(wav_path: str | Path, path: str | Path, *options: str):
     """A WAV file -> one of the kind that the path ends with, in its place, by the program ffmpeg.
     Raises ValueError if that is missing or fails."""
-    check_ffmpeg(Path(path).suffix[1:])
-    command = ['ffmpeg', '-loglevel', 'error', '-y', '-i', wav_path, *options, path]
-    run = subprocess.run(command, capture_output=True, text=True, errors='replace')
-    if run.returncode:
-        complaint = run.stderr.strip() or 'it failed'
-        raise ValueError(f'ffmpeg: {complaint.splitlines()[-1]}')
-    Path(wav_path).unlink()
+    path = Path(path)
+    check_ffmpeg(path.suffix[1:])
+    part = path.with_name(f'{path.stem}.part{path.suffix}')
+    try:
+        command = ['ffmpeg', '-loglevel', 'error', '-y', '-i', wav_path, *options, part]
+        run = subprocess.run(command, capture_output=True, text=True, errors='replace')
+        if run.returncode:
+            complaint = run.stderr.strip() or 'it failed'
+            raise ValueError(f'ffmpeg: {complaint.splitlines()[-1]}')
+        os.replace(part, path)
+    finally:                                             # never half a file, nor what it is made of
+        part.unlink(missing_ok=True)
+        Path(wav_path).unlink(missing_ok=True)
 
 
 def check_soundfont(soundfont: str | Path):

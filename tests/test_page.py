@@ -142,11 +142,12 @@ def test_the_tip_and_the_legend(tmp_path, score):
         ('C3 · bar 3, beat 4 · 3/8 note · 6.0 bits · copied', 'copied'),
         ('C6 · bar 4, beat 1 · 3/8 note · 7.2 bits · copied', 'copied')}
     assert document.texts('li') == ['prompt (3)', 'composed (2)',
-                                    'found in the training pieces (3)']
+                                    'recited from the training pieces (3)']
 
 
 @pytest.mark.parametrize('copied, items', [
-    (None, ['composed (8)']), ([False] * 8, ['composed (8)', 'found in the training pieces (0)'])])
+    (None, ['composed (8)']),
+    ([False] * 8, ['composed (8)', 'recited from the training pieces (0)'])])
 def test_the_legend_says_nothing_copied_only_if_it_was_looked_for(tmp_path, score, copied, items):
     """Forbids "0 copied" where nobody has looked."""
     assert write(tmp_path, Piece('a', score, copied=copied)).texts('li') == items

@@ -222,8 +222,8 @@ def test_what_is_said_after_a_prompt(corpus, colours, capsys, monkeypatch, short
 
 def test_bach_is_heard_beside_it(corpus, monkeypatch, colours):
     """Forbids a page that says what it shares with a training piece, and lets nobody hear it, or
-    other bars than those; one that forgets it when the next samples are made; and no held-out music
-    to compare with, or training music in its place."""
+    other bars than those; one that forgets it when the next samples are made, or the same without
+    sound; and no held-out music to compare with, or training music in its place."""
     checkpoint(corpus / 'out', MidiTokenizer())
     source = read_midi(corpus / 'toy' / '01-variatio-1.mid')
     asked = []
@@ -246,17 +246,18 @@ def test_bach_is_heard_beside_it(corpus, monkeypatch, colours):
     assert sounds == {'sample-1-1-drafts=1.wav', 'sample-1-1-drafts=1.source.wav',
                       f'held-out-{Path(name).stem}.wav'}
     [start, end] = sound_times(piece, [72 * 2, 72 * 4])
-    button = f'<button data-start="{start:.3f}" data-end="{end:.3f}">bars 3 to 4</button>'
+    button = f'<button data-start="{start:.3f}" data-end="{end:.3f}">here, bars 3 to 4</button>'
     for seed in (1, 2):                          # as just made, then as an earlier one
         page = (corpus / 'out' / 'index.html').read_text('utf-8')
-        assert button in page and 'of 01-variatio-1, bars 5 to 6,' in page
+        assert button in page and 'in 01-variatio-1, bars 5 to 6' in page
         for sound in sounds:
             assert f'src="{quote(sound)}"' in page
         compose(corpus / 'out', max_tokens=999, seed=seed + 1)
     (corpus / 'out' / 'sample-1-1-drafts=1.source.wav').unlink()
-    compose(corpus / 'out', max_tokens=999, sound='none')
+    compose(corpus / 'out', max_tokens=999, seed=2, sound='none')         # its sounds lie there
     page = (corpus / 'out' / 'index.html').read_text('utf-8')
     assert page.count('class="passage"') == 2    # of seeds 2 and 3
+    assert page.count('class="player"') == 4 and '"player' in page.split('To compare')[0]
 
 
 def test_what_is_said_of_a_piece(out, colours, drawn, capsys):

@@ -85,10 +85,11 @@ def test_a_sample_comes_back_as_it_was(tmp_path):
     score = Score([Note(0, 60, 24), Note(0, 64, 12), Note(24, 62, 24)], [(0, 90.0)], [(0, 3, 4)],
                   (7, 'major'))
     piece = Piece('sample-1-1', score, 1, [np.nan, 1.5, 2.25], [False, True, False],
-                  {'bars': '1'}, 'flac', Passage(1.5, 3.0, 'bar 2', 'aria, bar 9', 's.flac'))
+                  {'bars': '1'}, 'flac', Passage(1.5, 3.0, 'bar 2', 'aria, bar 9',
+                                             'sample-1-1.source.flac'))
     write_midi(score, tmp_path / 'sample-1-1.mid')
     (tmp_path / 'sample-1-1.flac').touch()
-    (tmp_path / 's.flac').touch()
+    (tmp_path / 'sample-1-1.source.flac').touch()
     content = (tmp_path / 'sample-1-1.mid').read_bytes()
     write_about(piece, content, tmp_path, {'key': 'G'}, 1.0)
     back = read_back(tmp_path / 'sample-1-1.mid')

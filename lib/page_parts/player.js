@@ -31,7 +31,8 @@ function setUp(player) {
   let walking = -1;                              // the note that the arrows up and down are at
   let byTime = null;                             // all notes in the order of time
   let stretch = null;                            // {start, end} in seconds: played over and over
-  let dragged = null;                            // seconds: where a drag began
+  let pressed = 0;                               // seconds: where the mouse went down
+  let drawn = false;                             // whether it has drawn a stretch since
 
   // without this script, the browser's own controls are there
   audio.controls = false;
@@ -80,6 +81,7 @@ function setUp(player) {
   }
 
   async function seek(seconds) {
+    if (stretch && (seconds < stretch.start || seconds > stretch.end)) endRepeat();
     await makeSeekable();
     audio.currentTime = Math.max(0, Math.min(seconds, length));
     show(true);
@@ -127,16 +129,20 @@ function setUp(player) {
   slider.addEventListener('input', () => seek(Number(slider.value)));
   const secondsAt = event => (event.clientX - roll.getBoundingClientRect().left) / pace;
   roll.addEventListener('pointerdown', event => {
-    endRepeat();
-    dragged = event.pointerType === 'touch' ? null : secondsAt(event);       // a finger scrolls
+    drawn = false;
+    if (event.pointerType === 'touch' || event.button !== 0) return;         // a finger scrolls
+    pressed = secondsAt(event);
+    roll.setPointerCapture(event.pointerId);     // until it goes up, be it elsewhere
   });
   roll.addEventListener('pointermove', event => {
-    if (dragged === null || event.buttons !== 1) return;
-    const ends = [dragged, secondsAt(event)].sort((a, b) => a - b);
-    if (stretch || (ends[1] - ends[0]) * pace > 8) repeat(...ends);          // or a hand trembles
+    if (!roll.hasPointerCapture(event.pointerId)) return;
+    const ends = [pressed, secondsAt(event)].sort((a, b) => a - b);
+    drawn = (ends[1] - ends[0]) * pace > 8;      // or a hand trembles
+    if (drawn) repeat(...ends); else endRepeat();
   });
   roll.addEventListener('click', event => {
-    seek(stretch ? stretch.start : secondsAt(event)).then(play);
+    if (!drawn) endRepeat();
+    seek(drawn ? stretch.start : secondsAt(event)).then(play);
   });
   const passage = player.parentElement.querySelector('.passage button');
   if (passage) {
@@ -152,13 +158,16 @@ function setUp(player) {
     if (event.pointerType !== 'touch') tip.hidden = true;         // a finger is gone at once
   });
   scroll.addEventListener('blur', () => { tip.hidden = true; });
+  document.addEventListener('keydown', event => {
+    if (event.key === 'Escape') endRepeat();
+  });
   player.addEventListener('keydown', event => {
     if (event.altKey || event.ctrlKey || event.metaKey) return;      // the browser's own
+    if (event.target === speed) return;                              // a menu has its own keys
     const onRoll = event.target === scroll;
     if (event.key === ' ' && event.target !== button) toggle();      // a button has it already
     else if (event.key === 'ArrowLeft') seek(audio.currentTime - 2);
     else if (event.key === 'ArrowRight') seek(audio.currentTime + 2);
-    else if (event.key === 'Escape') endRepeat();
     else if (event.key === 'Home') seek(0);
     else if (event.key === 'End') seek(length);
     else if (event.key === 'ArrowDown' && onRoll) walk(1);
