@@ -44,7 +44,7 @@ check_flags(Config)      # before torch is imported, which takes seconds
 
 import numpy as np
 
-from lib.corpus import check_corpora, load_corpora, load_pieces
+from lib.corpus import check_corpora, check_unchanged, load_corpora, load_pieces
 from lib.files import files
 from lib.form import describe, lag_curve
 from lib.heldout import losses_of
@@ -249,10 +249,7 @@ def main(config: Config):
     tokenizer = load_tokenizer(corpora[0]['tokenizer'])
     music = tokenizer.is_music
     if model:
-        if corpora[0]['tokenizer'] != checkpoint['tokenizer']:
-            raise ValueError(f'data/{corpora[0]["name"]} has another tokenizer than {path}: give '
-                             'another --dataset')
-
+        check_unchanged(corpora, checkpoint)
     if config.quiz:
         if not music:
             raise ValueError(f'{dataset} is text: the quiz is for music')

@@ -373,6 +373,7 @@ def train(config: Config) -> Transformer:
             save(out / name, {
                 'format': FORMAT, 'model': model.state_dict(), 'model_config': asdict(model.config),
                 'train_config': asdict(config), 'tokenizer': meta['tokenizer'], 'dtype': dtype,
+                'corpora': {one['name']: one['sha256']['train'] for one in corpora + extra},
                 'optimizers': [optimizer.state_dict() for optimizer in optimizers],
                 'progress': asdict(progress)})
 

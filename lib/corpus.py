@@ -101,13 +101,13 @@ def load_corpus(name: str) -> dict:
             if sha256_of(file) != digest:
                 raise ValueError
             arrays[array] = np.memmap(file, meta['dtype'], 'r')
+        for split in SPLITS:
+            told = arrays[f'{split}_told']
+            arrays[f'{split}_told'] = told.reshape(len(arrays[split]), -1)
     except PermissionError as error:
         raise ValueError(f'{error.filename}: permission denied') from None
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         raise ValueError(f'data/{name}: {why}: run python prepare.py again') from None
-    for split in SPLITS:
-        ids, told = arrays[split], arrays[f'{split}_told']
-        arrays[f'{split}_told'] = told.reshape(len(ids), -1)
     return {**meta, **arrays, 'name': name}
 
 
@@ -164,17 +164,25 @@ def load_pieces(corpora: list[dict], tokenizer: Tokenizer) -> dict[str, list]:
     return pieces
 
 
-def load_trained_on(trained: dict, tokenizer: Tokenizer) -> dict[str, list]:
-    """The pieces that a model has learned from, as in load_pieces, `train` with those of the extra
-    corpora. `trained` is the train_config of its checkpoint. Raises ValueError if they are not
-    there, or were prepared for another tokenizer."""
-    corpora = load_corpora(trained['dataset'])
-    extra = load_corpora(trained.get('extra', ''))
-    for corpus in corpora + extra:
-        if corpus['tokenizer'] != tokenizer.to_dict():
-            why = how_they_differ(corpus['tokenizer'], tokenizer.to_dict())
-            raise ValueError(f'data/{corpus["name"]} is not as it was when the model learned: '
-                             f'{why}')
+def check_unchanged(corpora: list[dict], checkpoint: dict):
+    """Raise ValueError for a corpus that a model can't read, or one that was another when the model
+    learned from it: it may know what is held out now."""
+    for corpus in corpora:
+        name, digest = corpus['name'], corpus['sha256']['train']
+        if corpus['tokenizer'] != checkpoint['tokenizer']:
+            why = how_they_differ(corpus['tokenizer'], checkpoint['tokenizer'])
+            raise ValueError(f'data/{name} does not go with the model: {why}')
+        if checkpoint.get('corpora', {}).get(name, digest) != digest:
+            raise ValueError(f'data/{name} has other training pieces than when the model learned: '
+                             'prepare it as it was, or train again')
+
+
+def load_trained_on(checkpoint: dict, tokenizer: Tokenizer) -> dict[str, list]:
+    """The pieces that the model of a checkpoint has learned from, as in load_pieces, `train` with
+    those of the extra corpora. Raises ValueError if they are not there, or not as they were."""
+    corpora = load_corpora(checkpoint['train_config']['dataset'])
+    extra = load_corpora(checkpoint['train_config'].get('extra', ''))
+    check_unchanged(corpora + extra, checkpoint)
     pieces = load_pieces(corpora, tokenizer)
     pieces['train'] += load_pieces(extra, tokenizer)['train']
     return pieces

@@ -252,7 +252,7 @@ NOTHING = Learned({'train': [], 'val': []})
 def load_learned(checkpoint: dict, tokenizer: Tokenizer) -> Learned:
     """What the model of a checkpoint has learned from. If it is not here, a line says why."""
     try:
-        pieces = load_trained_on(checkpoint['train_config'], tokenizer)
+        pieces = load_trained_on(checkpoint, tokenizer)
     except ValueError as error:
         print(f'what is copied is not shown: {error}')
         return NOTHING

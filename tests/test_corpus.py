@@ -71,17 +71,22 @@ def test_what_a_model_was_trained_on_has_changed(corpus, trained):
     """Forbids pieces, of an extra corpus, too, that are read with another tokenizer than they were
     written with: samples would be looked up in nonsense; and held-out pieces of an extra corpus
     that say how much is shared by chance."""
-    tokenizer = load_tokenizer(load_corpus('toy')['tokenizer'])
+    toy = load_corpus('toy')
+    tokenizer = load_tokenizer(toy['tokenizer'])
     shutil.copytree(corpus / 'toy', corpus / 'louder')
-    pieces = load_trained_on(trained, tokenizer)
+    checkpoint = {'train_config': trained, 'tokenizer': toy['tokenizer']}
+    pieces = load_trained_on(checkpoint, tokenizer)
     assert len(pieces['train']) == (14 if 'extra' in trained else 7)
     assert len(pieces['val']) == 1
     path = corpus / 'louder' / 'meta.json'
     meta = json.loads(path.read_text())
     meta['tokenizer']['velocity'] = True
     path.write_text(json.dumps(meta))
-    with pytest.raises(ValueError, match='data/louder is not as it was when the model learned'):
-        load_trained_on(trained, tokenizer)
+    with pytest.raises(ValueError, match='data/louder does not go with the model'):
+        load_trained_on(checkpoint, tokenizer)
+    with pytest.raises(ValueError, match='other training pieces than .*: prepare it as it was'):
+        load_trained_on({**checkpoint, 'train_config': {'dataset': 'toy'},
+                         'corpora': {'toy': toy['sha256']['val']}}, tokenizer)
 
 
 def test_corpora_that_do_not_go_together(corpus):

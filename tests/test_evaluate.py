@@ -230,8 +230,8 @@ def test_text_is_judged(corpus, capsys):
     assert f'{bits:.3f}' in shown and 'judge' not in saved
     checkpoint(corpus / 'other', BPETokenizer.train(['to be'], 257), 'plays')
     for folder, wrong, message in (('out', {'samples': str(corpus / 'toy')}, 'none of 0 samples'),
-                                   ('out', {'dataset': 'toy'}, 'another tokenizer'),
-                                   ('other', {}, 'another tokenizer')):
+                                   ('out', {'dataset': 'toy'}, 'does not go with the model'),
+                                   ('other', {}, 'does not go with the model')):
         with pytest.raises(ValueError, match=message) as error:
             evaluate.main(Config(str(corpus / folder), **wrong))
         assert '\n' not in str(error.value)
@@ -415,6 +415,7 @@ def test_a_planted_run_is_found():
     assert origin.longest == 41 and origin.source == 'piece 3'
     assert origin.source_bar == 1 + train[3][1].notes[100].start // 72
     assert origin.bar == 1 + sample.notes[50].start // 72 != origin.source_bar
+    assert origin.source_number == 3
     assert origin.source_last_bar == 1 + train[3][1].notes[140].start // 72
     assert origin.last_bar == 1 + sample.notes[90].start // 72
     assert origin.copied == [False] * 50 + [True] * 41 + [False] * 40

@@ -199,7 +199,8 @@ def test_what_is_said_after_a_prompt(corpus, colours, capsys, monkeypatch, short
     what recites where held-out pieces share less."""
     checkpoint(corpus / 'out', MidiTokenizer())
     write_midi(tune(50, 50), corpus / 'prompt.mid')
-    learned = sample.load_learned({'train_config': {'dataset': 'toy'}}, MidiTokenizer())
+    learned = sample.load_learned({'train_config': {'dataset': 'toy'},
+                                   'tokenizer': MidiTokenizer().to_dict()}, MidiTokenizer())
     learned.recites_from += 4
     recites_from = learned.recites_from
     monkeypatch.setattr(sample, 'load_learned', lambda *given: learned)
@@ -258,6 +259,28 @@ def test_bach_is_heard_beside_it(corpus, monkeypatch, colours):
     page = (corpus / 'out' / 'index.html').read_text('utf-8')
     assert page.count('class="passage"') == 2    # of seeds 2 and 3
     assert page.count('class="player"') == 4 and '"player' in page.split('To compare')[0]
+
+
+@pytest.mark.parametrize('trouble', [OSError('no space left'), KeyboardInterrupt()])
+def test_the_page_is_made_whatever_becomes_of_the_sound(corpus, monkeypatch, capsys, trouble):
+    """Forbids music that was composed and is not on the page, since a sound could not be written or
+    Ctrl-C came while the last was."""
+    checkpoint(corpus / 'out', MidiTokenizer())
+    sounds = [np.zeros(9), np.zeros(9)]
+
+    def sound_of(score, colour):
+        if not sounds:
+            raise trouble
+        return sounds.pop()
+    monkeypatch.setattr(sample.synth, 'sound_of', sound_of)
+    try:
+        compose(corpus / 'out', num_samples=3)
+    except OSError as error:
+        assert error is trouble
+    else:
+        assert 'stopped: not all pieces have their sound' in capsys.readouterr().out
+    page = (corpus / 'out' / 'index.html').read_text('utf-8')
+    assert page.count('class="player"') == 2 and page.count('<section>') == 4
 
 
 def test_what_is_said_of_a_piece(out, colours, drawn, capsys):
@@ -602,7 +625,7 @@ def test_the_assets_are_chosen(corpus, tmp_path, monkeypatch):
     takes a piece without an end, one that recites, or one farther from held-out Bach first."""
     tokenizer = MidiTokenizer()
     checkpoint(tmp_path / 'out', tokenizer)
-    pieces = load_trained_on({'dataset': 'toy'}, tokenizer)
+    pieces = load_trained_on(checkpoint_of(small_model(tokenizer), tokenizer.to_dict()), tokenizer)
     recited = tokenizer.encode(pieces['train'][0][1])
     fine = tokenizer.encode(pieces['val'][0][1])
     chord = tokenizer.encode(Score([Note(0, 40 + 3 * i, 12) for i in range(12)]))

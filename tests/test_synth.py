@@ -194,6 +194,8 @@ def test_a_key_that_comes_up_is_heard():
         synth.pluck(mix, 72, [(0.0, 0.5, 100)], 'harpsichord', brush)
     without, extra = mixes[0].mean(axis=1), (mixes[1] - mixes[0]).mean(axis=1)
     assert not extra[:SAMPLE_RATE // 2 - 1].any()
+    long = render([(0, 14, 48, 100)])                    # it has faded before
+    assert decibel(long, 11.9, 12) < decibel(long, 11, 11.1)
     assert 24 < decibel(without, 0, 0.02) - decibel(extra, 0.5, 0.52) < 36
 
 
@@ -343,6 +345,29 @@ def test_wav_is_never_half_written(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="no space"):
         write_wav(path, render([]))
     assert path.read_bytes() == b"the old one" and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("fails", (OSError("killed"), KeyboardInterrupt(), 1))
+def test_a_small_sound_is_never_half_written(tmp_path, monkeypatch, fails):
+    """Forbids half an MP3 that the page plays, a large WAV that is left beside it, and losing the
+    old one, when ffmpeg fails or is stopped."""
+    (tmp_path / "a.mp3").write_bytes(b"the old one")
+    (tmp_path / "a.part.wav").write_bytes(b"samples")
+
+    def run(command, **_):
+        Path(command[-1]).write_bytes(b"half")
+        if isinstance(fails, BaseException):
+            raise fails
+        return subprocess.CompletedProcess(command, fails, "", "no room\n")
+    monkeypatch.setattr(synth.shutil, "which", lambda name: name)
+    monkeypatch.setattr(synth.subprocess, "run", run)
+    with pytest.raises((ValueError, OSError, KeyboardInterrupt)):
+        synth.compress(tmp_path / "a.part.wav", tmp_path / "a.mp3")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"the old one"]
+    fails = 0
+    (tmp_path / "a.part.wav").write_bytes(b"samples")
+    synth.compress(tmp_path / "a.part.wav", tmp_path / "a.mp3")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"half"]
 
 
 def test_missing_fluidsynth_is_explained(tmp_path, monkeypatch):

@@ -104,6 +104,7 @@ def test_checkpoints_and_log(corpus, shared):
     saved = checkpoint(shared / 'ckpt.pt')
     assert saved['progress']['step'] == best_step and saved['tokenizer']['kind'] == 'midi'
     meta = load_corpus('toy')
+    assert saved['corpora'] == {'toy': meta['sha256']['train']}
     assert bits[14] == pytest.approx(float(rows[-1]['nats_toy']) * (len(meta['val']) - 1)
                                      / math.log(2) / meta['units']['val'])
 

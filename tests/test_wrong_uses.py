@@ -122,7 +122,7 @@ ROWS = {
         'no such checkpoint': ['--out_dir=none'],
         'give its folder': ['--out_dir=W/music/ckpt.pt'],
         'python prepare.py none': [MUSIC + '--dataset=none'],
-        'has another tokenizer than': [MUSIC + '--dataset=plays'],
+        'does not go with the model': [MUSIC + '--dataset=plays'],
         'none of 0 samples could be read': [MUSIC + '--samples=W/none'],
         'the quiz is for music': [TEXT + '--quiz'],
     },
