@@ -1,15 +1,15 @@
 """Which hand plays which note: a guess, since what a model composes does not say.
 
-Notes that are struck together are parted in two: the lower ones for the left hand, the others for
-the right. Of all ways to do so the cheapest is taken, one chord after the other. What costs, in
-semitones:
+One chord after the other, what is struck together is parted in two: the lower notes for the left
+hand, the others for the right. Where to part it is what costs least just there, in semitones:
 
-- the way from where a hand was lately to each of its notes
-- REACH: what a hand spans beyond an octave, its held keys with it, twice
-- IDLE: one hand that holds nothing while the other has two keys or more
-- CROSSED: by how much the left hand is above the right, three times
+- from where each hand was lately to each of its notes
+- what a hand spans beyond an octave, with the keys that it holds, times REACH
+- IDLE, if one hand has no key while the other has two or more: two voices are for two hands
+- how far the left hand is above the right, times CROSSED
 
-In the Goldberg Variations for one manual, nine notes of ten are in the staff of that hand.
+In the Goldberg Variations for one manual .93 of the notes are in the staff of that hand; if the
+keyboard is cut at middle C, .87. Where the hands cross, on two manuals, it is .73 (and .66).
 """
 
 from itertools import groupby
@@ -17,8 +17,8 @@ from itertools import groupby
 RIGHT, LEFT = 0, 1       # in the order of tracks and staves
 BEGIN = (72, 48)         # pitches where the hands are at first
 OCTAVE = 12
-LATELY = 0.3             # how far the place of a hand follows what it strikes
-REACH, IDLE, CROSSED = 2, 20, 3
+FOLLOWS = 0.3            # how much of the way to what it strikes the place of a hand follows
+REACH, IDLE, CROSSED = 2, 20, 3      # chosen by that share; twice or half of each loses little
 
 
 def cost_of(struck: list[list[int]], held: list[list[int]], places: list[float]) -> float:
@@ -55,5 +55,5 @@ def find_hands(notes) -> list[int]:
                 holds[hand].append((notes[number][1], start + notes[number][2]))
             if mine:
                 centre = sum(notes[number][1] for number in mine) / len(mine)
-                places[hand] += LATELY * (centre - places[hand])
+                places[hand] += FOLLOWS * (centre - places[hand])
     return [found[number] for number in range(len(notes))]
