@@ -66,7 +66,7 @@ class Colour(NamedTuple):
 COLOURS = {
     'harpsichord': Colour([Choir(1.0, 1.0, 0.12), Choir(1.0006, 0.6, 0.17), Choir(2.0, 0.4, 0.21)],
                           ringing=1.0, treble=3000),
-    'lute': Colour([Choir(1.0, 1.0, 0.12)], ringing=0.15, treble=1400, peaks=4),
+    'lute': Colour([Choir(1.0, 1.0, 0.12)], ringing=0.15, treble=1400, peaks=3),
 }
 
 WIDTH = 0.6              # how far apart bass and treble stand: 0 in the middle, 1 at the ears
