@@ -81,8 +81,8 @@ def random_score(seed: int) -> Score:
 
 
 @pytest.mark.parametrize('score', [
-    *[random_score(seed) for seed in range(20)],
-    *[read_midi(path) for path in sorted((ROOT / 'data' / 'goldberg').glob('0*.mid'))]])
+    *[random_score(seed) for seed in range(8)],
+    *[read_midi(path) for path in sorted((ROOT / 'data' / 'goldberg').glob('0[0-3]*.mid'))]])
 def test_an_instrument_plays_the_file(score):
     """Forbids an end that is heard as that of another note: of one that the other hand holds, or
     has just struck."""
