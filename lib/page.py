@@ -375,7 +375,8 @@ def piano_roll(piece: Piece, pace=PACE, row=ROW, bars=None) -> str:
 HINT = """
 <p class="hint for-keys">Click on a roll to hear it from there, drag over it to hear that stretch
 again and again. When it has the focus, the space bar plays and pauses, the arrows left and right
-move by two seconds, up and down go from note to note; escape ends a stretch.</p>
+move by two seconds, up and down go from note to note; a and b mark where a stretch begins and ends,
+escape ends it.</p>
 <p class="hint for-touch">Tap a roll to hear it from there, and a note to see what it is.</p>"""
 WHAT_COLOURS_SAY = """
 <fieldset class="colours"><legend>The colours of the notes say</legend>

@@ -31,6 +31,7 @@ function setUp(player) {
   let walking = -1;                              // the note that the arrows up and down are at
   let byTime = null;                             // all notes in the order of time
   let stretch = null;                            // {start, end} in seconds: played over and over
+  let begun = 0;                                 // seconds: where a stretch is to begin
   let pressed = 0;                               // seconds: where the mouse went down
   let drawn = false;                             // whether it has drawn a stretch since
 
@@ -168,6 +169,8 @@ function setUp(player) {
     if (event.key === ' ' && event.target !== button) toggle();      // a button has it already
     else if (event.key === 'ArrowLeft') seek(audio.currentTime - 2);
     else if (event.key === 'ArrowRight') seek(audio.currentTime + 2);
+    else if (event.key === 'a') begun = audio.currentTime;
+    else if (event.key === 'b' && audio.currentTime > begun) repeat(begun, audio.currentTime);
     else if (event.key === 'Home') seek(0);
     else if (event.key === 'End') seek(length);
     else if (event.key === 'ArrowDown' && onRoll) walk(1);
