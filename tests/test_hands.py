@@ -55,6 +55,18 @@ def test_two_voices_are_two_hands():
     assert find_hands([]) == []
 
 
+@pytest.mark.parametrize('notes, hands', [
+    ([(200, 40, 96), (200, 69, 96), (224, 57, 24)], [LEFT, RIGHT, RIGHT]),    # out of reach
+    ([(0, 40, 24), (0, 69, 24), (24, 57, 24)], [LEFT, RIGHT, LEFT]),      # now it can
+    ([(0, 48, 24), (0, 58, 24), (0, 65, 24)], [LEFT, LEFT, RIGHT]),       # within an octave
+    ([(0, 72, 96), (24, 64, 24)], [RIGHT, LEFT]),                         # under a held note
+    ([(0, 72, 24), (24, 64, 24)], [RIGHT, RIGHT])])                       # one voice
+def test_what_a_hand_holds_counts(notes, hands):
+    """Forbids a hand that stretches over what it holds, thirds torn apart, and a second voice in
+    the hand that holds the first."""
+    assert find_hands(notes) == hands
+
+
 def heard_by_channel(data: bytes) -> list[tuple]:
     """The notes as an instrument plays them, which knows channels, but no tracks: an end is the end
     of its key. (start, pitch, duration), in steps."""
@@ -90,12 +102,17 @@ def test_an_instrument_plays_the_file(score):
 
 
 def test_the_tracks_of_a_file():
-    """Forbids both hands in one track, a track that is empty, the hands the wrong way round, and
-    hands on two channels, which notation programs take for two instruments."""
+    """Forbids both hands in one track, a track that is empty, the hands the wrong way round, hands
+    on two channels, which notation programs take for two instruments, a note out of its hand's
+    track because it is repeated, and a track without the key, which would be a staff without it."""
     both = [Note(0, 40, 24), Note(0, 80, 24)]
     for notes, pitches in ((both, [[], [80], [40]]), (both[1:], [[], [80]]),
+                           ([*both, Note(24, 80, 24)], [[], [80, 80], [40]]),
                            ([*both, Note(12, 80, 24)], [[], [80], [40], [80]])):
-        tracks = mido.MidiFile(file=io.BytesIO(to_midi(Score(sorted(notes))))).tracks
+        score = Score(sorted(notes), home=(7, 'major'))
+        tracks = mido.MidiFile(file=io.BytesIO(to_midi(score))).tracks
+        for track in tracks:
+            assert [event.key for event in track if event.type == 'key_signature'] == ['G']
         assert [[message.note for message in track if message.type == 'note_on'
                  and message.velocity > 0] for track in tracks] == pitches
         channels = [{message.channel for message in track if not message.is_meta}
