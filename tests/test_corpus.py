@@ -47,6 +47,14 @@ def test_a_damaged_file(corpus, file):
         load_corpus('toy')
 
 
+def test_what_meta_json_counts(corpus):
+    """Forbids the tokens or notes of a part that are taken for those of the whole."""
+    toy = load_corpus('toy')
+    for split in ('train', 'val'):
+        assert toy['tokens'][split] == len(toy[split]) == len(toy[f'{split}_told'])
+        assert toy['units'][split] == sum(piece['units'] for piece in toy['pieces'][split])
+
+
 @pytest.mark.parametrize('format', [2, None])
 def test_another_version(corpus, format):
     """Forbids a corpus that is read although its ids mean something else."""

@@ -261,6 +261,21 @@ def test_bach_is_heard_beside_it(corpus, monkeypatch, colours):
     assert page.count('class="player"') == 4 and '"player' in page.split('To compare')[0]
 
 
+def test_the_piece_to_compare_with(out, monkeypatch):
+    """Forbids one of another length than was asked for, if there is a nearer one, and one that is
+    the same for every seed."""
+    monkeypatch.setattr(sample, 'surprise', lambda model, tokenizer, ids: [0.0] * len(ids))
+    held_out = [(name, Score([Note(96 * bar, 60, 96) for bar in range(bars)]))
+                for name, bars in (('short.mid', 4), ('a.mid', 9), ('b.mid', 8), ('long.mid', 40))]
+    for bars, names in ((4, {'short'}), (8, {'b'}), (32, {'long'}), (0, {'long'})):
+        assert {sample.choose_held_out(None, MidiTokenizer(), held_out, Config(
+            str(out), bars=bars, seed=seed)).name for seed in range(5)} == {
+            f'held-out-{name}' for name in names}
+    equals = [held_out[1], ('c.mid', held_out[1][1])]
+    assert {sample.choose_held_out(None, MidiTokenizer(), equals, Config(
+        str(out), seed=seed)).name for seed in range(2)} == {'held-out-a', 'held-out-c'}
+
+
 @pytest.mark.parametrize('trouble', [OSError('no space left'), KeyboardInterrupt()])
 def test_the_page_is_made_whatever_becomes_of_the_sound(corpus, monkeypatch, capsys, trouble):
     """Forbids music that was composed and is not on the page, since a sound could not be written or

@@ -186,6 +186,14 @@ def test_hands_are_no_clock():
     assert ends[:-1] == pytest.approx(starts[1:, :1].repeat(4, axis=1))
 
 
+def test_a_score_is_played():
+    """Forbids a score that sounds in another colour than was asked for, or like a clock."""
+    score = Score([Note(0, 60, 12), Note(0, 67, 12), Note(12, 64, 12)])
+    played = synth.play(synth.seconds(score))
+    for colour in synth.COLOURS:
+        assert np.array_equal(synth.sound_of(score, colour), render(played, colour))
+
+
 def test_a_key_that_comes_up_is_heard():
     """Forbids a note that ends as if faded by a machine, and a key that is as loud coming up as
     going down."""
