@@ -6,14 +6,13 @@ says after each, in train_told.bin and val_told.bin; and the SHA-256 of these, s
 that is damaged or another's.
 """
 
-import hashlib
 import json
 import os
 from pathlib import Path
 
 import numpy as np
 
-from lib.files import say
+from lib.files import say, sha256_of
 from lib.tokenizer import Tokenizer
 
 DATA = Path(__file__).parent.parent / 'data'
@@ -53,10 +52,6 @@ def write_corpus(folder: Path, tokenizer, pieces: list[dict], stream) -> dict:
         say(f'{split:5} {len(mine):6,} {word} {units:12,} {unit}s {tokens:12,} tokens, '
             f'{tokens / units:.2f} a {unit}')
     return meta
-
-
-def sha256_of(path: Path) -> str:
-    return hashlib.sha256(np.memmap(path, 'u1', 'r')).hexdigest()
 
 
 def publish(work: Path, folder: Path, meta: dict):

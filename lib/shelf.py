@@ -23,7 +23,7 @@ from lib.settings import Settings
 
 # not in a name: the seed, which is in every one, and what is no wish of how it is to sound
 NOT_NAMED = ('out_dir', 'seed', 'num_samples', 'max_tokens', 'device', 'attention', 'sound')
-SOUNDS = ('wav', 'mp3', 'flac')              # the first of them that lies beside a piece is played
+SOUNDS = ('wav', 'mp3', 'flac')              # the newest that lies beside a piece is played
 LONGEST_SETTING, LONGEST_NAME = 24, 150      # characters
 
 
@@ -78,8 +78,7 @@ def free_stem(folder: Path, stem: str, suffix: str, content: bytes) -> str:
 # ---- what is known of a sample
 
 def digest_of(about: dict, content: bytes) -> str:
-    """Of what is known of a sample, and of its file: what is known is of this very file, or was
-    changed."""
+    """It tells whether what is known of a sample, or its file, was changed since they were made."""
     return hashlib.sha256(json.dumps(about).encode() + content).hexdigest()[:16]
 
 
@@ -132,12 +131,15 @@ def read_sample(path: Path, about: dict) -> Piece | Text:
 def find_sounds(piece: Piece, folder: Path):
     """Let a piece have the sounds that lie in the folder: its own, and that of the passage that it
     shares."""
-    def find(stem: str) -> str:
-        return next((kind for kind in SOUNDS if (folder / f'{stem}.{kind}').exists()), '')
-    piece.sound = find(piece.name)
+    def newest(stem: str) -> Path | None:
+        found = [folder / f'{stem}.{kind}' for kind in SOUNDS]
+        found = [path for path in found if path.exists()]
+        return max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
+    sound = newest(piece.name)
+    piece.sound = sound.suffix[1:] if sound else ''
     if piece.shared:
-        kind = find(f'{piece.name}.source')
-        piece.shared.sound = f'{piece.name}.source.{kind}' if kind else ''
+        source = newest(f'{piece.name}.source')
+        piece.shared.sound = source.name if source else ''
 
 
 # ---- what belongs together

@@ -97,6 +97,9 @@ def test_a_sample_comes_back_as_it_was(tmp_path):
     assert (back.name, back.given, back.copied, back.facts, back.sound, back.shared) == (
         'sample-1-1', 1, [False, True, False], {'bars': '1'}, 'flac', piece.shared)
     assert np.array_equal(back.bits, piece.bits, equal_nan=True)
+    os.utime(tmp_path / 'sample-1-1.flac', (1, 1))
+    (tmp_path / 'sample-1-1.mp3').touch()                        # asked for since
+    assert read_back(tmp_path / 'sample-1-1.mid').sound == 'mp3'
     write_midi(Score([note._replace(pitch=30) for note in score.notes]),
                tmp_path / 'sample-1-1.mid')
     back = read_back(tmp_path / 'sample-1-1.mid')
