@@ -112,7 +112,7 @@ def voice(pitch: int, length: float, colour: str = 'harpsichord',
 
     # The body: a large soundboard, which is 6 dB louder below 250 Hz; a knock, and the rustle it
     # leaves, which fades to a third in 15 ms. The rustle of another stroke is a little other.
-    warmth = 1 + 1 / (1 + (f / 250) ** 4)
+    strings *= 1 + 1 / (1 + (f / 250) ** 4)
     t = np.arange(int(BODY * SAMPLE_RATE)) / SAMPLE_RATE
     generator = np.random.default_rng(1685)              # any seed will do, if it stays
     usual = generator.standard_normal(t.size)
@@ -123,7 +123,7 @@ def voice(pitch: int, length: float, colour: str = 'harpsichord',
             noise = 0.9 * usual + 0.44 * generator.standard_normal(t.size)       # as loud
         wood = noise * np.exp(-t / 0.015)
         wood[0] += 5                                     # the knock, five times as strong
-        sound = np.fft.irfft(strings * warmth * np.fft.rfft(wood, n), n)
+        sound = np.fft.irfft(strings * np.fft.rfft(wood, n), n)
         sound = sound[:int(length * SAMPLE_RATE)]
         loudness = np.sqrt(np.mean(sound[:t.size] ** 2))         # of the first 0.1 s
         sounds.append((sound / loudness).astype(np.float32))
